@@ -1,0 +1,9 @@
+//! Tidings: an XMPP publish-subscribe server (XEP-0060) in which every API resource is a node.
+//!
+//! The rooms, in the order that data flows. `docs/ARCHITECTURE.md` is the map, and
+//! `tests/tidy.rs` holds who may import whom.
+
+pub mod jid;
+pub mod time;
+pub mod pubsub;
+pub mod store;

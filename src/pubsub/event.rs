@@ -1,0 +1,44 @@
+//! What a node's log is made of.
+
+use std::sync::Arc;
+
+use crate::jid::BareJid;
+use crate::pubsub::{ItemId, NodeConfig, Payload, Seq};
+use crate::time::Timestamp;
+
+/// One entry of a node's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub seq: Seq,
+    pub time: Timestamp,
+    pub kind: EventKind,
+}
+
+/// The table of events: what the log holds and what a watcher may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// An item was published, new or over an older one.
+    Published {
+        /// Absent only on a node that is transient and notifies without payload (XEP-0060 §4.3).
+        item: Option<ItemId>,
+        publisher: BareJid,
+        /// Absent when none was published, and in the log once the item has been retracted.
+        payload: Option<Payload>,
+        /// The log position of the publication that this one overwrote.
+        replaces: Option<Seq>,
+    },
+    /// An item went, by request or because `max_items` or expiry said so.
+    Retracted {
+        item: ItemId,
+        /// Whether XMPP subscribers are told (XEP-0060 §7.2.2.1); HTTP watchers always are.
+        notify: bool,
+    },
+    Purged,
+    /// The configuration that holds from here on.
+    Configured { config: Arc<NodeConfig> },
+    /// The last event of a node.
+    Deleted {
+        /// Where its subscribers may look instead (XEP-0060 §8.4.1).
+        redirect: Option<Arc<str>>,
+    },
+}

@@ -1,0 +1,88 @@
+//! What a decision needs to know, gathered by `engine` before [`crate::pubsub::decide`] is asked.
+
+use std::sync::Arc;
+
+use crate::jid::BareJid;
+use crate::pubsub::{Affiliation, ItemFact, ItemId, Node, NodeId, NodeKey, Seq, Subscription};
+use crate::time::Timestamp;
+
+/// Everything that one decision may look at. Lists answer [`Needs`] position by position.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub policy: Arc<ServicePolicy>,
+    pub node: NodeState,
+    /// What the caller is to the node.
+    pub affiliation: Affiliation,
+    /// The caller's subscriptions to the node: its bare JID's and its full JIDs'.
+    pub subscriptions: Vec<Subscription>,
+    /// For each of [`Needs::affiliations`], what that entity is to the node.
+    pub affiliations: Vec<Affiliation>,
+    /// For each of [`Needs::subscribers`], that entity's subscriptions to the node.
+    pub subscribers: Vec<Vec<Subscription>>,
+    /// For each of [`Needs::items`], the current item of that name.
+    pub items: Vec<Option<ItemFact>>,
+    /// The oldest items of the node by seq, at least [`Needs::oldest`] of them or all.
+    pub oldest: Vec<ItemFact>,
+}
+
+/// What [`Facts`] must hold for one request, beyond the node and the caller's relation to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    pub affiliations: Vec<BareJid>,
+    pub subscribers: Vec<BareJid>,
+    pub items: Vec<ItemId>,
+    pub oldest: u64,
+}
+
+#[derive(Clone, Debug)]
+pub enum NodeState {
+    Absent,
+    /// It was deleted, and the retention time of its tombstone is not over.
+    Deleted(Tombstone),
+    Present(Arc<Node>),
+}
+
+/// What remains of a deleted node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    pub key: NodeKey,
+    pub last_seq: Seq,
+    pub deleted: Timestamp,
+    pub redirect: Option<Arc<str>>,
+}
+
+/// What the operator has settled for one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePolicy {
+    pub service: BareJid,
+    pub who_creates: WhoCreates,
+    /// A publish to an absent node creates it, if the caller may create (XEP-0060 §7.1.4).
+    pub auto_create: bool,
+    /// The largest payload that any node may accept, in bytes of canonical XML.
+    pub payload_bytes_max: u64,
+    /// What `max_items=max` means, and the most that may be asked for.
+    pub items_max: u64,
+    /// The most items that one publish may bear.
+    pub batch_items_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhoCreates {
+    Admins,
+    /// Those who have an account on this server.
+    Accounts,
+    Anyone,
+}
+
+impl NodeState {
+    pub fn present(&self) -> Option<&Arc<Node>> {
+        match self {
+            NodeState::Present(node) => Some(node),
+            NodeState::Absent | NodeState::Deleted(_) => None,
+        }
+    }
+
+    pub fn id(&self) -> Option<&NodeId> {
+        self.present().map(|node| &node.address.node)
+    }
+}

@@ -1,0 +1,48 @@
+//! The rules of publish-subscribe (XEP-0060), as nouns and one verb a file.
+//!
+//! Pure: no async, no XML, no clock, no randomness, no logging, nothing but `std`. A request is
+//! decided by [`decide`] over [`Facts`] that somebody else gathered; what comes out is a reply and
+//! the changes and events that must be committed before anyone is told.
+//!
+//! Not here: how a request is written on a wire, how facts are stored, who is woken. The doors
+//! (`xep`, `http`) make requests, `engine` gathers facts and commits, `store` keeps.
+
+mod affiliation;
+mod audience;
+mod config;
+mod decide;
+mod event;
+mod facts;
+mod item;
+mod node;
+mod refusal;
+mod request;
+mod subscription;
+
+mod affiliations;
+mod configure;
+mod create;
+mod delete;
+mod items;
+mod publish;
+mod purge;
+mod retract;
+mod subscribe;
+mod subscriptions;
+
+pub use affiliation::Affiliation;
+pub use audience::{may_read, shows};
+pub use config::{
+    AccessModel, Field, FieldKind, NodeConfig, NotificationType, PublishModel, RawField, SendLast, FIELDS,
+};
+pub use decide::{Given, decide, needs};
+pub use event::{Event, EventKind};
+pub use facts::{Facts, Needs, NodeState, ServicePolicy, Tombstone, WhoCreates};
+pub use item::{ItemFact, ItemId, Media, Payload, Seq};
+pub use node::{Node, NodeAddress, NodeId, NodeKey};
+pub use refusal::Refusal;
+pub use request::{
+    Caller, Change, Decision, Edge, NewItem, Page, Precondition, Published, Read, Reply, Request, Role, Selection,
+    Verb,
+};
+pub use subscription::{SubId, Subscription, SubscriptionState};

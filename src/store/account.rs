@@ -1,0 +1,64 @@
+//! Accounts and credentials as they are kept. Making and checking them is `access`.
+
+use std::fmt;
+
+use crate::jid::BareJid;
+use crate::time::Timestamp;
+
+/// A person or a service that can log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub jid: BareJid,
+    pub verifier: Verifier,
+    pub admin: bool,
+    pub disabled: bool,
+    pub created: Timestamp,
+}
+
+/// How a password is checked: one kind an account, for a thief attacks the cheaper one.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Verifier {
+    /// Keys for SCRAM (RFC 5802 §3), each hash with a salt of its own.
+    Scram { sha1: ScramKeys, sha256: ScramKeys, sha512: ScramKeys },
+    /// A PHC string; the account can use PLAIN and Basic only.
+    Argon2id(String),
+}
+
+/// RFC 5802 §3, for one hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ScramKeys {
+    pub salt: Vec<u8>,
+    pub iterations: u32,
+    pub stored_key: Vec<u8>,
+    pub server_key: Vec<u8>,
+}
+
+/// An API token, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// The public part, by which it is listed, revoked and looked up.
+    pub id: String,
+    /// SHA-256 of the secret part.
+    pub secret_sha256: [u8; 32],
+    pub account: BareJid,
+    /// `verb:glob` each; none means everything that the account may.
+    pub scopes: Vec<String>,
+    pub created: Timestamp,
+    pub expires: Option<Timestamp>,
+    pub last_used: Option<Timestamp>,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verifier::Scram { .. } => "Scram",
+            Verifier::Argon2id(_) => "Argon2id",
+        })
+    }
+}
+
+impl fmt::Debug for ScramKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScramKeys {{ iterations: {} }}", self.iterations)
+    }
+}

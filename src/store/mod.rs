@@ -1,0 +1,240 @@
+//! What is kept, and the promises of keeping it.
+//!
+//! [`Store`] is a port: `sqlite` keeps on disk, `memory` keeps for tests, and both pass the one
+//! contract in `contract.rs`. Not here: rules (`pubsub` decides), caches and batching (`engine`),
+//! who may see what. A store is handed decisions and answers questions; it never decides.
+//!
+//! Promises of every implementation:
+//! 1. [`Store::commit`] is atomic and durable when it answers `Ok`: it survives `kill -9`, and power
+//!    loss with durability `full`.
+//! 2. `Err(Failure::Stale)`, `Full` and `Refused` mean that nothing of the batch was done; `Unknown`
+//!    means that nobody knows, and is never used for "not done".
+//! 3. A read that begins after a commit was answered sees that commit.
+//! 4. A [`NodeKey`] is never handed out twice, whatever is deleted or rolled back.
+//! 5. No operation's cost grows with the number of nodes, items or subscriptions that it does not name.
+
+mod account;
+#[cfg(test)]
+mod contract;
+pub mod memory;
+pub mod sqlite;
+
+use std::fmt;
+use std::ops::Range;
+use std::pin::Pin;
+
+use crate::jid::BareJid;
+use crate::pubsub::{
+    Affiliation, Change, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page, Payload,
+    Selection, Seq, Subscription,
+};
+use crate::time::Timestamp;
+
+pub use account::{Account, ScramKeys, Token, Verifier};
+
+/// The answer of a store, later.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+pub trait Store: Send + Sync + 'static {
+    /// What this store is, fixed when it was opened.
+    fn identity(&self) -> &Identity;
+
+    /// Hands out node keys that nobody had before and nobody will have again.
+    fn reserve_node_keys(&self, count: u32) -> Pending<'_, Range<i64>>;
+
+    /// Answers many small questions in one go, position by position, from one consistent view.
+    fn gather(&self, asks: Vec<Ask>) -> Pending<'_, Vec<Found>>;
+
+    /// Writes all of it or nothing, in the order given.
+    fn commit(&self, batch: Vec<NodeCommit>) -> Pending<'_, ()>;
+
+    /// Events after `after`, oldest first: at most `events_max`, and no more once `bytes_max` of
+    /// payload are passed (but at least one, where there is one). `floor_seq` and `last_seq` are of
+    /// the same view. Absent when there is no such node any more.
+    fn read_log(&self, node: NodeKey, after: Seq, events_max: usize, bytes_max: usize)
+    -> Pending<'_, Option<LogPage>>;
+
+    /// Current items with their payloads, oldest first within the page (`Selection::These`: in the
+    /// order asked). Edges are seqs in decimal.
+    fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>>;
+
+    /// Subscriptions of one entity at a service, or at one node of it; ordered by node id, then JID,
+    /// then subid. Edges are what [`List::first`] and [`List::last`] bore.
+    fn read_subscriptions_of(
+        &self,
+        service: BareJid,
+        jid: BareJid,
+        node: Option<NodeKey>,
+        page: Page,
+    ) -> Pending<'_, List<(NodeId, Subscription)>>;
+
+    fn read_affiliations_of(
+        &self,
+        service: BareJid,
+        jid: BareJid,
+        node: Option<NodeKey>,
+        page: Page,
+    ) -> Pending<'_, List<(NodeId, Affiliation)>>;
+
+    /// All subscriptions of a node, ordered by JID, then subid.
+    fn read_node_subscriptions(&self, node: NodeKey, page: Page) -> Pending<'_, List<Subscription>>;
+
+    /// All affiliations of a node, ordered by JID.
+    fn read_node_affiliations(&self, node: NodeKey, page: Page) -> Pending<'_, List<(BareJid, Affiliation)>>;
+
+    /// Nodes of a service, ordered by node id (bytewise). Edges are node ids.
+    fn read_nodes(&self, service: BareJid, page: Page) -> Pending<'_, List<Node>>;
+
+    /// Every subscription of an account, at every service: what a session must watch when it comes
+    /// online. At most `max` of them, after the given (node key, subscription) of the last answer.
+    fn read_watched(
+        &self,
+        jid: BareJid,
+        after: Option<(NodeKey, Subscription)>,
+        max: usize,
+    ) -> Pending<'_, Vec<(Node, Subscription)>>;
+
+    /// Nodes whose oldest retained event is older than `before`; at most `max`.
+    fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>>;
+
+    /// The least `floor_seq` with which every retained event is at least as new as `since` and the
+    /// payloads of the log make at most `bytes_max`.
+    fn floor_for(&self, node: NodeKey, since: Timestamp, bytes_max: u64) -> Pending<'_, Seq>;
+
+    /// Forgets tombstones of nodes deleted before then.
+    fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()>;
+
+    fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>>;
+    /// Creates or replaces.
+    fn put_account(&self, account: Account) -> Pending<'_, ()>;
+    /// Many at once, in one transaction; for imports.
+    fn put_accounts(&self, accounts: Vec<Account>) -> Pending<'_, ()>;
+    /// Removes the account and its tokens; whether there was one.
+    fn remove_account(&self, jid: BareJid) -> Pending<'_, bool>;
+    /// Ordered by JID, after the given one; at most `max`.
+    fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>>;
+
+    fn token(&self, id: String) -> Pending<'_, Option<Token>>;
+    fn put_token(&self, token: Token) -> Pending<'_, ()>;
+    /// Whether there was one.
+    fn remove_token(&self, id: String) -> Pending<'_, bool>;
+    /// Of one account or of all, ordered by id.
+    fn tokens(&self, account: Option<BareJid>) -> Pending<'_, Vec<Token>>;
+    /// Best effort; loses nothing that matters when it fails.
+    fn touch_token(&self, id: String, used: Timestamp) -> Pending<'_, ()>;
+
+    /// Finishes what was begun and releases the storage. Later calls fail.
+    fn close(&self) -> Pending<'_, ()>;
+}
+
+/// Numbers and keys that were drawn when the store was made, or restored.
+#[derive(Clone)]
+pub struct Identity {
+    /// Tells this store's history from that of any other; drawn anew when a backup is restored.
+    pub incarnation: u32,
+    /// The key of the MAC in cursors.
+    pub cursor_key: [u8; 32],
+    /// The key from which the salts of unknown users are made.
+    pub decoy_key: [u8; 32],
+}
+
+/// One node's share of a batch.
+#[derive(Clone, Debug)]
+pub struct NodeCommit {
+    /// The node as it will be. `node.version` is what the row will bear.
+    pub node: Node,
+    /// The version that the row must have now; 0 when `changes` begins with `CreateNode`.
+    pub expected_version: u64,
+    pub changes: Vec<Change>,
+    /// In order of seq, without a gap after the node's former `last_seq`.
+    pub events: Vec<Event>,
+    /// The former `floor_seq`, when it moves: events from there to below `node.floor_seq` go, but
+    /// for those that a current item stands on.
+    pub trim_from: Option<Seq>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    Node(NodeAddress),
+    Affiliation(NodeKey, BareJid),
+    /// Of the bare JID and of all its full JIDs.
+    Subscriptions(NodeKey, BareJid),
+    Item(NodeKey, ItemId),
+    /// The so many oldest items by seq.
+    Oldest(NodeKey, u64),
+}
+
+#[derive(Clone, Debug)]
+pub enum Found {
+    Node(NodeState),
+    Affiliation(Affiliation),
+    Subscriptions(Vec<Subscription>),
+    Item(Option<ItemFact>),
+    Oldest(Vec<ItemFact>),
+}
+
+/// A part of a node's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPage {
+    pub events: Vec<Event>,
+    pub floor_seq: Seq,
+    pub last_seq: Seq,
+}
+
+/// A current item, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub fact: ItemFact,
+    pub payload: Option<Payload>,
+}
+
+/// A page of a list (XEP-0059 §2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<T> {
+    pub entries: Vec<T>,
+    /// How many the whole list has.
+    pub count: u64,
+    /// Keys of the first and last entry of this page, to be used as edges.
+    pub first: Option<String>,
+    pub last: Option<String>,
+    /// How many entries stand before the first of this page, where that is known for nothing.
+    pub index: Option<u64>,
+    /// Nothing follows (or, for a page read backwards, nothing stands before).
+    pub complete: bool,
+}
+
+/// What went wrong with the storage. Not a refusal: nobody's request was at fault, but for
+/// `NoSuchEdge`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// A node was changed by another writer; gather again and decide again.
+    Stale,
+    /// No space is left. Reads go on.
+    Full,
+    /// The storage refused, and nothing was done.
+    Refused(String),
+    /// The outcome of a write is not known.
+    Unknown(String),
+    /// A read failed.
+    Read(String),
+    /// The edge of a page names an entry that is not in the list (XEP-0059 §2.2: `item-not-found`).
+    NoSuchEdge,
+    /// The store is closed.
+    Closed,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Stale => f.write_str("another writer changed the node"),
+            Failure::Full => f.write_str("the disk is full: free some space; nothing was stored"),
+            Failure::Refused(why) => write!(f, "the store refused, and nothing was stored: {why}"),
+            Failure::Unknown(why) => write!(f, "the outcome of a write is not known: {why}"),
+            Failure::Read(why) => write!(f, "the store cannot be read: {why}"),
+            Failure::NoSuchEdge => f.write_str("the page begins at an entry that is not there"),
+            Failure::Closed => f.write_str("the store is closed"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
