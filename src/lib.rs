@@ -7,3 +7,6 @@ pub mod jid;
 pub mod time;
 pub mod pubsub;
 pub mod store;
+pub mod engine;
+pub mod access;
+pub mod delivery;
