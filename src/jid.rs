@@ -213,9 +213,7 @@ pub fn prepare_local(local: &str) -> Result<Cow<'_, str>, JidError> {
     let prepared = if local.bytes().all(plain) {
         Cow::Borrowed(local)
     } else {
-        settle(local, JidError::Local, |text| {
-            UsernameCaseMapped::new().enforce(text).map(Cow::into_owned).ok()
-        })?
+        settle(local, JidError::Local, |text| UsernameCaseMapped::new().enforce(text).map(Cow::into_owned).ok())?
     };
     if prepared.chars().any(|c| "\"&'/:<>@".contains(c)) {
         return Err(JidError::Local);
@@ -248,8 +246,8 @@ pub fn prepare_domain(domain: &str) -> Result<Cow<'_, str>, JidError> {
     if domain.split('.').all(label) {
         return fits(Cow::Borrowed(domain));
     }
-    let ascii = idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::STD3)
-        .map_err(|_| JidError::Domain)?;
+    let ascii =
+        idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::STD3).map_err(|_| JidError::Domain)?;
     let (unicode, outcome) = idna::domain_to_unicode(&ascii);
     outcome.map_err(|_| JidError::Domain)?;
     if unicode.is_empty() || unicode.ends_with('.') || unicode.contains("..") {
@@ -267,19 +265,14 @@ pub fn prepare_resource(resource: &str) -> Result<Cow<'_, str>, JidError> {
     if resource.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
         return fits(Cow::Borrowed(resource));
     }
-    let prepared = settle(resource, JidError::Resource, |text| {
-        OpaqueString::new().enforce(text).map(Cow::into_owned).ok()
-    })?;
+    let prepared =
+        settle(resource, JidError::Resource, |text| OpaqueString::new().enforce(text).map(Cow::into_owned).ok())?;
     fits(prepared)
 }
 
 /// Applies a PRECIS profile until it changes nothing: one pass is not idempotent for every
 /// code point (RFC 8264 §7), and an address that changes when prepared again is two identities.
-fn settle(
-    text: &str,
-    error: JidError,
-    enforce: impl Fn(&str) -> Option<String>,
-) -> Result<Cow<'_, str>, JidError> {
+fn settle(text: &str, error: JidError, enforce: impl Fn(&str) -> Option<String>) -> Result<Cow<'_, str>, JidError> {
     if text.len() > PART_BYTES_MAX * 4 {
         return Err(JidError::TooLong);
     }

@@ -3,10 +3,10 @@
 //! The rooms, in the order that data flows. `docs/ARCHITECTURE.md` is the map, and
 //! `tests/tidy.rs` holds who may import whom.
 
-pub mod jid;
-pub mod time;
-pub mod pubsub;
-pub mod store;
-pub mod engine;
 pub mod access;
 pub mod delivery;
+pub mod engine;
+pub mod jid;
+pub mod pubsub;
+pub mod store;
+pub mod time;

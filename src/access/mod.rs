@@ -39,7 +39,9 @@ impl Scopes {
 pub enum Denied {
     Wrong,
     /// Too many failures: try again after so many seconds.
-    Later { seconds: u64 },
+    Later {
+        seconds: u64,
+    },
     Expired,
     Failed(Failure),
 }

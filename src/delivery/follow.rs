@@ -27,7 +27,10 @@ pub enum Followed {
     Entries(Vec<Arc<Entry>>),
     /// The position fell below what is retained (or was not in this log to begin with); the follower
     /// goes on from `earliest`.
-    Reset { earliest: Position, latest: Position },
+    Reset {
+        earliest: Position,
+        latest: Position,
+    },
     /// Nothing more will come.
     Ended(Ending),
 }

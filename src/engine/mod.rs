@@ -33,7 +33,10 @@ pub struct Answered {
 pub enum Answer {
     /// Never `Reply::Read`, which becomes one of the following.
     Reply(Reply),
-    Items { node: Arc<Node>, list: List<Item> },
+    Items {
+        node: Arc<Node>,
+        list: List<Item>,
+    },
     SubscriptionsOf(List<(NodeId, Subscription)>),
     AffiliationsOf(List<(NodeId, Affiliation)>),
     NodeSubscriptions(List<Subscription>),

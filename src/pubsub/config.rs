@@ -383,10 +383,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "send_last_published_item",
-        kind: FieldKind::Choice(&[
-            ("never", "Never"),
-            ("on_sub", "When somebody subscribes"),
-        ]),
+        kind: FieldKind::Choice(&[("never", "Never"), ("on_sub", "When somebody subscribes")]),
         label: "When the last item is sent without being asked for",
         in_metadata: false,
         get: |config| vec![config.send_last_published_item.as_str().to_owned()],

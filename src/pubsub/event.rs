@@ -35,7 +35,9 @@ pub enum EventKind {
     },
     Purged,
     /// The configuration that holds from here on.
-    Configured { config: Arc<NodeConfig> },
+    Configured {
+        config: Arc<NodeConfig>,
+    },
     /// The last event of a node.
     Deleted {
         /// Where its subscribers may look instead (XEP-0060 §8.4.1).

@@ -33,7 +33,7 @@ mod subscriptions;
 pub use affiliation::Affiliation;
 pub use audience::{may_read, shows};
 pub use config::{
-    AccessModel, Field, FieldKind, NodeConfig, NotificationType, PublishModel, RawField, SendLast, FIELDS,
+    AccessModel, FIELDS, Field, FieldKind, NodeConfig, NotificationType, PublishModel, RawField, SendLast,
 };
 pub use decide::{Given, decide, needs};
 pub use event::{Event, EventKind};
@@ -42,7 +42,6 @@ pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use refusal::Refusal;
 pub use request::{
-    Caller, Change, Decision, Edge, NewItem, Page, Precondition, Published, Read, Reply, Request, Role, Selection,
-    Verb,
+    Caller, Change, Decision, Edge, NewItem, Page, Precondition, Published, Read, Reply, Request, Role, Selection, Verb,
 };
 pub use subscription::{SubId, Subscription, SubscriptionState};

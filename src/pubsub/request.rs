@@ -150,33 +150,59 @@ pub struct Decision {
 pub enum Change {
     CreateNode,
     /// The row goes, with items, affiliations, subscriptions and log; a tombstone stays.
-    DeleteNode { redirect: Option<Arc<str>> },
+    DeleteNode {
+        redirect: Option<Arc<str>>,
+    },
     /// Every item goes, and every payload in the log.
     Purge,
     /// `fact.seq` is the seq of the event that bears the payload.
-    PutItem { fact: ItemFact, replaces: Option<Seq> },
+    PutItem {
+        fact: ItemFact,
+        replaces: Option<Seq>,
+    },
     /// The item goes, and its payloads are erased from the log.
-    RemoveItem { fact: ItemFact },
+    RemoveItem {
+        fact: ItemFact,
+    },
     /// `Affiliation::None` removes the entry.
-    SetAffiliation { jid: BareJid, affiliation: Affiliation },
+    SetAffiliation {
+        jid: BareJid,
+        affiliation: Affiliation,
+    },
     /// `SubscriptionState::None` removes it.
-    SetSubscription { subscription: Subscription },
+    SetSubscription {
+        subscription: Subscription,
+    },
 }
 
 /// The success of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    Created { node: NodeId },
+    Created {
+        node: NodeId,
+    },
     /// Done, and there is nothing to say.
     Done,
-    Published { items: Vec<Published>, created: bool },
+    Published {
+        items: Vec<Published>,
+        created: bool,
+    },
     Retracted,
     /// The subscription, and whether the last item is due to its JID (XEP-0060 §6.1.7).
-    Subscribed { subscription: Subscription, send_last: bool },
+    Subscribed {
+        subscription: Subscription,
+        send_last: bool,
+    },
     Unsubscribed,
-    Configuration { config: Arc<NodeConfig> },
-    Metadata { node: Arc<Node> },
-    Watching { node: Arc<Node> },
+    Configuration {
+        config: Arc<NodeConfig>,
+    },
+    Metadata {
+        node: Arc<Node>,
+    },
+    Watching {
+        node: Arc<Node>,
+    },
     /// The caller may read this; `engine` fetches it once all that was decided before is committed.
     Read(Read),
 }
@@ -184,13 +210,36 @@ pub enum Reply {
 /// A reading of the store that has been allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
-    Items { node: Arc<Node>, selection: Selection, page: Page },
+    Items {
+        node: Arc<Node>,
+        selection: Selection,
+        page: Page,
+    },
     /// One entity's subscriptions: at one node, or everywhere at a service.
-    SubscriptionsOf { service: BareJid, jid: BareJid, node: Option<NodeKey>, page: Page },
-    AffiliationsOf { service: BareJid, jid: BareJid, node: Option<NodeKey>, page: Page },
-    NodeSubscriptions { node: NodeKey, page: Page },
-    NodeAffiliations { node: NodeKey, page: Page },
-    Nodes { service: BareJid, page: Page },
+    SubscriptionsOf {
+        service: BareJid,
+        jid: BareJid,
+        node: Option<NodeKey>,
+        page: Page,
+    },
+    AffiliationsOf {
+        service: BareJid,
+        jid: BareJid,
+        node: Option<NodeKey>,
+        page: Page,
+    },
+    NodeSubscriptions {
+        node: NodeKey,
+        page: Page,
+    },
+    NodeAffiliations {
+        node: NodeKey,
+        page: Page,
+    },
+    Nodes {
+        service: BareJid,
+        page: Page,
+    },
 }
 
 /// What became of one item of a publish.

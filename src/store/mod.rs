@@ -51,8 +51,7 @@ pub trait Store: Send + Sync + 'static {
     /// Events after `after`, oldest first: at most `events_max`, and no more once `bytes_max` of
     /// payload are passed (but at least one, where there is one). `floor_seq` and `last_seq` are of
     /// the same view. Absent when there is no such node any more.
-    fn read_log(&self, node: NodeKey, after: Seq, events_max: usize, bytes_max: usize)
-    -> Pending<'_, Option<LogPage>>;
+    fn read_log(&self, node: NodeKey, after: Seq, events_max: usize, bytes_max: usize) -> Pending<'_, Option<LogPage>>;
 
     /// Current items with their payloads, oldest first within the page (`Selection::These`: in the
     /// order asked). Edges are seqs in decimal.
