@@ -1,14 +1,23 @@
 //! Cursors: positions that can be handed out and taken back.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
 use crate::engine::Position;
 use crate::pubsub::{NodeKey, Seq};
 use crate::store::Identity;
 
 /// Makes and reads cursors: URL-safe, under 64 characters, bound to the store's incarnation and the
 /// node's, and authenticated.
+///
+/// A cursor is a version, the store's incarnation, the node's key, the seq, and a MAC over them. The
+/// key of a node stands for its address and its incarnation, since it is never used twice.
 #[derive(Clone)]
 pub struct Cursors {
-    _identity: Identity,
+    incarnation: u32,
+    mac: Hmac<Sha256>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,21 +30,106 @@ pub enum CursorError {
 
 impl Cursors {
     pub fn new(identity: &Identity) -> Self {
-        Cursors { _identity: identity.clone() }
+        let mac = Hmac::new_from_slice(&identity.cursor_key).expect("HMAC takes keys of any length");
+        Cursors { incarnation: identity.incarnation, mac }
     }
 
-    pub fn encode(&self, _position: Position) -> String {
-        todo!()
+    pub fn encode(&self, position: Position) -> String {
+        let mut bytes = [0; BYTES];
+        bytes[0] = VERSION;
+        bytes[1..5].copy_from_slice(&self.incarnation.to_be_bytes());
+        bytes[5..13].copy_from_slice(&position.node.0.to_be_bytes());
+        bytes[13..SIGNED].copy_from_slice(&position.seq.0.to_be_bytes());
+        let tag = self.tag(&bytes[..SIGNED]);
+        bytes[SIGNED..].copy_from_slice(&tag);
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// The position that a cursor names in this node's log. That it lies within the log is for the
     /// reader of the log to find out.
-    pub fn decode(&self, _text: &str, _node: NodeKey) -> Result<Seq, CursorError> {
-        todo!()
+    pub fn decode(&self, text: &str, node: NodeKey) -> Result<Seq, CursorError> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError::NotACursor)?;
+        let bytes: [u8; BYTES] = bytes.try_into().map_err(|_| CursorError::NotACursor)?;
+        if bytes[0] != VERSION {
+            return Err(CursorError::NotACursor);
+        }
+        let mut mac = self.mac.clone();
+        mac.update(&bytes[..SIGNED]);
+        mac.verify_truncated_left(&bytes[SIGNED..]).map_err(|_| CursorError::Gone)?;
+        let ours = bytes[1..5] == self.incarnation.to_be_bytes() && bytes[5..13] == node.0.to_be_bytes();
+        if !ours {
+            return Err(CursorError::Gone);
+        }
+        let seq = bytes[13..SIGNED].try_into().map_err(|_| CursorError::NotACursor)?;
+        Ok(Seq(u64::from_be_bytes(seq)))
     }
 
     /// The opaque part of an entity tag: epoch and seq.
-    pub fn etag(&self, _position: Position) -> String {
-        todo!()
+    pub fn etag(&self, position: Position) -> String {
+        format!("{:x}.{:x}-{:x}", self.incarnation, position.node.0, position.seq.0)
+    }
+
+    fn tag(&self, signed: &[u8]) -> [u8; TAG] {
+        let mut mac = self.mac.clone();
+        mac.update(signed);
+        let whole = mac.finalize().into_bytes();
+        let mut tag = [0; TAG];
+        tag.copy_from_slice(&whole[..TAG]);
+        tag
+    }
+}
+
+const VERSION: u8 = 1;
+const SIGNED: usize = 21;
+/// 96 bits: nobody gets more than a few guesses a second.
+const TAG: usize = 12;
+const BYTES: usize = SIGNED + TAG;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cursors(incarnation: u32, key: u8) -> Cursors {
+        Cursors::new(&Identity { incarnation, cursor_key: [key; 32], decoy_key: [0; 32] })
+    }
+
+    fn at(node: i64, seq: u64) -> Position {
+        Position { node: NodeKey(node), seq: Seq(seq) }
+    }
+
+    #[test]
+    fn a_cursor_comes_back_as_the_position_it_was_made_of() {
+        let cursors = cursors(7, 1);
+        for seq in [0, 1, 255, u64::MAX] {
+            let text = cursors.encode(at(42, seq));
+            assert!(text.len() < 64, "{text}");
+            assert_eq!(cursors.decode(&text, NodeKey(42)), Ok(Seq(seq)));
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_epoch_node_or_key_is_gone() {
+        let text = cursors(7, 1).encode(at(42, 9));
+        assert_eq!(cursors(7, 1).decode(&text, NodeKey(43)), Err(CursorError::Gone));
+        assert_eq!(cursors(8, 1).decode(&text, NodeKey(42)), Err(CursorError::Gone));
+        assert_eq!(cursors(7, 2).decode(&text, NodeKey(42)), Err(CursorError::Gone));
+    }
+
+    #[test]
+    fn every_changed_bit_is_noticed() {
+        let cursors = cursors(7, 1);
+        let bytes = URL_SAFE_NO_PAD.decode(cursors.encode(at(42, 9))).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut forged = bytes.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            assert!(cursors.decode(&URL_SAFE_NO_PAD.encode(forged), NodeKey(42)).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_a_cursor_is_told_from_one_that_is_gone() {
+        for text in ["", "now", "12", "AAAA", "ä", &"A".repeat(44), &"A".repeat(4000)] {
+            assert_eq!(cursors(7, 1).decode(text, NodeKey(42)), Err(CursorError::NotACursor), "{text}");
+        }
     }
 }

@@ -1,10 +1,163 @@
-//! Who is woken for an event, and how a watcher reads the log: cursors, followers, catch-up.
+//! Who is woken for an event, and how a watcher reads the log: cursors, followers, feeds, catch-up.
 //!
 //! Every watcher on every transport is a position in a node's log. A wake-up is only a hint.
 //! Not here: how an event looks on a wire (`xep`, `http`), and the commit (`engine`).
 
 mod cursor;
+mod feed;
 mod follow;
+mod pages;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Committed, Engine, Sink, Tail, Wake};
+use crate::jid::BareJid;
+use crate::pubsub::{Change, SubscriptionState};
 
 pub use cursor::{CursorError, Cursors};
-pub use follow::{Delivery, Ending, Followed, Follower, Start};
+pub use feed::{Behind, Feed, Shown};
+pub use follow::{Ending, Followed, Follower, Start};
+
+/// The settings of delivery.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Pages of logs read at once for watchers that fell below a tail.
+    pub catchups_max: usize,
+    /// Events and bytes of payload in one such page.
+    pub page_events_max: usize,
+    pub page_bytes_max: usize,
+    /// Subscriptions that one session watches; those beyond it get nothing, and a line in the log.
+    pub watches_per_session_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { catchups_max: 64, page_events_max: 64, page_bytes_max: 256 << 10, watches_per_session_max: 10_000 }
+    }
+}
+
+/// Delivery, to be cloned and handed about. It is the engine's [`Sink`].
+#[derive(Clone)]
+pub struct Delivery {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    cursors: Cursors,
+    options: Options,
+    /// Sessions by account. Only accounts with a session stand here.
+    online: Mutex<HashMap<BareJid, Vec<Arc<feed::Inlet>>>>,
+    /// Tails whose watchers have not been woken yet; each at most once.
+    grown: Mutex<Vec<Arc<Tail>>>,
+    growth: Notify,
+    pages: pages::Pages,
+    catchups: Semaphore,
+    stop: CancellationToken,
+}
+
+impl Delivery {
+    /// `stop` ends every follower.
+    pub fn new(engine: Engine, options: Options, stop: CancellationToken) -> Self {
+        let cursors = Cursors::new(engine.identity());
+        let catchups = Semaphore::new(options.catchups_max);
+        Delivery {
+            shared: Arc::new(Shared {
+                engine,
+                cursors,
+                options,
+                online: Mutex::default(),
+                grown: Mutex::default(),
+                growth: Notify::new(),
+                pages: pages::Pages::default(),
+                catchups,
+                stop,
+            }),
+        }
+    }
+
+    pub fn cursors(&self) -> &Cursors {
+        &self.shared.cursors
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+
+    /// Wakes the watchers of what has grown, until `stop`. One task runs this, apart from the turns,
+    /// so that a node with many watchers does not hold up the next commit.
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            let grown = std::mem::take(&mut *lock(&self.shared.grown));
+            for tail in &grown {
+                tail.wake_all();
+            }
+            if grown.is_empty() {
+                tokio::select! {
+                    () = self.shared.growth.notified() => {}
+                    () = stop.cancelled() => return,
+                }
+            } else {
+                // Sessions woken above share the machine with this loop.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+impl Sink for Delivery {
+    fn committed(&self, commit: &Committed<'_>) {
+        for change in commit.changes {
+            let Change::SetSubscription { subscription } = change else { continue };
+            let online = lock(&self.shared.online);
+            let Some(inlets) = online.get(subscription.jid.bare()) else { continue };
+            for inlet in inlets.iter().filter(|inlet| inlet.wants(&subscription.jid)) {
+                if subscription.state == SubscriptionState::Subscribed {
+                    inlet.add(commit.tail(), subscription.clone(), commit.node.last_seq);
+                } else {
+                    inlet.remove(commit.node.key, subscription.clone());
+                }
+            }
+        }
+    }
+
+    fn grown(&self, tails: Vec<Arc<Tail>>) {
+        lock(&self.shared.grown).extend(tails);
+        self.shared.growth.notify_one();
+    }
+}
+
+/// Tells one waiting task that there is something to look at.
+#[derive(Default)]
+struct Bell {
+    rung: AtomicBool,
+    notify: Notify,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.notify.notify_one();
+        }
+    }
+}
+
+impl Bell {
+    /// Before looking: what comes from now on rings again.
+    fn reset(&self) {
+        self.rung.store(false, Ordering::Release);
+    }
+
+    async fn wait(&self) {
+        self.notify.notified().await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -8,17 +8,27 @@
 //!
 //! Not here: rules (`pubsub`), SQL (`store`), sockets and who is woken (`delivery`).
 
+mod cache;
+mod overlay;
+mod retention;
 mod tail;
+mod turn;
 
 use std::sync::Arc;
 
+use tokio::sync::{mpsc, oneshot};
+
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Change, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, Subscription,
+    Affiliation, Change, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy, Subscription,
+    WhoCreates,
 };
-use crate::store::{Failure, Item, List};
+use crate::store::{Failure, Identity, Item, List, Store};
+use crate::time::Clock;
 
-pub use tail::Entry;
+pub use retention::Retention;
+pub use tail::{Entry, Pull, Tail, TailUse, Wake, WatcherId};
+pub use turn::Turns;
 
 /// The success of a request, with what was read where it was a reading.
 #[derive(Clone, Debug)]
@@ -62,25 +72,169 @@ pub enum Wrong {
 
 /// Who is told of commits, before the requesters are answered. Called from the turn: must not wait.
 pub trait Sink: Send + Sync + 'static {
+    /// One decision has been committed. Called in the order of decisions; all tails have grown.
     fn committed(&self, commit: &Committed<'_>);
+
+    /// These tails have grown; whoever watches them should look.
+    fn grown(&self, tails: Vec<Arc<Tail>>);
 }
 
-/// One node's part of a commit.
+/// One decision, committed.
 pub struct Committed<'a> {
+    /// The node as it is after this decision.
     pub node: &'a Arc<Node>,
-    pub address: &'a NodeAddress,
     pub changes: &'a [Change],
-    pub entries: &'a [Arc<Entry>],
+    tails: &'a tail::Tails,
+}
+
+impl Committed<'_> {
+    /// The node's tail, begun with the head of this decision where nobody watched it before.
+    pub fn tail(&self) -> Arc<Tail> {
+        self.tails.watch(self.node)
+    }
+}
+
+/// The settings of the engine and what holds for every service.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Requests that may wait for a turn; beyond it callers are told to come back.
+    pub queue_max: usize,
+    /// Requests decided and committed at once.
+    pub turn_requests_max: usize,
+    /// Facts kept in memory, counted one by one, over all nodes.
+    pub cached_facts_max: usize,
+    /// Bytes of recent events that one node keeps in memory for its watchers.
+    pub tail_bytes_max: usize,
+    /// The same over all nodes.
+    pub tails_bytes_max: usize,
+    pub retention: Retention,
+    pub who_creates: WhoCreates,
+    pub auto_create: bool,
+    pub payload_bytes_max: u64,
+    pub items_max: u64,
+    pub batch_items_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            queue_max: 8192,
+            turn_requests_max: 512,
+            cached_facts_max: 400_000,
+            tail_bytes_max: 1 << 20,
+            tails_bytes_max: 256 << 20,
+            retention: Retention::default(),
+            who_creates: WhoCreates::Accounts,
+            auto_create: false,
+            payload_bytes_max: 262_144 - 8192,
+            items_max: 10_000,
+            batch_items_max: 256,
+        }
+    }
+}
+
+impl Options {
+    fn policy(&self, service: BareJid) -> ServicePolicy {
+        ServicePolicy {
+            service,
+            who_creates: self.who_creates,
+            auto_create: self.auto_create,
+            payload_bytes_max: self.payload_bytes_max,
+            items_max: self.items_max,
+            batch_items_max: self.batch_items_max,
+        }
+    }
 }
 
 /// The engine, to be cloned and handed about.
 #[derive(Clone)]
-pub struct Engine {}
+pub struct Engine {
+    queue: mpsc::Sender<Job>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    tails: tail::Tails,
+    options: Options,
+}
+
+/// What waits for a turn.
+enum Job {
+    Ask { request: Request, reply: oneshot::Sender<Result<Answered, Wrong>> },
+    Tails { nodes: Vec<Arc<Node>>, reply: oneshot::Sender<Vec<Option<Arc<Tail>>>> },
+}
 
 impl Engine {
+    /// The engine over a store, and the turns that somebody has to run.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, options: Options) -> (Engine, Turns) {
+        let (queue, jobs) = mpsc::channel(options.queue_max);
+        let tails = tail::Tails::new(options.tail_bytes_max, options.tails_bytes_max);
+        let shared = Arc::new(Shared { store, clock, tails, options });
+        (Engine { queue, shared: shared.clone() }, Turns::new(jobs, shared))
+    }
+
     /// Asks, and waits for the answer. The request takes its place in the order of all requests when
     /// the future is polled for the first time; dropping it afterwards does not take it back.
-    pub async fn ask(&self, _request: Request) -> Result<Answered, Wrong> {
-        todo!()
+    pub async fn ask(&self, request: Request) -> Result<Answered, Wrong> {
+        let (reply, answer) = oneshot::channel();
+        match self.queue.try_send(Job::Ask { request, reply }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(Wrong::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Wrong::Failed(Failure::Closed)),
+        }
+        answer.await.unwrap_or(Err(Wrong::Failed(Failure::Closed)))
     }
+
+    /// The tails of these nodes, in order; none for a node that is gone.
+    pub async fn tails(&self, nodes: Vec<Arc<Node>>) -> Result<Vec<Option<Arc<Tail>>>, Wrong> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Job::Tails { nodes, reply }).await.map_err(|_| Wrong::Failed(Failure::Closed))?;
+        answer.await.map_err(|_| Wrong::Failed(Failure::Closed))
+    }
+
+    pub fn identity(&self) -> &Identity {
+        self.shared.store.identity()
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    /// The rules of a service, as its forms must show them.
+    pub fn policy(&self, service: &BareJid) -> ServicePolicy {
+        self.shared.options.policy(service.clone())
+    }
+}
+
+/// An address that a request speaks of.
+fn address_of(request: &Request) -> Option<NodeAddress> {
+    use crate::pubsub::Verb;
+    let node = match &request.verb {
+        Verb::Create { node, .. } | Verb::Subscriptions { node, .. } | Verb::Affiliations { node, .. } => {
+            node.as_ref()?
+        }
+        Verb::Nodes { .. } => return None,
+        Verb::Configure { node, .. }
+        | Verb::Configuration { node }
+        | Verb::Delete { node, .. }
+        | Verb::Purge { node }
+        | Verb::Publish { node, .. }
+        | Verb::Retract { node, .. }
+        | Verb::Subscribe { node, .. }
+        | Verb::Unsubscribe { node, .. }
+        | Verb::Items { node, .. }
+        | Verb::NodeSubscriptions { node, .. }
+        | Verb::SetSubscriptions { node, .. }
+        | Verb::NodeAffiliations { node, .. }
+        | Verb::SetAffiliations { node, .. }
+        | Verb::Metadata { node }
+        | Verb::Watch { node } => node,
+    };
+    Some(NodeAddress { service: request.service.clone(), node: node.clone() })
 }

@@ -1,0 +1,488 @@
+//! The loop: take what has queued up, decide it, commit it, tell, answer.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::cache::Cache;
+use super::overlay::Overlay;
+use super::tail::Tail;
+use super::{Answer, Answered, Committed, Job, Position, Shared, Sink, Wrong, address_of};
+use crate::jid::BareJid;
+use crate::pubsub::{
+    Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request,
+    ServicePolicy, decide,
+};
+use crate::store::{Ask, Failure, Found, NodeCommit, Store};
+use crate::time::Timestamp;
+
+/// The turns of an engine, to be run by one task.
+pub struct Turns {
+    jobs: mpsc::Receiver<Job>,
+    shared: Arc<Shared>,
+    cache: Cache,
+    /// Requests that a turn could not reach; they go first in the next.
+    waiting: VecDeque<Asked>,
+    node_keys: Range<i64>,
+    names: Names,
+    policies: HashMap<BareJid, Arc<ServicePolicy>>,
+    /// Bytes logged since the size of the log was last looked at.
+    logged: HashMap<NodeAddress, u64>,
+}
+
+struct Asked {
+    request: Request,
+    address: Option<NodeAddress>,
+    reply: oneshot::Sender<Result<Answered, Wrong>>,
+}
+
+/// A request that has been decided, and what is owed to whom once the turn is committed.
+struct Decided {
+    asked: Asked,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// To be committed.
+    Write { reply: Reply, node: Arc<Node>, changes: Vec<Change>, events: Vec<Event> },
+    /// Nothing changes.
+    Answer(Result<Reply, Wrong>, Option<Position>),
+}
+
+impl Turns {
+    pub(super) fn new(jobs: mpsc::Receiver<Job>, shared: Arc<Shared>) -> Self {
+        let cache = Cache::new(shared.options.cached_facts_max);
+        Turns {
+            jobs,
+            shared,
+            cache,
+            waiting: VecDeque::new(),
+            node_keys: 0..0,
+            names: Names::default(),
+            policies: HashMap::new(),
+            logged: HashMap::new(),
+        }
+    }
+
+    /// Runs until `stop`; what was asked before is still answered.
+    pub async fn run(mut self, sink: Arc<dyn Sink>, stop: CancellationToken) {
+        let mut tending = tokio::time::interval(TENDING_INTERVAL);
+        tending.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tending.reset();
+        let mut stopping = false;
+        let mut jobs = Vec::new();
+        loop {
+            if self.waiting.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled(), if !stopping => {
+                        stopping = true;
+                        self.jobs.close();
+                        continue;
+                    }
+                    taken = self.jobs.recv_many(&mut jobs, self.shared.options.turn_requests_max) => {
+                        if taken == 0 {
+                            return;
+                        }
+                    }
+                    _ = tending.tick() => {
+                        self.tend(&*sink).await;
+                        continue;
+                    }
+                }
+            }
+            let mut asked: Vec<Asked> = self.waiting.drain(..).collect();
+            let mut tails = Vec::new();
+            for job in jobs.drain(..) {
+                match job {
+                    Job::Ask { request, reply } => {
+                        let address = address_of(&request);
+                        asked.push(Asked { request, address, reply });
+                    }
+                    Job::Tails { nodes, reply } => tails.push((nodes, reply)),
+                }
+            }
+            self.turn(asked, &*sink).await;
+            for (nodes, reply) in tails {
+                let _ = reply.send(self.tails(nodes).await);
+            }
+            self.cache.end_turn();
+        }
+    }
+
+    async fn turn(&mut self, mut asked: Vec<Asked>, sink: &dyn Sink) {
+        for _ in 0..STALE_RETRIES_MAX {
+            let mut overlay = Overlay::default();
+            if let Err(failure) = self.prepare(&asked, &mut overlay).await {
+                return refuse_all(asked, &failure);
+            }
+            let now = self.shared.clock.now();
+            let decided = self.decide_all(asked, &mut overlay, now);
+            if overlay.is_empty() {
+                return self.answer(decided);
+            }
+            match self.shared.store.commit(overlay.commits().to_vec()).await {
+                Ok(()) => {
+                    self.count_logged(overlay.commits());
+                    overlay.merge(&mut self.cache);
+                    self.tell(&decided, sink);
+                    return self.answer(decided);
+                }
+                Err(failure) => {
+                    overlay.addresses().for_each(|address| self.cache.forget(address));
+                    asked = match failure {
+                        Failure::Stale => decided.into_iter().map(|decided| decided.asked).collect(),
+                        failure => refuse_writes(decided, &failure),
+                    };
+                    if asked.is_empty() {
+                        return;
+                    }
+                }
+            }
+        }
+        refuse_all(asked, &Failure::Stale);
+    }
+
+    /// Gathers what the requests need, as far as that can be known before any of them is decided.
+    async fn prepare(&mut self, asked: &[Asked], overlay: &mut Overlay) -> Result<(), Failure> {
+        if self.node_keys.is_empty() || (self.node_keys.end - self.node_keys.start) < asked.len() as i64 {
+            self.node_keys = self.shared.store.reserve_node_keys(NODE_KEYS_RESERVED).await?;
+        }
+        for _ in 0..GATHERINGS_MAX {
+            let mut asks: Vec<Ask> = Vec::new();
+            let mut of: Vec<&NodeAddress> = Vec::new();
+            for asked in asked {
+                let policy = policy(&mut self.policies, &self.shared, &asked.request.service);
+                let address = asked.address.as_ref();
+                if let (Some(address), Err(missing)) =
+                    (address, overlay.facts(&mut self.cache, &asked.request, address, &policy))
+                {
+                    of.extend(std::iter::repeat_n(address, missing.len()));
+                    asks.extend(missing);
+                }
+            }
+            if asks.is_empty() {
+                return Ok(());
+            }
+            let found = self.shared.store.gather(asks.clone()).await?;
+            for ((ask, found), address) in asks.into_iter().zip(found).zip(of) {
+                match (ask, found) {
+                    (Ask::Item(node, item), Found::Item(fact)) => overlay.learn_item(node, item, fact),
+                    (ask, found) => self.cache.learn(address, ask, found),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides in order, each request upon what the ones before it decided. One whose facts this
+    /// turn has made insufficient waits, with all that follow it, for the next turn.
+    fn decide_all(&mut self, asked: Vec<Asked>, overlay: &mut Overlay, now: Timestamp) -> Vec<Decided> {
+        let mut all = Vec::with_capacity(asked.len());
+        let mut asked = asked.into_iter();
+        while let Some(next) = asked.next() {
+            let policy = policy(&mut self.policies, &self.shared, &next.request.service);
+            match overlay.facts(&mut self.cache, &next.request, next.address.as_ref(), &policy) {
+                Ok(facts) => {
+                    let outcome = self.decide_one(&next, &facts, overlay, now);
+                    all.push(Decided { asked: next, outcome });
+                }
+                Err(_) if all.is_empty() => {
+                    // Its facts were gathered and are gone again: the cache is smaller than one request.
+                    let _ = next.reply.send(Err(Wrong::Overloaded));
+                }
+                Err(_) => {
+                    self.waiting.push_back(next);
+                    self.waiting.extend(asked);
+                    break;
+                }
+            }
+        }
+        all
+    }
+
+    fn decide_one(
+        &mut self,
+        asked: &Asked,
+        facts: &crate::pubsub::Facts,
+        overlay: &mut Overlay,
+        now: Timestamp,
+    ) -> Outcome {
+        let names = &mut self.names;
+        let mut fresh_id = || names.next(now);
+        let mut given = Given { now, node_key: NodeKey(self.node_keys.start), fresh_id: &mut fresh_id };
+        let decision = match decide(asked.request.clone(), facts, &mut given) {
+            Ok(decision) => decision,
+            Err(refusal) => return Outcome::Answer(Err(Wrong::Refused(refusal)), None),
+        };
+        let Some(mut node) = decision.node.clone() else {
+            let at = facts.node.present().map(|node| Position { node: node.key, seq: node.last_seq });
+            return Outcome::Answer(Ok(decision.reply), at);
+        };
+        let created = matches!(decision.changes.first(), Some(Change::CreateNode));
+        if created {
+            self.node_keys.start += 1;
+        }
+        if let Some(floor) = self.shared.options.retention.floor_by_count(&node) {
+            node.floor_seq = floor;
+        }
+        let before = facts.node.present().filter(|_| !created).map(|node| &**node);
+        overlay.take(&mut self.cache, &node, before, &decision, now);
+        let Decision { reply, changes, events, .. } = decision;
+        Outcome::Write { reply, node: Arc::new(node), changes, events }
+    }
+
+    /// Lengthens the tails, all of them before anyone is told of anything.
+    fn tell(&self, decided: &[Decided], sink: &dyn Sink) {
+        let mut grown: Vec<Arc<Tail>> = Vec::new();
+        let writes = || {
+            decided.iter().filter_map(|decided| match &decided.outcome {
+                Outcome::Write { node, changes, events, .. } => Some((node, changes, events)),
+                Outcome::Answer(..) => None,
+            })
+        };
+        for (node, changes, events) in writes() {
+            if let Some(tail) = self.shared.tails.of(node.key)
+                && self.shared.tails.append(&tail, node, changes, events)
+            {
+                grown.push(tail);
+            }
+        }
+        for (node, changes, _) in writes() {
+            sink.committed(&Committed { node, changes, tails: &self.shared.tails });
+        }
+        if !grown.is_empty() {
+            sink.grown(grown);
+        }
+    }
+
+    fn answer(&self, decided: Vec<Decided>) {
+        for Decided { asked, outcome } in decided {
+            match outcome {
+                Outcome::Write { reply, node, .. } => {
+                    let at = Some(Position { node: node.key, seq: node.last_seq });
+                    let _ = asked.reply.send(Ok(Answered { answer: Answer::Reply(reply), at }));
+                }
+                Outcome::Answer(Ok(Reply::Read(read)), at) => {
+                    if !asked.reply.is_closed() {
+                        let store = self.shared.store.clone();
+                        tokio::spawn(async move {
+                            let read = fetch(&*store, read).await;
+                            let answered = read.map(|answer| Answered { answer, at }).map_err(Wrong::Failed);
+                            let _ = asked.reply.send(answered);
+                        });
+                    }
+                }
+                Outcome::Answer(Ok(reply), at) => {
+                    let _ = asked.reply.send(Ok(Answered { answer: Answer::Reply(reply), at }));
+                }
+                Outcome::Answer(Err(wrong), _) => {
+                    let _ = asked.reply.send(Err(wrong));
+                }
+            }
+        }
+    }
+
+    /// The tails of nodes that somebody wants to watch.
+    async fn tails(&mut self, nodes: Vec<Arc<Node>>) -> Vec<Option<Arc<Tail>>> {
+        let unknown: Vec<NodeAddress> = nodes
+            .iter()
+            .filter(|node| self.shared.tails.of(node.key).is_none() && self.cache.of(&node.address).is_none())
+            .map(|node| node.address.clone())
+            .collect();
+        if !unknown.is_empty() {
+            let asks: Vec<Ask> = unknown.iter().cloned().map(Ask::Node).collect();
+            match self.shared.store.gather(asks.clone()).await {
+                Ok(found) => {
+                    for ((address, ask), found) in unknown.iter().zip(asks).zip(found) {
+                        self.cache.learn(address, ask, found);
+                    }
+                }
+                Err(failure) => {
+                    tracing::error!(%failure, "the nodes that a session watches cannot be read");
+                    return vec![None; nodes.len()];
+                }
+            }
+        }
+        nodes
+            .iter()
+            .map(|node| {
+                self.shared.tails.of(node.key).or_else(|| {
+                    let now = self.cache.of(&node.address)?.state.present()?;
+                    (now.key == node.key).then(|| self.shared.tails.watch(now))
+                })
+            })
+            .collect()
+    }
+
+    fn count_logged(&mut self, commits: &[NodeCommit]) {
+        for commit in commits {
+            let bytes: u64 = commit.events.iter().map(weight).sum();
+            if self.logged.len() < LOGGED_NODES_MAX || self.logged.contains_key(&commit.node.address) {
+                *self.logged.entry(commit.node.address.clone()).or_default() += bytes;
+            }
+        }
+    }
+
+    /// Moves floors that age and size have overtaken, and forgets old tombstones.
+    async fn tend(&mut self, sink: &dyn Sink) {
+        let retention = self.shared.options.retention;
+        let now = self.shared.clock.now();
+        let mut due: Vec<NodeAddress> = Vec::new();
+        let share = retention.bytes / 8;
+        due.extend(self.logged.iter().filter(|(_, bytes)| **bytes > share).map(|(address, _)| address.clone()));
+        due.iter().for_each(|address| {
+            self.logged.remove(address);
+        });
+        if self.logged.len() >= LOGGED_NODES_MAX {
+            self.logged.clear();
+        }
+        let oldest = retention.seconds.min(retention.transient_seconds);
+        match self.shared.store.stale_logs(now.plus_seconds(-oldest), STALE_LOGS_MAX).await {
+            Ok(stale) => due.extend(stale),
+            Err(failure) => tracing::warn!(%failure, "logs that have grown old cannot be listed"),
+        }
+        for address in due {
+            if let Err(failure) = self.trim(&address, now, sink).await {
+                tracing::warn!(%failure, node = %address, "a log could not be trimmed");
+            }
+        }
+        let forgotten = self.shared.store.forget_tombstones(now.plus_seconds(-retention.tombstone_seconds)).await;
+        if let Err(failure) = forgotten {
+            tracing::warn!(%failure, "old tombstones could not be forgotten");
+        }
+    }
+
+    async fn trim(&mut self, address: &NodeAddress, now: Timestamp, sink: &dyn Sink) -> Result<(), Failure> {
+        let found = self.shared.store.gather(vec![Ask::Node(address.clone())]).await?;
+        let Some(Found::Node(NodeState::Present(node))) = found.into_iter().next() else { return Ok(()) };
+        let retention = self.shared.options.retention;
+        let since = now.plus_seconds(-retention.seconds_of(&node));
+        let floor = self.shared.store.floor_for(node.key, since, retention.bytes).await?;
+        if floor <= node.floor_seq {
+            return Ok(());
+        }
+        let after = Node { floor_seq: floor, version: node.version + 1, ..(*node).clone() };
+        let commit = NodeCommit {
+            node: after.clone(),
+            expected_version: node.version,
+            changes: Vec::new(),
+            events: Vec::new(),
+            trim_from: Some(node.floor_seq),
+        };
+        self.shared.store.commit(vec![commit]).await?;
+        let after = Arc::new(after);
+        self.cache.change(address, |hot| hot.state = NodeState::Present(after.clone()));
+        if let Some(tail) = self.shared.tails.of(after.key) {
+            self.shared.tails.append(&tail, &after, &[], &[]);
+        }
+        sink.committed(&Committed { node: &after, changes: &[], tails: &self.shared.tails });
+        Ok(())
+    }
+}
+
+async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failure> {
+    Ok(match read {
+        Read::Items { node, selection, page } => {
+            let list = store.read_items(node.key, selection, page).await?;
+            Answer::Items { node, list }
+        }
+        Read::SubscriptionsOf { service, jid, node, page } => {
+            Answer::SubscriptionsOf(store.read_subscriptions_of(service, jid, node, page).await?)
+        }
+        Read::AffiliationsOf { service, jid, node, page } => {
+            Answer::AffiliationsOf(store.read_affiliations_of(service, jid, node, page).await?)
+        }
+        Read::NodeSubscriptions { node, page } => {
+            Answer::NodeSubscriptions(store.read_node_subscriptions(node, page).await?)
+        }
+        Read::NodeAffiliations { node, page } => {
+            Answer::NodeAffiliations(store.read_node_affiliations(node, page).await?)
+        }
+        Read::Nodes { service, page } => Answer::Nodes(store.read_nodes(service, page).await?),
+    })
+}
+
+fn policy(
+    policies: &mut HashMap<BareJid, Arc<ServicePolicy>>,
+    shared: &Shared,
+    service: &BareJid,
+) -> Arc<ServicePolicy> {
+    if let Some(known) = policies.get(service) {
+        return known.clone();
+    }
+    if policies.len() >= POLICIES_MAX {
+        policies.clear();
+    }
+    let made = Arc::new(shared.options.policy(service.clone()));
+    policies.insert(service.clone(), made.clone());
+    made
+}
+
+fn refuse_all(asked: Vec<Asked>, failure: &Failure) {
+    for asked in asked {
+        let _ = asked.reply.send(Err(Wrong::Failed(failure.clone())));
+    }
+}
+
+/// Answers those who wanted something written, and gives back the others: what they were told may
+/// have stood on what was not written.
+fn refuse_writes(decided: Vec<Decided>, failure: &Failure) -> Vec<Asked> {
+    tracing::error!(%failure, "a commit failed");
+    let mut others = Vec::new();
+    for Decided { asked, outcome } in decided {
+        match outcome {
+            Outcome::Write { .. } => drop(asked.reply.send(Err(Wrong::Failed(failure.clone())))),
+            Outcome::Answer(..) => others.push(asked),
+        }
+    }
+    others
+}
+
+fn weight(event: &Event) -> u64 {
+    match &event.kind {
+        EventKind::Published { payload: Some(payload), .. } => payload.xml.len() as u64,
+        _ => 0,
+    }
+}
+
+/// Names that were never used before: 48 bits of milliseconds, so that a node's items lie in the
+/// order of their names, and 80 random bits; in Crockford's base 32.
+#[derive(Default)]
+struct Names {
+    pool: Vec<u8>,
+}
+
+impl Names {
+    fn next(&mut self, now: Timestamp) -> String {
+        if self.pool.len() < RANDOM_BYTES {
+            self.pool.resize(RANDOM_BYTES * NAMES_DRAWN, 0);
+            getrandom::fill(&mut self.pool).expect("the system gives random bytes");
+        }
+        let mut number = u128::from((now.0 / 1000).unsigned_abs() & 0xffff_ffff_ffff) << 80;
+        for byte in self.pool.drain(self.pool.len() - RANDOM_BYTES..).enumerate() {
+            number |= u128::from(byte.1) << (8 * byte.0);
+        }
+        (0..26).rev().map(|place| char::from(BASE32[(number >> (5 * place)) as usize & 31])).collect()
+    }
+}
+
+const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const RANDOM_BYTES: usize = 10;
+const NAMES_DRAWN: usize = 256;
+/// Node keys taken from the store at once; those that a restart leaves unused are lost.
+const NODE_KEYS_RESERVED: u32 = 1024;
+/// How often a turn is decided anew because another instance was faster.
+const STALE_RETRIES_MAX: usize = 4;
+/// First the nodes, then what depends on them, then items and the oldest of them.
+const GATHERINGS_MAX: usize = 4;
+const POLICIES_MAX: usize = 4096;
+/// Nodes whose logged bytes are counted between two tendings.
+const LOGGED_NODES_MAX: usize = 100_000;
+/// Logs trimmed because of age in one tending.
+const STALE_LOGS_MAX: usize = 256;
+const TENDING_INTERVAL: Duration = Duration::from_secs(30);
