@@ -10,3 +10,4 @@ pub mod jid;
 pub mod pubsub;
 pub mod store;
 pub mod time;
+pub mod xml;

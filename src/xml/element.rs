@@ -4,15 +4,24 @@
 
 use std::sync::Arc;
 
+use super::name::Name;
+
 /// One element. Namespaces are resolved; prefixes are forgotten, but for those of attributes, which
 /// are written anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
-    name: Arc<str>,
+    name: Name,
     ns: Arc<str>,
-    /// (namespace, name, value); the namespace of an attribute without prefix is empty.
-    attributes: Vec<(Arc<str>, Arc<str>, String)>,
+    attributes: Vec<Attribute>,
     children: Vec<Node>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attribute {
+    /// An attribute without a prefix has no namespace.
+    pub(super) ns: Option<Arc<str>>,
+    pub(super) name: Name,
+    pub(super) value: Box<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +31,16 @@ pub enum Node {
 }
 
 impl Element {
-    pub fn new(name: impl Into<Arc<str>>, ns: impl Into<Arc<str>>) -> Self {
-        Element { name: name.into(), ns: ns.into(), attributes: Vec::new(), children: Vec::new() }
+    pub fn new(name: impl AsRef<str>, ns: impl Into<Arc<str>>) -> Self {
+        Element::from_parts(Name::new(name.as_ref()), ns.into(), Vec::new())
+    }
+
+    pub(super) fn from_parts(name: Name, ns: Arc<str>, attributes: Vec<Attribute>) -> Self {
+        Element { name, ns, attributes, children: Vec::new() }
     }
 
     pub fn name(&self) -> &str {
-        &self.name
+        self.name.as_str()
     }
 
     pub fn ns(&self) -> &str {
@@ -40,7 +53,7 @@ impl Element {
     }
 
     pub fn is(&self, name: &str, ns: &str) -> bool {
-        *self.name == *name && *self.ns == *ns
+        self.name.as_str() == name && *self.ns == *ns
     }
 
     /// The value of an attribute without a namespace.
@@ -49,12 +62,12 @@ impl Element {
     }
 
     pub fn attr_ns(&self, ns: &str, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(n, a, _)| **n == *ns && **a == *name).map(|(_, _, value)| value.as_str())
+        self.attributes.iter().find(|attribute| attribute.is(ns, name)).map(|attribute| &*attribute.value)
     }
 
     /// (namespace, name, value) of each.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str, &str)> {
-        self.attributes.iter().map(|(ns, name, value)| (&**ns, &**name, value.as_str()))
+        self.attributes.iter().map(|attribute| (attribute.ns(), attribute.name.as_str(), &*attribute.value))
     }
 
     pub fn set_attr(&mut self, name: &str, value: impl Into<String>) {
@@ -62,15 +75,18 @@ impl Element {
     }
 
     pub fn set_attr_ns(&mut self, ns: &str, name: &str, value: impl Into<String>) {
-        let value = value.into();
-        match self.attributes.iter_mut().find(|(n, a, _)| **n == *ns && **a == *name) {
-            Some((_, _, old)) => *old = value,
-            None => self.attributes.push((Arc::from(ns), Arc::from(name), value)),
+        let value = value.into().into_boxed_str();
+        match self.attributes.iter_mut().find(|attribute| attribute.is(ns, name)) {
+            Some(attribute) => attribute.value = value,
+            None => {
+                let ns = (!ns.is_empty()).then(|| Arc::from(ns));
+                self.attributes.push(Attribute { ns, name: Name::new(name), value });
+            }
         }
     }
 
     pub fn remove_attr(&mut self, name: &str) {
-        self.attributes.retain(|(ns, n, _)| !(ns.is_empty() && **n == *name));
+        self.attributes.retain(|attribute| !attribute.is("", name));
     }
 
     #[must_use]
@@ -151,14 +167,41 @@ impl Element {
             .collect()
     }
 
+    /// Appends what the parser has read. Most elements have one child only, so the first takes no
+    /// room for more.
+    pub(super) fn push_read(&mut self, node: Node) {
+        if self.children.capacity() == 0 {
+            self.children.reserve_exact(1);
+        }
+        self.children.push(node);
+    }
+
+    pub(super) fn push_read_text(&mut self, text: String) {
+        match self.children.last_mut() {
+            Some(Node::Text(last)) => last.push_str(&text),
+            _ if text.is_empty() => {}
+            _ => self.push_read(Node::Text(text)),
+        }
+    }
+
+    /// Gives back what growing has taken in vain.
+    pub(super) fn shrink(&mut self) {
+        self.children.shrink_to_fit();
+    }
+
     /// Appends the element as text. `parent_ns` is the default namespace where it will stand: the
-    /// element declares its own only where it differs. What is written parses to an equal element.
+    /// element declares its own only where it differs. What is written parses to an equal element,
+    /// but for characters that no XML can hold (U+0000, U+FFFE ...): each becomes U+FFFD.
     pub fn write(&self, out: &mut Vec<u8>, parent_ns: &str) {
+        let name = self.name.as_str().as_bytes();
+        // Namespaces in XML 1.0 §3: the namespace of `xml:` cannot be declared as the default.
+        let (prefix, scope) = if *self.ns == *XML_NS { (&b"xml:"[..], parent_ns) } else { (&b""[..], &*self.ns) };
         out.push(b'<');
-        out.extend_from_slice(self.name.as_bytes());
-        if *self.ns != *parent_ns {
+        out.extend_from_slice(prefix);
+        out.extend_from_slice(name);
+        if *scope != *parent_ns {
             out.extend_from_slice(b" xmlns='");
-            escape_attribute(out, &self.ns);
+            escape_attribute(out, scope);
             out.push(b'\'');
         }
         self.write_attributes(out);
@@ -169,12 +212,13 @@ impl Element {
         out.push(b'>');
         for node in &self.children {
             match node {
-                Node::Element(child) => child.write(out, &self.ns),
+                Node::Element(child) => child.write(out, scope),
                 Node::Text(text) => escape_text(out, text),
             }
         }
         out.extend_from_slice(b"</");
-        out.extend_from_slice(self.name.as_bytes());
+        out.extend_from_slice(prefix);
+        out.extend_from_slice(name);
         out.push(b'>');
     }
 
@@ -187,27 +231,37 @@ impl Element {
 
     fn write_attributes(&self, out: &mut Vec<u8>) {
         let mut declared: Vec<&str> = Vec::new();
-        for (ns, name, value) in &self.attributes {
+        for attribute in &self.attributes {
             out.push(b' ');
-            if ns.is_empty() {
-                out.extend_from_slice(name.as_bytes());
-            } else if **ns == *XML_NS {
-                out.extend_from_slice(b"xml:");
-                out.extend_from_slice(name.as_bytes());
-            } else {
-                let prefix = declared.iter().position(|known| **known == **ns).unwrap_or_else(|| {
-                    out.extend_from_slice(format!("xmlns:n{}='", declared.len()).as_bytes());
-                    escape_attribute(out, ns);
-                    out.extend_from_slice(b"' ");
-                    declared.push(ns);
-                    declared.len() - 1
-                });
-                out.extend_from_slice(format!("n{prefix}:{name}").as_bytes());
+            match attribute.ns() {
+                "" => {}
+                XML_NS => out.extend_from_slice(b"xml:"),
+                ns => {
+                    let prefix = declared.iter().position(|known| *known == ns).unwrap_or_else(|| {
+                        out.extend_from_slice(format!("xmlns:n{}='", declared.len()).as_bytes());
+                        escape_attribute(out, ns);
+                        out.extend_from_slice(b"' ");
+                        declared.push(ns);
+                        declared.len() - 1
+                    });
+                    out.extend_from_slice(format!("n{prefix}:").as_bytes());
+                }
             }
+            out.extend_from_slice(attribute.name.as_str().as_bytes());
             out.extend_from_slice(b"='");
-            escape_attribute(out, value);
+            escape_attribute(out, &attribute.value);
             out.push(b'\'');
         }
+    }
+}
+
+impl Attribute {
+    fn ns(&self) -> &str {
+        self.ns.as_deref().unwrap_or("")
+    }
+
+    fn is(&self, ns: &str, name: &str) -> bool {
+        self.name.as_str() == name && self.ns() == ns
     }
 }
 
@@ -220,42 +274,63 @@ impl std::fmt::Display for Element {
 /// Appends character data. CR is written as a reference, for a parser would turn it into LF
 /// (XML 1.0 §2.11); `>` too, so that `]]>` never appears.
 pub fn escape_text(out: &mut Vec<u8>, text: &str) {
-    escape(out, text, |byte| match byte {
-        b'<' => Some(b"&lt;"),
-        b'>' => Some(b"&gt;"),
-        b'&' => Some(b"&amp;"),
-        b'\r' => Some(b"&#13;"),
-        _ => None,
-    });
+    escape(out, text, &IN_TEXT);
 }
 
 /// Appends the value of an attribute that stands between single quotes. White space other than
 /// spaces is written as references, for a parser would turn it into spaces (XML 1.0 §3.3.3).
 pub fn escape_attribute(out: &mut Vec<u8>, value: &str) {
-    escape(out, value, |byte| match byte {
-        b'<' => Some(b"&lt;"),
-        b'>' => Some(b"&gt;"),
-        b'&' => Some(b"&amp;"),
-        b'\'' => Some(b"&#39;"),
-        b'"' => Some(b"&#34;"),
-        b'\t' => Some(b"&#9;"),
-        b'\n' => Some(b"&#10;"),
-        b'\r' => Some(b"&#13;"),
-        _ => None,
-    });
+    escape(out, value, &IN_ATTRIBUTES);
 }
 
-fn escape(out: &mut Vec<u8>, text: &str, reference: impl Fn(u8) -> Option<&'static [u8]>) {
+fn escape(out: &mut Vec<u8>, text: &str, special: &[bool; 256]) {
     let bytes = text.as_bytes();
     let mut from = 0;
     for (at, &byte) in bytes.iter().enumerate() {
-        if let Some(reference) = reference(byte) {
-            out.extend_from_slice(&bytes[from..at]);
-            out.extend_from_slice(reference);
-            from = at + 1;
+        if !special[usize::from(byte)] {
+            continue;
         }
+        let (instead, width): (&[u8], usize) = match byte {
+            b'<' => (b"&lt;", 1),
+            b'>' => (b"&gt;", 1),
+            b'&' => (b"&amp;", 1),
+            b'\'' => (b"&#39;", 1),
+            b'"' => (b"&#34;", 1),
+            b'\t' => (b"&#9;", 1),
+            b'\n' => (b"&#10;", 1),
+            b'\r' => (b"&#13;", 1),
+            // U+FFFE and U+FFFF; other characters of this first byte stand as they are.
+            0xEF if matches!(bytes[at..], [_, 0xBF, 0xBE | 0xBF, ..]) => (REPLACEMENT, 3),
+            0xEF => continue,
+            _ => (REPLACEMENT, 1),
+        };
+        out.extend_from_slice(&bytes[from..at]);
+        out.extend_from_slice(instead);
+        from = at + width;
     }
     out.extend_from_slice(&bytes[from..]);
 }
 
-const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";
+/// The bytes that [`escape`] must look at, in text and in attributes.
+const fn special(more: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 0x20 {
+        table[at] = at != b'\t' as usize && at != b'\n' as usize;
+        at += 1;
+    }
+    at = 0;
+    while at < more.len() {
+        table[more[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
+static IN_TEXT: [bool; 256] = special(b"<>&\xEF");
+static IN_ATTRIBUTES: [bool; 256] = special(b"<>&'\"\t\n\xEF");
+
+/// U+FFFD
+const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+
+pub(super) const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";

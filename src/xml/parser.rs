@@ -1,0 +1,430 @@
+//! The push parser of streams, and of documents.
+
+use std::sync::Arc;
+
+use rxml::error::EndOrError;
+use rxml::{Options, Parse, RawEvent, RawParser, RawQName, WithOptions};
+
+use super::element::{Attribute, Element, Node};
+use super::limits::{Limits, XmlError};
+use super::name::Name;
+use super::scope::Scope;
+
+/// What a stream consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum XmlEvent {
+    /// The start tag of the root, with its attributes and no children.
+    StreamStart {
+        header: Element,
+        /// The default namespace that it declares, empty where it declares none (RFC 6120 §4.8.2).
+        default_ns: Arc<str>,
+    },
+    /// A complete child of the root.
+    Element(Element),
+    /// The end tag of the root. Whatever follows is dropped.
+    StreamEnd,
+}
+
+/// Reads one stream as its bytes arrive. Between stanzas it holds no buffers.
+///
+/// The tokenizer is rxml without its namespace layer: namespaces are resolved here, so that
+/// attributes and declarations are counted one by one before they pile up, a namespace declared
+/// twice is refused, and what lives as long as the stream stays small.
+pub struct Parser {
+    tokens: RawParser,
+    limits: Limits,
+    shape: Shape,
+    phase: Phase,
+    /// Bytes, elements and attributes of the unit that is being read.
+    bytes: usize,
+    elements: usize,
+    attributes: usize,
+    whitespace_bytes: usize,
+    /// The last two bytes the tokenizer has taken: they tell apart what it reports alike.
+    last: [u8; 2],
+    /// The root's name as it was written.
+    root: Box<str>,
+    scope: Scope,
+    /// Elements begun and not ended, outermost first; without a stream's root.
+    open: Vec<Element>,
+    tag: Option<Tag>,
+    /// The tokenizer was made for another [`Limits::token_bytes`].
+    stale: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Stream,
+    Document,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Before the root, where white space may stand.
+    Before,
+    /// Within the root's start tag, or an XML declaration.
+    Header,
+    /// Between stanzas.
+    Between,
+    Stanza,
+    /// The root was `<stream/>`: its end is still to be told.
+    Closing,
+    Ended,
+    Failed(XmlError),
+}
+
+/// A start tag that has not come to its `>`.
+struct Tag {
+    name: RawQName,
+    attributes: Vec<(RawQName, String)>,
+}
+
+impl Parser {
+    pub fn new(limits: Limits) -> Self {
+        Parser::with_shape(limits, Shape::Stream)
+    }
+
+    fn with_shape(limits: Limits, shape: Shape) -> Self {
+        Parser {
+            tokens: tokenizer(&limits),
+            limits,
+            shape,
+            phase: Phase::Before,
+            bytes: 0,
+            elements: 0,
+            attributes: 0,
+            whitespace_bytes: 0,
+            last: [0; 2],
+            root: Box::default(),
+            scope: Scope::new(),
+            open: Vec::new(),
+            tag: None,
+            stale: false,
+        }
+    }
+
+    /// Takes bytes from the front of `input` up to the end of the next event. Call it until it
+    /// answers `None`, when all of `input` is taken and more is needed. An error is final: it is
+    /// answered until [`Parser::reset`].
+    pub fn feed(&mut self, input: &mut &[u8]) -> Result<Option<XmlEvent>, XmlError> {
+        match self.advance(input) {
+            Ok(event) => {
+                if event.is_none() && matches!(self.phase, Phase::Before | Phase::Between | Phase::Ended) {
+                    self.release();
+                }
+                Ok(event)
+            }
+            Err(error) => {
+                self.open = Vec::new();
+                self.tag = None;
+                self.release();
+                self.phase = Phase::Failed(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a new stream, as after STARTTLS and SASL: everything of the old one is forgotten.
+    pub fn reset(&mut self, limits: Limits) {
+        *self = Parser::with_shape(limits, self.shape);
+    }
+
+    /// Changes the limits within a stream, as after an authentication without a new stream. They
+    /// hold from the next stanza on for [`Limits::token_bytes`], at once for the others.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.stale |= limits.token_bytes != self.limits.token_bytes;
+        self.limits = limits;
+    }
+
+    /// Whether part of a stanza, or of a header, has arrived without its end.
+    pub fn is_within(&self) -> bool {
+        matches!(self.phase, Phase::Header | Phase::Stanza)
+    }
+
+    fn advance(&mut self, input: &mut &[u8]) -> Result<Option<XmlEvent>, XmlError> {
+        loop {
+            match &self.phase {
+                Phase::Before | Phase::Between => {
+                    if !self.begin(input)? {
+                        return Ok(None);
+                    }
+                }
+                Phase::Header | Phase::Stanza => {}
+                Phase::Closing => {
+                    self.phase = Phase::Ended;
+                    return Ok(Some(XmlEvent::StreamEnd));
+                }
+                Phase::Ended => {
+                    *input = &[];
+                    return Ok(None);
+                }
+                Phase::Failed(error) => return Err(error.clone()),
+            }
+            match self.token(input)? {
+                None => return Ok(None),
+                Some(token) => {
+                    if let Some(event) = self.take(token)? {
+                        return Ok(Some(event));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Skips white space, and begins a unit where there is something else.
+    fn begin(&mut self, input: &mut &[u8]) -> Result<bool, XmlError> {
+        let space = input.iter().take_while(|byte| is_space(**byte)).count();
+        *input = &input[space..];
+        let before = matches!(self.phase, Phase::Before);
+        if before {
+            self.whitespace_bytes = self.whitespace_bytes.saturating_add(space);
+            if self.whitespace_bytes > self.limits.leading_whitespace_bytes {
+                return Err(XmlError::TooMuchWhitespace);
+            }
+        }
+        match input.first() {
+            None => return Ok(false),
+            Some(b'<') => {}
+            // The first byte of UTF-16 or UTF-32 in either order, with a mark or without (XML 1.0 appendix F).
+            Some(0xFE | 0xFF | 0x00) if before => return Err(XmlError::UnsupportedEncoding),
+            Some(_) if before => return Err(not_well_formed("it does not begin with a tag")),
+            Some(_) => return Err(XmlError::StrayText),
+        }
+        if before {
+            self.phase = Phase::Header;
+        } else {
+            self.phase = Phase::Stanza;
+            self.bytes = 0;
+            self.elements = 0;
+            self.attributes = 0;
+            if self.stale {
+                self.tokens = tokenizer_within(&self.limits, &self.root);
+                self.stale = false;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next token, or none when the input is used up. The tokenizer never sees a byte beyond the
+    /// limit of the unit: it keeps an unfinished token to itself.
+    fn token(&mut self, input: &mut &[u8]) -> Result<Option<RawEvent>, XmlError> {
+        loop {
+            let room = self.limits.stanza_bytes.saturating_sub(self.bytes);
+            let (within, beyond) = input.split_at(input.len().min(room));
+            let mut rest = within;
+            let result = self.tokens.parse(&mut rest, false);
+            let taken = within.len() - rest.len();
+            self.bytes += taken;
+            self.last = match within[..taken] {
+                [] => self.last,
+                [only] => [self.last[1], only],
+                [.., second, last] => [second, last],
+            };
+            *input = &input[taken..];
+            match result {
+                Ok(Some(token)) => return Ok(Some(token)),
+                Ok(None) => return Err(not_well_formed("it ends too early")),
+                Err(EndOrError::Error(error)) => return Err(fault(error, self.last)),
+                Err(EndOrError::NeedMoreData) if !beyond.is_empty() || self.bytes >= self.limits.stanza_bytes => {
+                    return Err(XmlError::TooBig);
+                }
+                Err(EndOrError::NeedMoreData) => return Ok(None),
+            }
+        }
+    }
+
+    fn take(&mut self, token: RawEvent) -> Result<Option<XmlEvent>, XmlError> {
+        match token {
+            RawEvent::XmlDeclaration(..) => {
+                self.phase = Phase::Before;
+                Ok(None)
+            }
+            RawEvent::ElementHeadOpen(_, name) => self.open_tag(name).map(|()| None),
+            RawEvent::Attribute(_, name, value) => self.attribute(name, value).map(|()| None),
+            RawEvent::ElementHeadClose(_) => self.close_tag(),
+            RawEvent::Text(_, text) => self.text(text).map(|()| None),
+            RawEvent::ElementFoot(_) => Ok(self.end_element()),
+        }
+    }
+
+    /// The depth of the element that is being begun or was begun last, the root's being 0 in a
+    /// stream, and a document's being 1, as if it stood in a stream.
+    fn depth(&self) -> usize {
+        let tag = usize::from(self.tag.is_some());
+        match (&self.phase, self.shape) {
+            (Phase::Header, Shape::Stream) => 0,
+            _ => self.open.len() + tag,
+        }
+    }
+
+    fn open_tag(&mut self, name: RawQName) -> Result<(), XmlError> {
+        self.tag = Some(Tag { name, attributes: Vec::new() });
+        self.elements += 1;
+        if self.depth() > self.limits.depth {
+            return Err(XmlError::TooDeep);
+        }
+        if self.elements > self.limits.elements {
+            return Err(XmlError::TooManyElements);
+        }
+        Ok(())
+    }
+
+    fn attribute(&mut self, name: RawQName, value: String) -> Result<(), XmlError> {
+        let depth = self.depth();
+        let prefix = name.0.as_ref().map(|prefix| prefix.as_str());
+        match (prefix, name.1.as_str()) {
+            (None, "xmlns") => return self.scope.declare(depth, "", &value, &self.limits),
+            (Some("xmlns"), prefix) => return self.scope.declare(depth, prefix, &value, &self.limits),
+            _ => {}
+        }
+        let tag = self.tag.as_mut().expect("an attribute stands in a tag");
+        self.attributes += 1;
+        if tag.attributes.len() >= self.limits.attributes || self.attributes > self.limits.attributes_total {
+            return Err(XmlError::TooManyAttributes);
+        }
+        tag.attributes.push((name, value));
+        Ok(())
+    }
+
+    fn close_tag(&mut self) -> Result<Option<XmlEvent>, XmlError> {
+        let depth = self.depth();
+        let tag = self.tag.take().expect("the end of a tag follows its beginning");
+        let (prefix, local) = tag.name;
+        let ns = match &prefix {
+            Some(prefix) => self.scope.resolve(prefix.as_str())?,
+            None => self.scope.default_ns().clone(),
+        };
+        let element = Element::from_parts(Name::new(local.as_str()), ns, self.resolve(tag.attributes)?);
+        if depth > 0 {
+            self.open.push(element);
+            return Ok(None);
+        }
+        self.root = match prefix {
+            Some(prefix) => format!("{}:{}", prefix.as_str(), local.as_str()).into_boxed_str(),
+            None => Box::from(local.as_str()),
+        };
+        self.phase = if self.last == *b"/>" { Phase::Closing } else { Phase::Between };
+        Ok(Some(XmlEvent::StreamStart { header: element, default_ns: self.scope.default_ns().clone() }))
+    }
+
+    /// Attributes with their namespaces, now that all declarations of the tag are in scope.
+    fn resolve(&self, written: Vec<(RawQName, String)>) -> Result<Vec<Attribute>, XmlError> {
+        let mut attributes: Vec<Attribute> = Vec::with_capacity(written.len());
+        for ((prefix, local), value) in written {
+            let ns = match &prefix {
+                Some(prefix) => Some(self.scope.resolve(prefix.as_str())?),
+                None => None,
+            };
+            let name = Name::new(local.as_str());
+            // Namespaces in XML 1.0 §6.3: unique after the prefixes are resolved, too.
+            if attributes.iter().any(|other| other.name == name && other.ns == ns) {
+                return Err(not_well_formed("an attribute stands twice in one element"));
+            }
+            attributes.push(Attribute { ns, name, value: value.into_boxed_str() });
+        }
+        Ok(attributes)
+    }
+
+    fn text(&mut self, text: String) -> Result<(), XmlError> {
+        match self.open.last_mut() {
+            Some(element) => element.push_read_text(text),
+            // Only a CDATA section brings text here: other text is seen in `begin`, or follows one.
+            None if text.bytes().all(is_space) => {}
+            None => return Err(XmlError::StrayText),
+        }
+        Ok(())
+    }
+
+    fn end_element(&mut self) -> Option<XmlEvent> {
+        let depth = self.open.len();
+        self.scope.leave(depth);
+        let Some(mut element) = self.open.pop() else {
+            self.phase = Phase::Ended;
+            return Some(XmlEvent::StreamEnd);
+        };
+        element.shrink();
+        match self.open.last_mut() {
+            Some(parent) => {
+                parent.push_read(Node::Element(element));
+                None
+            }
+            None => {
+                self.phase = match self.shape {
+                    Shape::Stream => Phase::Between,
+                    Shape::Document => Phase::Ended,
+                };
+                Some(XmlEvent::Element(element))
+            }
+        }
+    }
+
+    /// Gives back what a stanza needed and an idle stream does not.
+    fn release(&mut self) {
+        self.tokens.release_temporaries();
+        self.open.shrink_to_fit();
+        self.scope.release();
+    }
+}
+
+/// Reads one whole document: a stanza in a frame of its own (RFC 7395), a body of HTTP, a stored
+/// payload. An XML declaration, white space around it and a byte order mark may stand.
+pub fn parse_document(bytes: &[u8], limits: &Limits) -> Result<Element, XmlError> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let mut rest = bytes.trim_ascii_start();
+    let mut parser = Parser::with_shape(*limits, Shape::Document);
+    match parser.advance(&mut rest)? {
+        Some(XmlEvent::Element(_)) if !rest.iter().copied().all(is_space) => {
+            Err(not_well_formed("something follows its root element"))
+        }
+        Some(XmlEvent::Element(element)) => Ok(element),
+        Some(XmlEvent::StreamStart { .. } | XmlEvent::StreamEnd) => unreachable!("a document is not a stream"),
+        None if bytes.is_empty() => Err(not_well_formed("it is empty")),
+        None => Err(not_well_formed("it ends too early")),
+    }
+}
+
+fn tokenizer(limits: &Limits) -> RawParser {
+    let mut options = Options::default();
+    options.max_token_length = limits.token_bytes;
+    RawParser::with_options(options)
+}
+
+/// A tokenizer that has read the start tag of the root.
+fn tokenizer_within(limits: &Limits, root: &str) -> RawParser {
+    let mut tokens = tokenizer(limits);
+    let tag = format!("<{root}>");
+    let mut rest = tag.as_bytes();
+    while tokens.parse(&mut rest, false).is_ok() {}
+    tokens
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+fn not_well_formed(what: &str) -> XmlError {
+    XmlError::NotWellFormed(what.to_owned())
+}
+
+/// What the tokenizer found wrong, in our words. It says some unlike things alike; `last`, the last
+/// two bytes it took, tells them apart.
+fn fault(error: rxml::Error, last: [u8; 2]) -> XmlError {
+    use rxml::Error;
+    match error {
+        // XML 1.0 §2.8: a second `<?xml` is no processing instruction, it is an error.
+        Error::RestrictedXml("processing instructions") if last == *b"ml" => {
+            not_well_formed("an XML declaration stands elsewhere than at the beginning")
+        }
+        Error::RestrictedXml("processing instructions") => XmlError::Restricted("a processing instruction"),
+        Error::RestrictedXml("comments") => XmlError::Restricted("a comment"),
+        Error::RestrictedXml("only utf-8 encoding is allowed") => XmlError::UnsupportedEncoding,
+        Error::RestrictedXml("only XML version 1.0 is allowed") => not_well_formed("it is not of version 1.0"),
+        Error::RestrictedXml("only standalone documents are allowed") => {
+            XmlError::Restricted("a declaration that it does not stand alone")
+        }
+        Error::RestrictedXml(_) => XmlError::TokenTooBig,
+        Error::InvalidSyntax(_) if last == *b"!D" => XmlError::Restricted("a document type declaration"),
+        Error::UndeclaredEntity => XmlError::Restricted("a reference to an entity"),
+        error => XmlError::NotWellFormed(error.to_string()),
+    }
+}
