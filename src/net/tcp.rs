@@ -1,0 +1,123 @@
+//! Listening, accepting, and what becomes of a connection before anyone reads from it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::gate::Gate;
+use crate::session::{Io, Pipe, Sessions};
+
+/// How a listener speaks.
+#[derive(Clone)]
+pub enum Transport {
+    /// Plain until STARTTLS (RFC 6120 §5).
+    StartTls(TlsAcceptor),
+    /// TLS from the first byte (XEP-0368).
+    DirectTls(TlsAcceptor),
+}
+
+/// What a listener needs to serve.
+pub struct Serve {
+    pub listener: TcpListener,
+    pub transport: Transport,
+    pub gate: Arc<Gate>,
+    pub sessions: Sessions,
+    pub stop: CancellationToken,
+    pub tracker: TaskTracker,
+}
+
+/// Binds, or says in a sentence why not.
+pub async fn bind(address: SocketAddr, what: &str) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another address",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose another port",
+            io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("cannot listen on {address} for {what}: {error}{advice}"))
+    })
+}
+
+/// Accepts until `stop`. Running out of descriptors slows it down and never ends it.
+pub async fn serve(serve: Serve) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = serve.listener.accept() => accepted,
+            () = serve.stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((socket, peer)) => serve.admit(socket, peer),
+            Err(error) => {
+                tracing::warn!(%error, "no connection could be accepted; waiting");
+                tokio::select! {
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                    () = serve.stop.cancelled() => return,
+                }
+            }
+        }
+    }
+}
+
+impl Serve {
+    fn admit(&self, socket: TcpStream, peer: SocketAddr) {
+        let _ = socket.set_nodelay(true);
+        let (transport, sessions, gate) = (self.transport.clone(), self.sessions.clone(), self.gate.clone());
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move {
+            let Some(pending) = enter(&gate, peer, &stop).await else { return };
+            let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(pending));
+            let pipe = match transport {
+                Transport::StartTls(acceptor) => Pipe {
+                    io: Box::new(socket),
+                    peer,
+                    upgrade: Some(Box::new(move |io| Box::pin(handshake(acceptor, io)))),
+                    unauthenticated,
+                },
+                Transport::DirectTls(acceptor) => match handshake(acceptor, socket).await {
+                    Ok(io) => Pipe { io, peer, upgrade: None, unauthenticated },
+                    Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+                },
+            };
+            sessions.run(pipe).await;
+        });
+    }
+}
+
+/// Waits at the gate, unread, for as long as an unauthenticated connection may last.
+async fn enter(gate: &Arc<Gate>, peer: SocketAddr, stop: &CancellationToken) -> Option<super::gate::Pending> {
+    let deadline = Instant::now() + GATE_WAIT_MAX;
+    loop {
+        match gate.enter(peer, Instant::now()) {
+            Ok(pending) => return Some(pending),
+            Err(wait) if Instant::now() + wait < deadline => tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => return None,
+            },
+            Err(_) => {
+                tracing::info!(%peer, "a connection waited too long at the gate");
+                return None;
+            }
+        }
+    }
+}
+
+async fn handshake<T: Io + 'static>(acceptor: TlsAcceptor, io: T) -> io::Result<Box<dyn Io>> {
+    match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(io)).await {
+        Ok(Ok(tls)) => Ok(Box::new(tls)),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")),
+    }
+}
+
+/// After an accept that failed, descriptors being short most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a connection may stand at the gate.
+const GATE_WAIT_MAX: Duration = Duration::from_secs(30);
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);

@@ -1,0 +1,185 @@
+//! A pipe with what is on its way out, polled in both directions by the one task that owns it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncWrite, ReadBuf};
+
+use super::pipe::Io;
+
+pub(super) struct Wire {
+    io: Box<dyn Io>,
+    out: OutQueue,
+    /// Bytes were handed to the pipe that it may still hold back.
+    unflushed: bool,
+    /// What was read and not taken yet.
+    input: Vec<u8>,
+}
+
+/// What a poll of the wire came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// There is input to take.
+    Read,
+    /// Some of what was queued has gone.
+    Wrote,
+    /// The peer will send nothing more.
+    Ended,
+}
+
+/// Pieces of output, in order; large ones are shared with other sessions.
+#[derive(Default)]
+struct OutQueue {
+    pieces: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+impl Wire {
+    pub fn new(io: Box<dyn Io>) -> Self {
+        Wire { io, out: OutQueue::default(), unflushed: false, input: Vec::new() }
+    }
+
+    pub fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.out.bytes += piece.len();
+            self.out.pieces.push_back(piece);
+        }
+    }
+
+    /// Bytes that the pipe has not taken yet.
+    pub fn queued(&self) -> usize {
+        self.out.bytes
+    }
+
+    pub fn input(&self) -> &[u8] {
+        &self.input
+    }
+
+    /// Drops what has been taken from the front of the input.
+    pub fn consume(&mut self, bytes: usize) {
+        if bytes == self.input.len() {
+            // An idle session holds no buffer.
+            self.input = Vec::new();
+        } else {
+            self.input.drain(..bytes);
+        }
+    }
+
+    /// Gives the pipe back, for another layer to be put upon it. What was read but not taken goes
+    /// with it.
+    pub fn into_parts(self) -> (Box<dyn Io>, Vec<u8>) {
+        (self.io, self.input)
+    }
+
+    /// Writes what is queued, and reads where `reading`. Ready as soon as anything has moved.
+    pub fn poll(&mut self, cx: &mut Context<'_>, reading: bool) -> Poll<io::Result<Moved>> {
+        let mut wrote = false;
+        while self.out.bytes > 0 {
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(())) => wrote = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        if self.out.bytes == 0 && self.unflushed {
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {}
+            }
+        }
+        if reading && let Poll::Ready(moved) = self.poll_read(cx) {
+            return Poll::Ready(moved);
+        }
+        if wrote { Poll::Ready(Ok(Moved::Wrote)) } else { Poll::Pending }
+    }
+
+    /// Waits until everything that was queued has left.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| {
+            while self.out.bytes > 0 {
+                ready!(self.poll_write(cx))?;
+            }
+            Pin::new(&mut self.io).poll_flush(cx)
+        })
+        .await
+    }
+
+    /// Says that nothing more will be written (a TLS close_notify where there is TLS).
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let count = self.out.chunks_vectored(&mut slices);
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count]))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.unflushed = true;
+        self.out.advance(written);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(Moved::Ended));
+            }
+            self.input.extend_from_slice(buffer.filled());
+            Poll::Ready(Ok(Moved::Read))
+        })
+    }
+}
+
+impl Buf for OutQueue {
+    fn remaining(&self) -> usize {
+        self.bytes
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.pieces.front().map_or(&[], |piece| piece)
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.bytes -= count;
+        while count > 0 {
+            let Some(first) = self.pieces.front_mut() else { return };
+            if count < first.len() {
+                first.advance(count);
+                return;
+            }
+            count -= first.len();
+            self.pieces.pop_front();
+        }
+        if self.pieces.is_empty() && self.pieces.capacity() > PIECES_KEPT {
+            self.pieces = VecDeque::new();
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        let mut count = 0;
+        for (slice, piece) in into.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(piece);
+            count += 1;
+        }
+        count
+    }
+}
+
+thread_local! {
+    /// What is read goes here first, so that a session that waits holds no read buffer.
+    static SCRATCH: RefCell<[u8; READ_BYTES]> = const { RefCell::new([0; READ_BYTES]) };
+}
+
+const READ_BYTES: usize = 16 << 10;
+const SLICES_MAX: usize = 64;
+/// The most pieces for which an idle session keeps room.
+const PIECES_KEPT: usize = 8;

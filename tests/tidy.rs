@@ -1,0 +1,315 @@
+//! The house rules, as tests: who may import whom, how large a file and a function may grow, what
+//! the top level holds. A rule that stands in the way is changed here, in the open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Room, rooms that it may import, outside crates of which only the named rooms may use any.
+/// A room may import itself. `docs/ARCHITECTURE.md` repeats this table for people.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("jid", &[]),
+    ("time", &[]),
+    ("xml", &[]),
+    ("xmpp", &["xml", "jid", "time"]),
+    ("pubsub", &["jid", "time"]),
+    ("payload", &["pubsub", "xml", "xmpp", "jid", "time"]),
+    ("stream", &["xmpp", "xml", "jid", "time"]),
+    ("store", &["pubsub", "jid", "time"]),
+    ("access", &["store", "jid", "time"]),
+    ("engine", &["pubsub", "store", "jid", "time"]),
+    ("delivery", &["engine", "payload", "pubsub", "store", "jid", "time"]),
+    ("xep", &["engine", "delivery", "access", "payload", "pubsub", "store", "xmpp", "xml", "jid", "time"]),
+    ("http", &["engine", "delivery", "access", "payload", "pubsub", "store", "jid", "time"]),
+    ("router", &["xep", "delivery", "pubsub", "xmpp", "xml", "jid", "time"]),
+    ("session", &["stream", "router", "delivery", "access", "pubsub", "xmpp", "xml", "jid", "time"]),
+    ("net", &["session", "stream", "jid", "time"]),
+    (
+        "config",
+        &[
+            "access", "cli", "delivery", "engine", "http", "jid", "net", "payload", "pubsub", "router", "server",
+            "session", "store", "stream", "time", "xep", "xml", "xmpp",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "access", "config", "delivery", "engine", "http", "jid", "net", "payload", "pubsub", "router", "server",
+            "session", "store", "stream", "time", "xep", "xml", "xmpp",
+        ],
+    ),
+    (
+        "server",
+        &[
+            "access", "cli", "config", "delivery", "engine", "http", "jid", "net", "payload", "pubsub", "router",
+            "session", "store", "stream", "time", "xep", "xml", "xmpp",
+        ],
+    ),
+];
+
+/// Crates that belong to certain rooms alone.
+const CRATES: &[(&str, &[&str])] = &[
+    ("precis_profiles", &["jid"]),
+    ("idna", &["jid"]),
+    ("rxml", &["xml"]),
+    ("rusqlite", &["store"]),
+    ("argon2", &["access"]),
+    ("pbkdf2", &["access"]),
+    ("sha1", &["access", "stream"]),
+    ("sha2", &["access", "stream", "delivery", "xep"]),
+    ("hmac", &["access", "stream", "delivery"]),
+    ("subtle", &["access", "stream"]),
+    ("serde_json", &["payload", "http", "cli", "server"]),
+    ("axum", &["http"]),
+    ("hyper", &["http", "cli"]),
+    ("hyper_util", &["http", "cli"]),
+    ("rustls", &["net", "http", "cli", "config", "server"]),
+    ("tokio_rustls", &["net", "http", "cli", "server"]),
+    ("rcgen", &["cli", "config"]),
+    ("clap", &["cli"]),
+    ("toml", &["config"]),
+    ("tracing_subscriber", &["server", "cli", "main"]),
+];
+
+/// Rooms in which nothing waits, tells the time, draws random numbers or logs.
+const PURE: &[&str] = &["jid", "xml", "xmpp", "pubsub", "payload", "stream"];
+const IMPURE: &[&str] = &["tokio", "tokio_util", "getrandom", "tracing", "futures_util"];
+
+const FILE_LINES_MAX: usize = 700;
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// What the top level holds, beside dot files.
+const TOP: &[&str] = &["Cargo.lock", "Cargo.toml", "README.md", "certs", "docs", "src", "tests", "xeps"];
+
+#[test]
+fn rooms_import_only_what_the_table_allows() {
+    let table: BTreeMap<&str, BTreeSet<&str>> =
+        IMPORTS.iter().map(|(room, may)| (*room, may.iter().copied().collect())).collect();
+    let mut wrong = Vec::new();
+    for (path, room, code) in sources() {
+        if room == "lib" || room == "main" {
+            continue;
+        }
+        let Some(may) = table.get(room.as_str()) else {
+            wrong.push(format!("{}: the room {room} is not in the table", path.display()));
+            continue;
+        };
+        for (number, line) in code.lines().enumerate() {
+            for other in crate_paths(line) {
+                if other != room && !may.contains(other.as_str()) {
+                    wrong.push(format!("{}:{}: {room} may not import {other}", path.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn crates_stay_in_their_rooms() {
+    let mut wrong = Vec::new();
+    for (path, room, code) in sources() {
+        for (name, rooms) in CRATES {
+            if rooms.contains(&room.as_str()) {
+                continue;
+            }
+            if mentions_crate(&code, name) {
+                wrong.push(format!("{}: {name} belongs to {}", path.display(), rooms.join(", ")));
+            }
+        }
+        if PURE.contains(&room.as_str()) {
+            for name in IMPURE {
+                if mentions_crate(&code, name) {
+                    wrong.push(format!("{}: {room} is pure and must not use {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_core_of_pubsub_uses_nothing_but_std() {
+    let mut wrong = Vec::new();
+    for (path, room, code) in sources() {
+        if room != "pubsub" {
+            continue;
+        }
+        for line in code.lines().map(str::trim) {
+            let Some(used) = line.strip_prefix("use ").or_else(|| line.strip_prefix("pub use ")) else { continue };
+            let first = used.split("::").next().unwrap_or(used).trim_end_matches(';');
+            let own = fs::read_dir("src/pubsub").unwrap().any(|entry| {
+                entry.unwrap().path().file_stem().is_some_and(|stem| stem.to_string_lossy() == first)
+            });
+            if !own && !["std", "crate", "super", "self"].contains(&first) {
+                wrong.push(format!("{}: {line}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_and_functions_stay_small() {
+    let mut wrong = Vec::new();
+    for (path, _, code) in sources() {
+        let lines = code.lines().count();
+        if lines > FILE_LINES_MAX {
+            wrong.push(format!("{}: {lines} lines", path.display()));
+        }
+        for (name, length) in functions(&code) {
+            if length > FUNCTION_LINES_MAX {
+                wrong.push(format!("{}: fn {name} has {length} lines", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_top_level_holds_what_it_should() {
+    let wrong: Vec<String> = fs::read_dir(".")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.') && !TOP.contains(&name.as_str()) && !ignored(name))
+        .collect();
+    assert!(wrong.is_empty(), "unexpected at the top level: {wrong:?}");
+    let missing: Vec<&&str> = TOP.iter().filter(|name| !Path::new(name).exists()).collect();
+    assert!(missing.is_empty(), "missing at the top level: {missing:?}");
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let generated = tidings::config::reference();
+    let stands = fs::read_to_string("docs/configuration.md").unwrap_or_default();
+    assert!(generated == stands, "docs/configuration.md is stale: cargo run -- config reference > docs/configuration.md");
+}
+
+#[test]
+fn no_queue_is_unbounded() {
+    let banned = ["unbounded_channel", "read_to_end", "mpsc::channel::<"];
+    let mut wrong = Vec::new();
+    for (path, _, code) in sources() {
+        for word in &banned[..2] {
+            if code.lines().any(|line| line.contains(word) && !line.trim_start().starts_with("//")) {
+                wrong.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn sql_is_never_pasted_together() {
+    let mut wrong = Vec::new();
+    for (path, room, code) in sources() {
+        if room != "store" {
+            continue;
+        }
+        for (number, line) in code.lines().enumerate() {
+            let upper = line.to_uppercase();
+            let sql = ["SELECT ", "INSERT ", "UPDATE ", "DELETE FROM"].iter().any(|word| upper.contains(word));
+            if sql && line.contains("format!") {
+                wrong.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "SQL beside format!: {wrong:?}");
+}
+
+/// (path, room, code without the text of comments' examples) of every file under `src`.
+fn sources() -> Vec<(PathBuf, String, String)> {
+    let mut files = Vec::new();
+    walk(Path::new("src"), &mut files);
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| {
+            let inside = path.strip_prefix("src").unwrap();
+            let first = inside.components().next().unwrap().as_os_str().to_string_lossy();
+            let room = first.strip_suffix(".rs").unwrap_or(&first).to_owned();
+            let code = fs::read_to_string(&path).unwrap();
+            (path, room, code)
+        })
+        .collect()
+}
+
+fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The rooms named by `crate::room` on a line, `use crate::{a, b::c}` included. Comments do not count.
+fn crate_paths(line: &str) -> Vec<String> {
+    let code = line.split("//").next().unwrap_or(line);
+    let mut rooms = Vec::new();
+    for after in code.split("crate::").skip(1) {
+        if let Some(list) = after.strip_prefix('{') {
+            let mut depth = 0;
+            let mut word = String::new();
+            for c in list.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => rooms.push(std::mem::take(&mut word)),
+                    c if depth == 0 => word.push(c),
+                    _ => {}
+                }
+            }
+            rooms.push(word);
+        } else {
+            rooms.push(after.to_owned());
+        }
+    }
+    rooms
+        .into_iter()
+        .map(|path| path.trim().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>())
+        .filter(|room| !room.is_empty())
+        .collect()
+}
+
+fn mentions_crate(code: &str, name: &str) -> bool {
+    let path = format!("{name}::");
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| {
+        line.match_indices(&path).any(|(at, _)| {
+            let before = line[..at].chars().next_back();
+            !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+        })
+    })
+}
+
+/// (name, lines) of each function: from its `fn` to the brace that closes it at the same indent.
+fn functions(code: &str) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    let lines: Vec<&str> = code.lines().collect();
+    for (start, line) in lines.iter().enumerate() {
+        let trimmed = line.trim_start();
+        let Some(at) = trimmed.find("fn ") else { continue };
+        let lead = &trimmed[..at];
+        let is_function = lead
+            .split_whitespace()
+            .all(|word| word.starts_with("pub") || ["async", "const", "unsafe", "extern"].contains(&word));
+        if !is_function || trimmed.starts_with("//") {
+            continue;
+        }
+        let indent = line.len() - trimmed.len();
+        let close = format!("{}}}", " ".repeat(indent));
+        if let Some(length) = lines[start..].iter().position(|line| *line == close) {
+            let name: String =
+                trimmed[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            found.push((name, length + 1));
+        }
+    }
+    found
+}
+
+fn ignored(name: &str) -> bool {
+    fs::read_to_string(".gitignore").unwrap_or_default().lines().any(|line| line.trim_matches('/') == name)
+}
