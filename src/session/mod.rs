@@ -1,0 +1,100 @@
+//! One task a connection: it drives a stream over a pipe, routes what the peer sends, and pulls what
+//! the peer watches. Knows no XEP.
+//!
+//! Not here: what may be said when (`stream`), where a stanza goes (`router`), what an event looks
+//! like (`xep`, behind `router`). RFC 6120, RFC 6121 §4.
+
+mod live;
+mod negotiate;
+mod pipe;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Access;
+use crate::delivery::Delivery;
+use crate::router::Router;
+use crate::stream;
+use crate::xml;
+
+pub use pipe::{Io, Pipe, Upgrade};
+
+/// The settings of sessions.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub stream: stream::Options,
+    pub limits_unauthenticated: xml::Limits,
+    pub limits: xml::Limits,
+    /// From the first byte to a bound resource.
+    pub negotiation_max: Duration,
+    /// Silence after which the peer is pinged.
+    pub ping_after: Duration,
+    /// Silence after which the peer is taken for dead.
+    pub dead_after: Duration,
+    /// Time without progress of a write after which the peer is taken for dead.
+    pub stuck_after: Duration,
+    /// Requests of one session on their way through the engine; beyond it nothing is read.
+    pub requests_in_flight_max: usize,
+    /// Queued output up to which a session goes on to pull what it watches.
+    pub output_pull_bytes: usize,
+    /// Queued output beyond which a session stops reading requests.
+    pub output_bytes_max: usize,
+    /// Stanzas of others that may wait for a session.
+    pub inbox_max: usize,
+    /// Sessions of one account at a time.
+    pub sessions_per_account_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            stream: stream::Options::default(),
+            limits_unauthenticated: xml::Limits::unauthenticated(),
+            limits: xml::Limits::authenticated(),
+            negotiation_max: Duration::from_secs(30),
+            ping_after: Duration::from_secs(60),
+            dead_after: Duration::from_secs(180),
+            stuck_after: Duration::from_secs(300),
+            requests_in_flight_max: 64,
+            output_pull_bytes: 64 << 10,
+            output_bytes_max: 1 << 20,
+            inbox_max: 256,
+            sessions_per_account_max: 10,
+        }
+    }
+}
+
+/// What every session needs; to be cloned and handed about.
+#[derive(Clone)]
+pub struct Sessions {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    access: Access,
+    delivery: Delivery,
+    router: Router,
+    options: Options,
+    stop: CancellationToken,
+}
+
+impl Sessions {
+    /// `stop` asks every session to finish what it was asked and to close.
+    pub fn new(access: Access, delivery: Delivery, router: Router, options: Options, stop: CancellationToken) -> Self {
+        Sessions { shared: Arc::new(Shared { access, delivery, router, options, stop }) }
+    }
+
+    /// Speaks with a peer until one of both ends it.
+    pub async fn run(&self, pipe: Pipe) {
+        let peer = pipe.peer;
+        // Negotiation needs much that a session does not: it is a future of its own, and gone after.
+        let negotiated = Box::pin(negotiate::negotiate(self.shared.clone(), pipe)).await;
+        if let Some(established) = negotiated {
+            tracing::debug!(%peer, session = %established.jid(), "session begins");
+            Box::pin(live::live(&self.shared, established)).await;
+        }
+    }
+}

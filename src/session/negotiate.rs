@@ -1,0 +1,382 @@
+//! From the first byte to a bound resource.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::pipe::{Pipe, Upgrade};
+use super::wire::{Moved, Wire};
+use super::{Options, Shared};
+use crate::access::{Denied, Login, ScramHash};
+use crate::jid::{BareJid, FullJid};
+use crate::pubsub::Role;
+use crate::router::{BindFailed, Presence, Routed};
+use crate::stream::{self, Answer, BindRefusal, Denial, Header, Input, Output, Stream, StreamCondition, StreamError};
+use crate::xml::{Parser, XmlError, XmlEvent};
+
+/// A peer and what is said with it, at any stage.
+pub(super) struct Talk {
+    pub wire: Wire,
+    pub parser: Parser,
+    pub stream: Stream,
+    /// Outputs of the stream that were not carried out yet are carried out before anything is read.
+    pub peer: IpAddr,
+}
+
+/// A session that is bound.
+pub(super) struct Established {
+    pub talk: Talk,
+    pub presence: Presence,
+    pub inbox: mpsc::Receiver<Routed>,
+    pub login: Login,
+    pub role: Role,
+}
+
+impl Established {
+    pub fn jid(&self) -> &FullJid {
+        self.presence.jid()
+    }
+}
+
+/// Something that the peer did, or failed to do.
+pub(super) enum Heard {
+    Input(Input),
+    /// The connection is gone.
+    Gone,
+}
+
+struct Negotiation {
+    shared: Arc<Shared>,
+    talk: Option<Talk>,
+    upgrade: Option<Upgrade>,
+    unauthenticated: Option<Box<dyn Send>>,
+    login: Option<Login>,
+    bound: Option<(Presence, mpsc::Receiver<Routed>)>,
+}
+
+enum Step {
+    On(Vec<Output>),
+    Established,
+    Over,
+}
+
+/// Negotiates, within the time that is allowed for it.
+pub(super) async fn negotiate(shared: Arc<Shared>, pipe: Pipe) -> Option<Established> {
+    let options = &shared.options;
+    let channel = if pipe.upgrade.is_some() { stream::Channel::StartTls } else { stream::Channel::Tls };
+    let stream = Stream::new(Arc::new(options.stream.clone()), channel, stream_ids());
+    let parser = Parser::new(options.limits_unauthenticated);
+    let talk = Talk { wire: Wire::new(pipe.io), parser, stream, peer: pipe.peer.ip() };
+    let deadline = tokio::time::Instant::now() + options.negotiation_max;
+    let mut negotiation = Negotiation {
+        shared: shared.clone(),
+        talk: Some(talk),
+        upgrade: pipe.upgrade,
+        unauthenticated: pipe.unauthenticated,
+        login: None,
+        bound: None,
+    };
+    match tokio::time::timeout_at(deadline, negotiation.run()).await {
+        Ok(established) => established,
+        Err(_) => {
+            if let Some(talk) = negotiation.talk {
+                talk.close(Input::Timeout).await;
+            }
+            None
+        }
+    }
+}
+
+impl Negotiation {
+    async fn run(&mut self) -> Option<Established> {
+        let stop = self.shared.stop.clone();
+        loop {
+            let heard = {
+                let talk = self.talk.as_mut()?;
+                tokio::select! {
+                    heard = talk.hear() => heard,
+                    () = stop.cancelled() => {
+                        let talk = self.talk.take()?;
+                        talk.end(StreamCondition::SystemShutdown.because("the server stops")).await;
+                        return None;
+                    }
+                }
+            };
+            let Heard::Input(input) = heard else { return None };
+            let mut outputs = self.talk.as_mut()?.stream.handle(input);
+            loop {
+                match self.carry_out(outputs).await {
+                    Step::On(more) if more.is_empty() => break,
+                    Step::On(more) => outputs = more,
+                    Step::Established => return self.established(),
+                    Step::Over => return None,
+                }
+            }
+        }
+    }
+
+    fn established(&mut self) -> Option<Established> {
+        let (talk, login) = (self.talk.take()?, self.login.take()?);
+        let (presence, inbox) = self.bound.take()?;
+        let role = if login.admin { Role::Admin } else { Role::Account };
+        Some(Established { talk, presence, inbox, login, role })
+    }
+
+    /// Does what the stream wants done; what follows from it comes back.
+    async fn carry_out(&mut self, outputs: Vec<Output>) -> Step {
+        let mut outputs = outputs.into_iter();
+        let mut over = Step::On(Vec::new());
+        while let Some(output) = outputs.next() {
+            let Some(talk) = self.talk.as_mut() else { return Step::Over };
+            let input = match output {
+                Output::Write(bytes) => {
+                    talk.wire.push(Bytes::from(bytes));
+                    continue;
+                }
+                Output::ResetParser => {
+                    let limits = self.limits();
+                    if let Some(talk) = self.talk.as_mut() {
+                        talk.parser.reset(limits);
+                    }
+                    continue;
+                }
+                Output::ScramEnded { account, success } => {
+                    self.shared.access.scram_ended(&account, talk.peer, success);
+                    continue;
+                }
+                Output::Authenticated { .. } => {
+                    self.unauthenticated = None;
+                    continue;
+                }
+                Output::Established { .. } => {
+                    over = Step::Established;
+                    continue;
+                }
+                Output::Stanza(_) => continue,
+                Output::StartTls => self.start_tls().await,
+                Output::AskScram { account, hash } => Some(self.ask_scram(account, hash).await),
+                Output::AskPassword { account, password } => Some(self.ask_password(account, password).await),
+                Output::AskBind { account, resource } => Some(self.bind(account, resource)),
+                Output::Close { linger } => {
+                    if let Some(talk) = self.talk.take() {
+                        talk.let_go(linger).await;
+                    }
+                    return Step::Over;
+                }
+            };
+            let (Some(input), Some(talk)) = (input, self.talk.as_mut()) else { return Step::Over };
+            let mut next = talk.stream.handle(input);
+            next.extend(outputs);
+            return Step::On(next);
+        }
+        over
+    }
+
+    fn limits(&self) -> crate::xml::Limits {
+        let options = &self.shared.options;
+        if self.login.is_some() { options.limits } else { options.limits_unauthenticated }
+    }
+
+    async fn start_tls(&mut self) -> Option<Input> {
+        let mut talk = self.talk.take()?;
+        let upgrade = self.upgrade.take()?;
+        // What came behind <starttls/> came in the clear: it must never be read as if it had come
+        // under TLS (RFC 6120 §5.4.3.3).
+        if !talk.wire.input().is_empty() {
+            return None;
+        }
+        talk.wire.flush().await.ok()?;
+        let (io, _) = talk.wire.into_parts();
+        match upgrade(io).await {
+            Ok(io) => {
+                self.talk = Some(Talk { wire: Wire::new(io), ..talk });
+                Some(Input::TlsDone)
+            }
+            Err(error) => {
+                tracing::debug!(peer = %talk.peer, %error, "TLS handshake failed");
+                None
+            }
+        }
+    }
+
+    async fn ask_scram(&mut self, account: BareJid, hash: stream::ScramHash) -> Input {
+        let Some(talk) = self.talk.as_ref() else { return Input::Timeout };
+        let hash = match hash {
+            stream::ScramHash::Sha1 => ScramHash::Sha1,
+            stream::ScramHash::Sha256 => ScramHash::Sha256,
+            stream::ScramHash::Sha512 => ScramHash::Sha512,
+        };
+        Input::Credentials(match self.shared.access.scram(&account, hash, talk.peer).await {
+            Ok(offer) => {
+                self.login = offer.login.clone();
+                Answer::Scram(stream::ScramOffer {
+                    salt: offer.keys.salt,
+                    iterations: offer.keys.iterations,
+                    stored_key: offer.keys.stored_key,
+                    server_key: offer.keys.server_key,
+                    real: offer.real,
+                    nonce: fresh_name(),
+                })
+            }
+            Err(denied) => Answer::Denied(denial(denied)),
+        })
+    }
+
+    async fn ask_password(&mut self, account: BareJid, password: stream::Password) -> Input {
+        let Some(talk) = self.talk.as_ref() else { return Input::Timeout };
+        Input::Credentials(match self.shared.access.password(&account, password.expose(), talk.peer).await {
+            Ok(login) => {
+                self.login = Some(login);
+                Answer::Right
+            }
+            Err(denied) => Answer::Denied(denial(denied)),
+        })
+    }
+
+    fn bind(&mut self, account: BareJid, resource: Option<String>) -> Input {
+        let resource = resource.unwrap_or_else(fresh_name);
+        let Options { inbox_max, sessions_per_account_max, .. } = self.shared.options;
+        let Ok(full) = account.with_resource(&resource) else {
+            return Input::BindRefused(BindRefusal::BadRequest);
+        };
+        let (sender, inbox) = mpsc::channel(inbox_max);
+        match self.shared.router.bind(full.clone(), sender, sessions_per_account_max) {
+            Ok(presence) => {
+                self.bound = Some((presence, inbox));
+                Input::Bound(full)
+            }
+            Err(BindFailed::TooMany) => Input::BindRefused(BindRefusal::ResourceConstraint),
+        }
+    }
+}
+
+impl Talk {
+    /// The next thing that the peer says; writes what is queued meanwhile.
+    pub async fn hear(&mut self) -> Heard {
+        loop {
+            if let Some(input) = self.parsed() {
+                return Heard::Input(input);
+            }
+            match std::future::poll_fn(|cx| self.wire.poll(cx, true)).await {
+                Ok(Moved::Read | Moved::Wrote) => {}
+                Ok(Moved::Ended) | Err(_) => return Heard::Gone,
+            }
+        }
+    }
+
+    /// What the input that was read already holds.
+    pub fn parsed(&mut self) -> Option<Input> {
+        if self.wire.input().is_empty() || self.stream.awaits_answer() {
+            return None;
+        }
+        let whole = self.wire.input();
+        let mut input = whole;
+        let event = self.parser.feed(&mut input);
+        let taken = whole.len() - input.len();
+        self.wire.consume(taken);
+        match event {
+            Ok(None) => None,
+            Ok(Some(XmlEvent::StreamStart { header, default_ns })) => {
+                Some(Input::Header(Header::new(header, &default_ns)))
+            }
+            Ok(Some(XmlEvent::Element(element))) => Some(Input::Element(element)),
+            Ok(Some(XmlEvent::StreamEnd)) => Some(Input::End),
+            Err(error) => Some(Input::Malformed(stream_error(&error))),
+        }
+    }
+
+    /// Ends the stream with an error of ours.
+    pub async fn end(mut self, error: StreamError) {
+        let outputs = self.stream.close_with(error);
+        self.finish(outputs).await;
+    }
+
+    /// Ends the stream as this input makes it end.
+    pub async fn close(mut self, input: Input) {
+        let outputs = self.stream.handle(input);
+        self.finish(outputs).await;
+    }
+
+    /// Writes what is left to be written, and lets go.
+    pub async fn finish(mut self, outputs: Vec<Output>) {
+        let mut lingering = false;
+        for output in outputs {
+            match output {
+                Output::Write(bytes) => self.wire.push(Bytes::from(bytes)),
+                Output::Close { linger } => lingering = linger,
+                _ => {}
+            }
+        }
+        self.let_go(lingering).await;
+    }
+
+    async fn let_go(mut self, linger: bool) {
+        let parting = async {
+            self.wire.flush().await?;
+            self.wire.shutdown().await?;
+            if linger {
+                // What we wrote would be lost to a reset if the socket were closed upon unread input.
+                loop {
+                    match std::future::poll_fn(|cx| self.wire.poll(cx, true)).await? {
+                        Moved::Ended => break,
+                        Moved::Read => {
+                            let bytes = self.wire.input().len();
+                            self.wire.consume(bytes);
+                        }
+                        Moved::Wrote => {}
+                    }
+                }
+            }
+            std::io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(PARTING_MAX, parting).await;
+    }
+}
+
+fn denial(denied: Denied) -> Denial {
+    match denied {
+        Denied::Wrong => Denial::Wrong,
+        Denied::Expired => Denial::Expired,
+        Denied::Later { .. } => Denial::Later,
+        Denied::Failed(failure) => {
+            tracing::error!(%failure, "an account cannot be read");
+            Denial::Later
+        }
+    }
+}
+
+fn stream_error(error: &XmlError) -> StreamError {
+    match error {
+        XmlError::NotWellFormed(why) => StreamCondition::NotWellFormed.because(why.clone()),
+        XmlError::Restricted(what) => StreamCondition::RestrictedXml.because(*what),
+        XmlError::UnsupportedEncoding => StreamCondition::UnsupportedEncoding.because("only UTF-8 is read"),
+        XmlError::StrayText => StreamCondition::BadFormat.because("text between stanzas"),
+        limit => {
+            let error = StreamCondition::PolicyViolation.because(limit.to_string());
+            match limit {
+                // XEP-0205 §4 and common practice name the condition that a client can act upon.
+                XmlError::TooBig => {
+                    error.with_application(crate::xml::Element::new("stanza-too-big", "urn:xmpp:errors"))
+                }
+                _ => error,
+            }
+        }
+    }
+}
+
+fn stream_ids() -> [String; stream::STREAM_IDS] {
+    std::array::from_fn(|_| fresh_name())
+}
+
+/// 128 random bits as text: stream ids, nonces, resources.
+fn fresh_name() -> String {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).expect("the operating system gives random bytes");
+    bits.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a peer may take to let itself be parted from.
+const PARTING_MAX: Duration = Duration::from_secs(5);

@@ -1,0 +1,203 @@
+//! A client of a scene: a TLS socket, a stream, one stanza at a time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use tidings::xml::{Element, Limits, Parser, XmlEvent};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Bytes both ways.
+pub struct Raw {
+    io: Box<dyn Io>,
+    seen: Vec<u8>,
+}
+
+/// A session that is logged in.
+pub struct Actor {
+    raw: Raw,
+    parser: Parser,
+    pending: Vec<u8>,
+}
+
+impl Raw {
+    pub async fn connect(address: SocketAddr) -> Result<Raw, String> {
+        let socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        Ok(Raw { io: Box::new(socket), seen: Vec::new() })
+    }
+
+    /// Opens a stream, asks for STARTTLS and does the handshake.
+    pub async fn start_tls(mut self) -> Result<Raw, String> {
+        self.write(HEADER).await?;
+        self.read_until("</stream:features>").await?;
+        self.write("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+        self.read_until("<proceed").await?;
+        let connector = TlsConnector::from(client_config());
+        let name = "localhost".try_into().map_err(|_| "a name".to_owned())?;
+        let tls = connector.connect(name, self.io).await.map_err(|error| error.to_string())?;
+        Ok(Raw { io: Box::new(tls), seen: Vec::new() })
+    }
+
+    pub async fn write(&mut self, text: &str) -> Result<(), String> {
+        self.io.write_all(text.as_bytes()).await.map_err(|error| error.to_string())?;
+        self.io.flush().await.map_err(|error| error.to_string())
+    }
+
+    /// Reads until the text has come; what came up to its end is taken.
+    pub async fn read_until(&mut self, text: &str) -> Result<String, String> {
+        loop {
+            let seen = String::from_utf8_lossy(&self.seen).into_owned();
+            if let Some(at) = seen.find(text) {
+                let end = at + text.len();
+                self.seen.drain(..end);
+                return Ok(seen[..end].to_owned());
+            }
+            if self.read().await? == 0 {
+                return Err(format!("the server closed; waited for {text:?}, had {seen:?}"));
+            }
+        }
+    }
+
+    pub async fn closed(&mut self) -> Result<(), String> {
+        // A reset is an end too.
+        while self.read().await.is_ok_and(|bytes| bytes > 0) {}
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<usize, String> {
+        let mut buffer = [0; 4096];
+        let read = tokio::time::timeout(PATIENCE, self.io.read(&mut buffer)).await;
+        match read {
+            Err(_) => Err(format!("nothing more came; had {:?}", String::from_utf8_lossy(&self.seen))),
+            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Ok(bytes)) => {
+                self.seen.extend_from_slice(&buffer[..bytes]);
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+impl Actor {
+    pub async fn log_in(address: SocketAddr, name: &str, resource: &str) -> Result<Actor, String> {
+        let mut raw = Raw::connect(address).await?.start_tls().await?;
+        raw.write(HEADER).await?;
+        raw.read_until("</stream:features>").await?;
+        let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{name}\0{name}-password"));
+        raw.write(&format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>")).await?;
+        raw.read_until("<success").await?;
+        raw.read_until(">").await?;
+        raw.seen.clear();
+        let limits = Limits { stanza_bytes: 8 << 20, elements: 1 << 20, ..Limits::authenticated() };
+        let mut actor = Actor { raw, parser: Parser::new(limits), pending: Vec::new() };
+        actor.raw.write(HEADER).await?;
+        actor.next().await?;
+        actor
+            .send(&format!(
+                "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+                 <resource>{resource}</resource></bind></iq>"
+            ))
+            .await?;
+        let bound = actor.next().await?;
+        if bound.attr("type") != Some("result") {
+            return Err(format!("not bound: {bound}"));
+        }
+        Ok(actor)
+    }
+
+    pub async fn send(&mut self, xml: &str) -> Result<(), String> {
+        self.raw.write(xml).await
+    }
+
+    /// The next element of the stream; its header is passed over.
+    pub async fn next(&mut self) -> Result<Element, String> {
+        loop {
+            let mut input: &[u8] = &self.pending;
+            let event = self.parser.feed(&mut input).map_err(|error| format!("{error:?}"))?;
+            let taken = self.pending.len() - input.len();
+            self.pending.drain(..taken);
+            match event {
+                Some(XmlEvent::Element(element)) => return Ok(element),
+                Some(XmlEvent::StreamEnd) => return Err("the server closed the stream".to_owned()),
+                Some(XmlEvent::StreamStart { .. }) => {}
+                None => {
+                    let read = self.raw.read().await?;
+                    if read == 0 {
+                        return Err("the server closed the connection".to_owned());
+                    }
+                    self.pending.append(&mut self.raw.seen);
+                }
+            }
+        }
+    }
+
+    pub async fn closed(&mut self) -> Result<(), String> {
+        match self.next().await {
+            Err(_) => Ok(()),
+            Ok(element) => Err(format!("expected the end, got {element}")),
+        }
+    }
+}
+
+/// Trusts whatever certificate the server of a scene made for itself.
+fn client_config() -> Arc<rustls::ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &[rustls::pki_types::CertificateDer<'_>],
+        _: &rustls::pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &rustls::pki_types::CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &rustls::pki_types::CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' \
+     xmlns:stream='http://etherx.jabber.org/streams' to='localhost' version='1.0'>";
+/// How long a scene waits for something that should come; long, for the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(20);

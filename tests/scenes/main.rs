@@ -1,0 +1,51 @@
+//! Scenes: scripted dialogues with the real server over real TLS sockets, one file each.
+//!
+//! A scene is a text file under `tests/scenes/`, named by what it shows. `script.rs` reads it,
+//! `stage.rs` starts a server for it, `actor.rs` speaks for a client, `compare.rs` compares what came
+//! with what was expected. The language is described in `README.md` beside this file.
+
+mod actor;
+mod compare;
+mod script;
+mod stage;
+
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes");
+    let mut files = Vec::new();
+    find(&root, &mut files);
+    files.sort();
+    let trials = files
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(&root).unwrap_or(&path).with_extension("").display().to_string();
+            Trial::test(name.replace('/', "::"), move || perform(&path))
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn perform(path: &Path) -> Result<(), Failed> {
+    let text = std::fs::read_to_string(path)?;
+    let script = script::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let played = runtime.block_on(stage::play(&script));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    played.map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+fn find(dir: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            find(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "scene") {
+            files.push(path);
+        }
+    }
+}
