@@ -33,6 +33,15 @@ mod retract;
 mod subscribe;
 mod subscriptions;
 
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod permissions;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod world;
+
 pub use affiliation::Affiliation;
 pub use audience::{may_read, shows};
 pub use config::{

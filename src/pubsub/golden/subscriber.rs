@@ -1,0 +1,162 @@
+//! XEP-0060 §5 and §6: subscribe, unsubscribe, retrieve, discover; and following the log.
+
+use super::{Row, asked_request, check, given_world};
+use crate::pubsub::{Refusal, Reply, rights};
+
+#[test]
+fn subscribe() {
+    check(SUBSCRIBE);
+}
+
+#[test]
+fn unsubscribe() {
+    check(UNSUBSCRIBE);
+}
+
+#[test]
+fn read() {
+    check(READ);
+}
+
+// rows: 127, 128
+#[test]
+fn a_bare_jid_has_so_many_subscriptions_and_no_more() {
+    let mut world = given_world("");
+    for number in 0..rights::SUBSCRIPTIONS_MAX {
+        let decision = world.ask(asked_request(&format!("romeo subscribe romeo/{number}"))).unwrap();
+        assert!(matches!(decision.reply, Reply::Subscribed { .. }));
+    }
+    let refused = world.ask(asked_request("romeo subscribe romeo"));
+    assert_eq!(refused, Err(Refusal::TooManySubscriptions));
+    assert!(world.ask(asked_request("romeo subscribe romeo/3")).is_ok(), "what stands is still answered");
+    assert!(world.ask(asked_request("juliet subscribe juliet")).is_ok(), "another's number does not count");
+    assert!(world.ask(asked_request("romeo unsubscribe romeo/3")).is_ok());
+    assert!(world.ask(asked_request("romeo subscribe romeo")).is_ok());
+}
+
+#[rustfmt::skip]
+const SUBSCRIBE: &[Row] = &[
+    // rows: 6, 57, 113, 114, 145, 149
+    Row("anyone subscribes to an open node", "",
+        "visitor subscribe visitor", "visitor@d n1 subscribed, last item due; visitor@d n1 subscribed"),
+    // rows: 115
+    Row("a full JID of one's own", "",
+        "romeo/pc subscribe romeo/phone", "romeo@d/phone n1 subscribed, last item due; romeo@d/phone n1 subscribed"),
+    // rows: 146
+    Row("a second request finds what stands", "subs:romeo", "romeo subscribe romeo", "romeo@d s1 subscribed, last item due"),
+    // rows: 148
+    Row("another full JID is another entity", "subs:romeo,romeo/pc",
+        "romeo subscribe romeo/phone", "romeo@d/phone n1 subscribed, last item due; romeo@d/phone n1 subscribed"),
+    // rows: 12, 40, F25
+    Row("no last item where the owner wants none", "send_last_published_item=never",
+        "romeo subscribe romeo", "romeo@d n1 subscribed; romeo@d n1 subscribed"),
+    // rows: 149
+    Row("no last item where none is kept", "persist_items=0",
+        "romeo subscribe romeo", "romeo@d n1 subscribed; romeo@d n1 subscribed"),
+    // rows: 115, 116
+    Row("another's JID is not subscribed", "", "romeo subscribe juliet", "InvalidJid"),
+    // rows: 116
+    Row("not by an owner either", "", "hamlet subscribe juliet", "InvalidJid"),
+    // rows: 116, 117
+    Row("an administrator subscribes anyone", "",
+        "root subscribe juliet", "juliet@d n1 subscribed, last item due; juliet@d n1 subscribed"),
+    Row("and finds what stands", "subs:juliet", "root subscribe juliet", "juliet@d s1 subscribed, last item due"),
+    Row("but nobody who may not read", "access_model=whitelist", "root subscribe romeo", "NotOnWhitelist"),
+    // rows: 61, 120
+    Row("a whitelist keeps others out", "access_model=whitelist", "romeo subscribe romeo", "NotOnWhitelist"),
+    // rows: 27, 61
+    Row("a member is on the whitelist", "access_model=whitelist",
+        "juliet subscribe juliet", "juliet@d n1 subscribed, last item due; juliet@d n1 subscribed"),
+    // rows: 62, 530
+    Row("so is the owner", "access_model=whitelist",
+        "hamlet subscribe hamlet", "hamlet@d n1 subscribed, last item due; hamlet@d n1 subscribed"),
+    // rows: 530
+    Row("and a publisher", "access_model=whitelist",
+        "horatio subscribe horatio", "horatio@d n1 subscribed, last item due; horatio@d n1 subscribed"),
+    // rows: 4, 29, 126
+    Row("an outcast is kept out of an open node", "", "tybalt subscribe tybalt", "Outcast"),
+    // rows: 26
+    Row("publish-only does not subscribe", "", "ophelia subscribe ophelia", "Forbidden"),
+    // rows: 129, F27
+    Row("an owner may close subscribing", "subscribe=0", "romeo subscribe romeo", "SubscriptionsClosed"),
+    // rows: 146
+    Row("which ends nothing that stands", "subscribe=0 subs:romeo",
+        "romeo subscribe romeo", "romeo@d s1 subscribed, last item due"),
+    // rows: 130
+    Row("a node that has moved says where to", "moved",
+        "romeo subscribe romeo", "NodeGone { redirect: Some(\"xmpp:elsewhere\") }"),
+    // rows: 131
+    Row("no node", "absent", "romeo subscribe romeo", "NodeAbsent"),
+];
+
+#[rustfmt::skip]
+const UNSUBSCRIBE: &[Row] = &[
+    // rows: 153
+    Row("a subscription is ended by its JID", "subs:romeo", "romeo unsubscribe romeo", "unsubscribed; romeo@d s1 none"),
+    // rows: 160
+    Row("and by its identifier", "subs:romeo/pc,romeo",
+        "romeo unsubscribe romeo s2", "unsubscribed; romeo@d s2 none"),
+    // rows: 148
+    Row("each full JID by itself", "subs:romeo,romeo/pc",
+        "romeo/phone unsubscribe romeo/pc", "unsubscribed; romeo@d/pc s2 none"),
+    // rows: 162
+    Row("another identifier ends nothing", "subs:romeo", "romeo unsubscribe romeo s2", "InvalidSubId"),
+    // rows: 156
+    Row("who is not subscribed", "subs:romeo/pc", "romeo unsubscribe romeo", "NotSubscribed"),
+    // rows: 157, 158
+    Row("another's subscription is not ended", "subs:juliet", "romeo unsubscribe juliet", "Forbidden"),
+    // rows: 158
+    Row("but by an administrator", "subs:juliet", "root unsubscribe juliet", "unsubscribed; juliet@d s1 none"),
+    Row("who has lost the right to read may go", "access_model=whitelist subs:romeo",
+        "romeo unsubscribe romeo", "unsubscribed; romeo@d s1 none"),
+    // rows: 159
+    Row("no node", "absent", "romeo unsubscribe romeo", "NodeAbsent"),
+];
+
+#[rustfmt::skip]
+const READ: &[Row] = &[
+    // rows: 28, 57, 195, 196, 201
+    Row("anyone retrieves from an open node", "items:a", "visitor items", "read items All"),
+    // rows: 208
+    Row("the newest", "items:a", "romeo items newest:2", "read items Newest(2)"),
+    // rows: 207, 210
+    Row("by their ids", "items:a", "romeo items b a", "read items These([\"b\", \"a\"])"),
+    Row("more ids than one request may name", "items:a", "romeo items a b c e f g", "TooManyItems { items: 6, items_max: 5 }"),
+    // rows: 61, 199, 218, 556
+    Row("a whitelist keeps others out", "access_model=whitelist items:a", "romeo items", "NotOnWhitelist"),
+    // rows: 27, 61
+    Row("a member retrieves without being subscribed", "access_model=whitelist", "juliet items", "read items All"),
+    // rows: 200, 530
+    Row("the owner may always", "access_model=whitelist", "hamlet items", "read items All"),
+    // rows: 200, 530
+    Row("and a publisher", "access_model=whitelist", "horatio items", "read items All"),
+    // rows: 26
+    Row("publish-only retrieves nothing", "", "ophelia items", "Forbidden"),
+    // rows: 29, 220
+    Row("an outcast retrieves nothing", "", "tybalt items", "Outcast"),
+    // rows: 214
+    Row("nothing is kept", "persist_items=0", "romeo items", "NotPersistent"),
+    Row("who may not read does not learn whether anything is kept", "persist_items=0", "tybalt items", "Outcast"),
+    // rows: 221
+    Row("no node", "absent", "romeo items", "NodeAbsent"),
+    Row("a reader follows the log", "", "visitor watch", "watching n at #20"),
+    Row("also of a node that keeps nothing", "persist_items=0", "romeo watch", "watching n at #20"),
+    // rows: 556
+    Row("nobody else does", "access_model=whitelist", "romeo watch", "NotOnWhitelist"),
+    Row("the log of a deleted node is gone", "deleted", "hamlet watch", "NodeGone { redirect: None }"),
+    // rows: 78
+    Row("anyone lists the nodes", "absent", "visitor nodes", "read nodes of pubsub@d"),
+    // rows: 82
+    Row("anyone may know of a node", "access_model=whitelist", "visitor metadata", "metadata of n"),
+    Row("but of none that is not there", "absent", "visitor metadata", "NodeAbsent"),
+    // rows: 96
+    Row("one's own subscriptions everywhere", "absent", "romeo subscriptions", "read subscriptions of romeo@d everywhere"),
+    // rows: 101, 102
+    Row("or at one node", "", "romeo subscriptions here", "read subscriptions of romeo@d here"),
+    Row("which must be there", "absent", "romeo subscriptions here", "NodeAbsent"),
+    // rows: 105
+    Row("one's own affiliations everywhere", "absent", "romeo affiliations", "read affiliations of romeo@d everywhere"),
+    // rows: 109
+    Row("or at one node", "", "tybalt affiliations here", "read affiliations of tybalt@d here"),
+    Row("which must be there", "deleted", "romeo affiliations here", "NodeGone { redirect: None }"),
+];

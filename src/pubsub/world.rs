@@ -1,0 +1,309 @@
+//! A small world for tests: one service with one node name, kept in memory. It gathers facts as the
+//! engine does, applies decisions as a store does, and checks with every step what must always hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::jid::{BareJid, Jid};
+use crate::pubsub::{
+    Affiliation, Caller, Change, Decision, Event, EventKind, Facts, Given, ItemFact, ItemId, Media, NewItem, Node,
+    NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Refusal, Request, Role, Seq,
+    ServicePolicy, Subscription, SubscriptionState, Tombstone, Verb, WhoCreates, decide, may_read, needs, rights,
+};
+use crate::time::Timestamp;
+
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) policy: ServicePolicy,
+    pub(super) node: NodeState,
+    pub(super) affiliations: BTreeMap<BareJid, Affiliation>,
+    pub(super) subscriptions: Vec<Subscription>,
+    pub(super) items: BTreeMap<Seq, ItemFact>,
+    pub(super) log: Vec<Event>,
+    /// Whether the node kept items when its log began.
+    kept_at_first: bool,
+    now: Timestamp,
+    key: i64,
+    fresh: u64,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let policy = ServicePolicy {
+            service: bare("pubsub"),
+            who_creates: WhoCreates::Accounts,
+            auto_create: false,
+            payload_bytes_max: 1000,
+            items_max: 50,
+            batch_items_max: 5,
+        };
+        World {
+            policy,
+            node: NodeState::Absent,
+            affiliations: BTreeMap::new(),
+            subscriptions: Vec::new(),
+            items: BTreeMap::new(),
+            log: Vec::new(),
+            kept_at_first: true,
+            now: Timestamp(1_000_000),
+            key: 1,
+            fresh: 0,
+        }
+    }
+
+    /// Decides against what is, checks the decision, and makes it what is.
+    pub(super) fn ask(&mut self, request: Request) -> Result<Decision, Refusal> {
+        self.now = Timestamp(self.now.0 + 1);
+        self.key += 1;
+        let facts = self.facts(&request);
+        let mut fresh = self.fresh;
+        let mut fresh_id = || {
+            fresh += 1;
+            format!("n{fresh}")
+        };
+        let mut given = Given { now: self.now, node_key: NodeKey(self.key), fresh_id: &mut fresh_id };
+        let outcome = decide(request.clone(), &facts, &mut given);
+        self.fresh = fresh;
+        let decision = outcome?;
+        self.check_decision(&decision);
+        self.apply(&decision);
+        self.check_state();
+        self.check_readers(&request, &decision);
+        Ok(decision)
+    }
+
+    /// What `needs` asks for, from one view.
+    pub(super) fn facts(&self, request: &Request) -> Facts {
+        let wanted = needs(request, self.node.present().map(|node| &**node));
+        let caller = request.caller.jid.bare();
+        let oldest = usize::try_from(wanted.oldest).unwrap();
+        Facts {
+            policy: Arc::new(self.policy.clone()),
+            node: self.node.clone(),
+            affiliation: self.affiliation(caller),
+            subscriptions: self.subscriptions_of(caller),
+            affiliations: wanted.affiliations.iter().map(|jid| self.affiliation(jid)).collect(),
+            subscribers: wanted.subscribers.iter().map(|jid| self.subscriptions_of(jid)).collect(),
+            items: wanted.items.iter().map(|id| self.items.values().find(|fact| fact.id == *id).cloned()).collect(),
+            oldest: self.items.values().take(oldest).cloned().collect(),
+        }
+    }
+
+    pub(super) fn affiliation(&self, jid: &BareJid) -> Affiliation {
+        self.affiliations.get(jid).copied().unwrap_or_default()
+    }
+
+    pub(super) fn subscriptions_of(&self, jid: &BareJid) -> Vec<Subscription> {
+        self.subscriptions.iter().filter(|subscription| subscription.jid.bare() == jid).cloned().collect()
+    }
+
+    /// A node is one version and a gapless run of events further on, or nothing happened.
+    fn check_decision(&self, decision: &Decision) {
+        let Some(after) = &decision.node else {
+            assert!(decision.changes.is_empty() && decision.events.is_empty(), "changes without a node");
+            return;
+        };
+        let created = decision.changes.first() == Some(&Change::CreateNode);
+        let (version, last_seq, floor_seq, key) = match self.node.present() {
+            Some(node) => (node.version, node.last_seq, node.floor_seq, node.key),
+            None => (0, Seq(0), Seq(1), NodeKey(self.key)),
+        };
+        assert_eq!(created, self.node.present().is_none(), "a node is created where there is none");
+        assert_eq!((after.version, after.key, after.floor_seq), (version + 1, key, floor_seq));
+        let mut seq = last_seq;
+        for event in &decision.events {
+            seq = seq.next();
+            assert_eq!((event.seq, event.time), (seq, self.now), "the log is gapless");
+        }
+        assert_eq!(after.last_seq, seq);
+        for change in &decision.changes {
+            match change {
+                Change::PutItem { fact, replaces } => {
+                    let standing = self.items.values().find(|standing| standing.id == fact.id);
+                    assert_eq!(standing.map(|standing| standing.seq), *replaces);
+                    assert!(decision.events.iter().any(|event| bears(event, fact)), "{fact:?} stands on no event");
+                }
+                Change::RemoveItem { fact } => assert_eq!(self.items.get(&fact.seq), Some(fact)),
+                _ => {}
+            }
+        }
+    }
+
+    fn apply(&mut self, decision: &Decision) {
+        let Some(after) = &decision.node else { return };
+        self.node = NodeState::Present(Arc::new(after.clone()));
+        for change in &decision.changes {
+            match change.clone() {
+                Change::CreateNode => {
+                    self.forget();
+                    self.kept_at_first = after.config.persist_items;
+                }
+                Change::DeleteNode { redirect } => {
+                    let (key, last_seq) = (after.key, after.last_seq);
+                    self.node = NodeState::Deleted(Tombstone { key, last_seq, deleted: self.now, redirect });
+                    self.forget();
+                }
+                Change::Purge => self.items.clear(),
+                Change::PutItem { fact, replaces } => {
+                    replaces.map(|seq| self.items.remove(&seq));
+                    self.items.insert(fact.seq, fact);
+                }
+                Change::RemoveItem { fact } => {
+                    self.items.remove(&fact.seq);
+                }
+                Change::SetAffiliation { jid, affiliation: Affiliation::None } => {
+                    self.affiliations.remove(&jid);
+                }
+                Change::SetAffiliation { jid, affiliation } => {
+                    self.affiliations.insert(jid, affiliation);
+                }
+                Change::SetSubscription { subscription } => {
+                    self.subscriptions.retain(|standing| standing.jid != subscription.jid);
+                    if subscription.state != SubscriptionState::None {
+                        self.subscriptions.push(subscription);
+                    }
+                }
+            }
+        }
+        if self.node.present().is_some() {
+            self.log.extend(decision.events.iter().cloned());
+        }
+    }
+
+    fn forget(&mut self) {
+        self.affiliations.clear();
+        self.subscriptions.clear();
+        self.items.clear();
+        self.log.clear();
+    }
+
+    /// The node's counters are true, its limits hold, and its log tells the same story as its items.
+    fn check_state(&self) {
+        let Some(node) = self.node.present() else { return };
+        let owners = self.affiliations.values().filter(|affiliation| **affiliation == Affiliation::Owner).count();
+        assert!(owners > 0, "an owner remains");
+        assert_eq!(node.owners, owners as u64);
+        assert_eq!(node.items, self.items.len() as u64);
+        let items_max = if node.config.persist_items { node.config.max_items } else { 0 };
+        assert!(node.items <= items_max, "{} items where {items_max} may be", node.items);
+        let told: Vec<ItemId> = replay(self.kept_at_first, &self.log);
+        let kept: Vec<ItemId> = self.items.values().map(|fact| fact.id.clone()).collect();
+        assert_eq!(told, kept, "a watcher of the log knows the items");
+        for subscription in &self.subscriptions {
+            let same = |other: &&Subscription| other.jid == subscription.jid;
+            assert_eq!(self.subscriptions.iter().filter(same).count(), 1, "one subscription a JID");
+            let of_entity = self.subscriptions_of(subscription.jid.bare());
+            assert!(of_entity.len() <= rights::SUBSCRIPTIONS_MAX);
+        }
+    }
+
+    /// Nobody is subscribed who may not read; nobody keeps a subscription who is told to go.
+    fn check_readers(&self, request: &Request, decision: &Decision) {
+        let Some(node) = self.node.present() else { return };
+        for change in &decision.changes {
+            match change {
+                Change::SetSubscription { subscription } if subscription.state != SubscriptionState::None => {
+                    let entity = subscription.jid.bare();
+                    let own = entity == request.caller.jid.bare();
+                    let role = if own { request.caller.role } else { Role::Stranger };
+                    assert!(may_read(&node.config, self.affiliation(entity), role), "{entity} may not read");
+                }
+                Change::SetAffiliation { jid, affiliation } => {
+                    let reads = may_read(&node.config, *affiliation, Role::Stranger);
+                    assert!(reads || self.subscriptions_of(jid).is_empty(), "{jid} is still subscribed");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Makes the node be there, as its second commit would have left it.
+pub(super) fn stand(world: &mut World, config: &[RawField], items: &[(&str, &str)]) {
+    let owner = bare("hamlet");
+    let config = NodeConfig::new(&world.policy).with(config, &world.policy).unwrap();
+    world.kept_at_first = config.persist_items;
+    for (position, (id, publisher)) in items.iter().enumerate() {
+        let seq = Seq(11 + position as u64);
+        let fact = ItemFact { id: item(id), seq, publisher: bare(publisher), published: Timestamp(1) };
+        let (item, publisher) = (Some(fact.id.clone()), fact.publisher.clone());
+        let kind = EventKind::Published { item, publisher, payload: Some(payload(10, "urn-x")), replaces: None };
+        world.log.push(Event { seq, time: Timestamp(1), kind });
+        world.items.insert(seq, fact);
+    }
+    world.affiliations.insert(owner.clone(), Affiliation::Owner);
+    world.node = NodeState::Present(Arc::new(Node {
+        key: NodeKey(1),
+        address: crate::pubsub::NodeAddress { service: world.policy.service.clone(), node: node_id() },
+        config: Arc::new(config),
+        creator: owner,
+        created: Timestamp(1),
+        last_seq: Seq(20),
+        floor_seq: Seq(1),
+        items: items.len() as u64,
+        owners: 1,
+        version: 7,
+    }));
+}
+
+/// The items that a watcher knows who has seen the whole log.
+fn replay(mut kept: bool, log: &[Event]) -> Vec<ItemId> {
+    let mut known: Vec<ItemId> = Vec::new();
+    for event in log {
+        match &event.kind {
+            EventKind::Published { item: Some(item), .. } if kept => {
+                known.retain(|other| other != item);
+                known.push(item.clone());
+            }
+            EventKind::Retracted { item, .. } => {
+                assert!(known.contains(item), "retracted what was not there: {item}");
+                known.retain(|other| other != item);
+            }
+            EventKind::Purged => known.clear(),
+            EventKind::Configured { config } => kept = config.persist_items,
+            EventKind::Published { .. } | EventKind::Deleted { .. } => {}
+        }
+    }
+    known
+}
+
+fn bears(event: &Event, fact: &ItemFact) -> bool {
+    let EventKind::Published { item, publisher, .. } = &event.kind else { return false };
+    (event.seq, event.time, publisher) == (fact.seq, fact.published, &fact.publisher) && item.as_ref() == Some(&fact.id)
+}
+
+pub(super) fn request(caller: &str, role: Role, verb: Verb) -> Request {
+    Request { caller: Caller { jid: jid(caller), role }, service: bare("pubsub"), verb }
+}
+
+pub(super) fn new_item(id: Option<&str>) -> NewItem {
+    NewItem { id: id.map(item), payload: Some(payload(10, "urn-x")), precondition: Precondition::None }
+}
+
+pub(super) fn payload(bytes: usize, namespace: &str) -> Payload {
+    Payload { media: Media::Xml, namespace: Arc::from(namespace), xml: vec![b'x'; bytes].into() }
+}
+
+pub(super) fn raw(name: &str, value: &str) -> RawField {
+    RawField { name: format!("pubsub#{name}"), values: vec![value.to_owned()] }
+}
+
+/// `romeo` is `romeo@d`, `romeo/phone` is `romeo@d/phone`.
+pub(super) fn jid(short: &str) -> Jid {
+    match short.split_once('/') {
+        None => bare(short).into(),
+        Some((local, resource)) => bare(local).with_resource(resource).unwrap().into(),
+    }
+}
+
+pub(super) fn bare(local: &str) -> BareJid {
+    BareJid::new(Some(local), "d").unwrap()
+}
+
+pub(super) fn item(id: &str) -> ItemId {
+    ItemId::parse(id).unwrap()
+}
+
+pub(super) fn node_id() -> NodeId {
+    NodeId::parse("n").unwrap()
+}
