@@ -50,7 +50,7 @@ impl Limits {
             depth: 64,
             elements: 4096,
             attributes: 64,
-            attributes_total: 16 * 1024,
+            attributes_total: 8 * 1024,
             namespaces: 32,
             namespaces_in_scope: 128,
             leading_whitespace_bytes: 64,

@@ -29,6 +29,16 @@ impl Name {
     }
 }
 
+#[cfg(test)]
+impl Name {
+    pub(super) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Known(_) => 0,
+            Form::Other(text) => text.len(),
+        }
+    }
+}
+
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
