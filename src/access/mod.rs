@@ -1,44 +1,107 @@
 //! Who is calling: passwords, SCRAM keys, API tokens. SASL and HTTP ask the same question here.
 //!
+//! Passwords are prepared by OpaqueString (RFC 8265 §4.2) and kept as SCRAM keys (RFC 5802 §3) or as
+//! an Argon2id hash, never as both. Checking one is expensive, so it happens on a bounded pool, behind
+//! a throttle ([`throttle`]) and a short memory of what was found right. API tokens are random and
+//! cheap to check.
+//!
+//! Rights that end: each [`Login`] bears the moment at which it was made. When an account is removed,
+//! disabled or gets another password, or a token is revoked, [`Access::still_valid`] says no for the
+//! logins made before, and [`Access::revocations`] wakes whoever holds one open.
+//!
 //! Not here: what the caller may do to a node (`pubsub`), and what a SASL exchange looks like
 //! (`stream`).
 
+mod accounts;
+mod check;
+mod pool;
+mod recent;
+mod revocation;
+mod scope;
+mod throttle;
+mod token;
+mod tokens;
+mod verifier;
+
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
 
 use crate::jid::BareJid;
-use crate::store::{Failure, ScramKeys};
-use crate::time::Timestamp;
+use crate::store::{Failure, ScramKeys, Store};
+use crate::time::{Clock, Timestamp};
+
+pub use accounts::{IMPORT_PIECE, NewPassword, NewUser, NotDone};
+pub use scope::{ScopeError, Scopes};
+pub use token::{LOCAL_TOKEN_ID, random_text};
+pub use tokens::{IssuedToken, NewToken};
+pub use verifier::{ITERATIONS_MIN, VerifierKind};
 
 /// The gatekeeper, to be cloned and handed about.
 #[derive(Clone)]
-pub struct Access {}
+pub struct Access {
+    inner: Arc<Inner>,
+}
+
+/// What the gatekeeper goes by. Each number is a limit or a cost.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The hosts whose accounts are kept here; the first completes a name without a domain.
+    pub domains: Vec<String>,
+    /// The kind of verifier that most accounts have: what an unknown account's decoy costs.
+    pub verifier: VerifierKind,
+    /// PBKDF2 rounds for new passwords that people choose.
+    pub scram_iterations: u32,
+    /// Password checks that run at once. The default leaves a core to everybody else.
+    pub checks_at_once: usize,
+    /// Password checks that wait for their turn; beyond it the answer is [`Denied::Later`].
+    pub checks_waiting_max: usize,
+    /// Of these, how many may come from one address prefix.
+    pub checks_waiting_per_prefix_max: usize,
+    /// For how long a right password is remembered, as a keyed hash.
+    pub password_cache_seconds: i64,
+    pub password_cache_entries_max: usize,
+    /// For how long a right token is remembered before the store is asked again.
+    pub token_cache_seconds: i64,
+    pub token_cache_entries_max: usize,
+    /// Wrong passwords of one user from one address prefix, after which that pair must wait.
+    pub failures_max: u32,
+    /// For how long it must wait, and for how long failures are counted.
+    pub failures_block_seconds: i64,
+    /// The longest delay of a user who is under attack from elsewhere.
+    pub delay_ms_max: u64,
+    /// Pairs and users whose failures are remembered.
+    pub throttle_entries_max: usize,
+}
 
 /// Whom a credential speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     pub account: BareJid,
+    /// Whether the caller administers the server. Never with a token that has scopes: those narrow.
     pub admin: bool,
-    /// What an API token narrows the account to; absent for passwords.
+    /// What an API token narrows the account to; absent for passwords and tokens without scopes.
     pub scopes: Option<Scopes>,
+    /// When whoever holds this open must close it.
     pub expires: Option<Timestamp>,
+    /// When and from what this login was made; only [`Access::still_valid`] reads it.
+    pub stamp: Stamp,
 }
 
-/// The scopes of a token: verbs and node globs. They only narrow.
+/// The moment of a login, counted in revocations, and the token that it came from. The default is
+/// older than every revocation.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Scopes(Vec<(String, String)>);
-
-impl Scopes {
-    /// Whether any scope covers the verb (`publish`, `read`, `manage`) at the node.
-    pub fn allow(&self, _verb: &str, _node: &str) -> bool {
-        todo!()
-    }
+pub struct Stamp {
+    epoch: u64,
+    token: Option<Arc<str>>,
 }
 
 /// Why somebody is not let in. Unknown user, wrong password and disabled account are one thing here.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Denied {
     Wrong,
-    /// Too many failures: try again after so many seconds.
+    /// Too many failures, or too much to do: try again after so many seconds.
     Later {
         seconds: u64,
     },
@@ -60,26 +123,108 @@ pub struct ScramOffer {
     /// False for a decoy: the exchange must fail at its end, whatever the proof.
     pub real: bool,
     pub admin: bool,
+    /// Whom a right proof lets in; absent exactly where `real` is false.
+    pub login: Option<Login>,
 }
 
 impl Access {
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, mut options: Options) -> Self {
+        options.scram_iterations = options.scram_iterations.max(verifier::ITERATIONS_MIN);
+        let decoys = verifier::Decoys::new(store.identity().decoy_key, options.verifier, options.scram_iterations);
+        let inner = Inner {
+            throttle: throttle::Throttle::new(&options),
+            checks: pool::Pool::new(&options),
+            delayed: pool::Room::new(DELAYED_MAX, DELAYED_PER_PREFIX_MAX),
+            passwords: check::Passwords::new(&options),
+            tokens: Mutex::new(recent::Recent::new(options.token_cache_entries_max)),
+            revocations: revocation::Revocations::default(),
+            changing: tokio::sync::Mutex::new(()),
+            decoys: Arc::new(decoys),
+            store,
+            clock,
+            options,
+        };
+        Access { inner: Arc::new(inner) }
+    }
+
     /// Checks a password as PLAIN and Basic bear it, on the bounded pool, through the short cache.
-    pub async fn password(&self, _jid: &BareJid, _password: &str, _peer: IpAddr) -> Result<Login, Denied> {
-        todo!()
+    pub async fn password(&self, jid: &BareJid, password: &str, peer: IpAddr) -> Result<Login, Denied> {
+        self.inner.check_password(jid, password, peer).await
     }
 
-    /// Checks an API token.
-    pub async fn token(&self, _token: &str, _peer: IpAddr) -> Result<Login, Denied> {
-        todo!()
+    /// Checks an API token. Nobody is throttled here: 256 random bits are not guessed.
+    pub async fn token(&self, token: &str, _peer: IpAddr) -> Result<Login, Denied> {
+        self.inner.check_token(token).await
     }
 
-    /// The keys with which a SCRAM exchange is held.
-    pub async fn scram(&self, _jid: &BareJid, _hash: ScramHash, _peer: IpAddr) -> Result<ScramOffer, Denied> {
-        todo!()
+    /// The keys with which a SCRAM exchange is held. An account that cannot use SCRAM gets a decoy too.
+    pub async fn scram(&self, jid: &BareJid, hash: ScramHash, peer: IpAddr) -> Result<ScramOffer, Denied> {
+        self.inner.offer_scram(jid, hash, peer).await
     }
 
     /// A SCRAM exchange of this account ended so; failures are counted.
-    pub fn scram_ended(&self, _jid: &BareJid, _peer: IpAddr, _success: bool) {
-        todo!()
+    pub fn scram_ended(&self, jid: &BareJid, peer: IpAddr, success: bool) {
+        let prefix = throttle::Prefix::of(peer);
+        if success {
+            self.inner.throttle.succeeded(jid, prefix);
+        } else {
+            self.inner.throttle.failed(jid, prefix, self.inner.clock.now());
+        }
+    }
+
+    /// Whether a login still stands: it has not expired, and neither its account nor its token was cut
+    /// off since it was made. Costs one atomic read while nothing was revoked since.
+    pub fn still_valid(&self, login: &Login) -> bool {
+        let expired = login.expires.is_some_and(|expires| expires <= self.inner.clock.now());
+        !expired && self.inner.revocations.stands(&login.account, &login.stamp)
+    }
+
+    /// Changes whenever something was revoked. Whoever holds a stream open waits for
+    /// [`watch::Receiver::changed`] beside its other work, then asks [`Access::still_valid`]; and looks
+    /// again when [`Login::expires`] has come.
+    pub fn revocations(&self) -> watch::Receiver<u64> {
+        self.inner.revocations.subscribe()
     }
 }
+
+impl Default for Options {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Options {
+            domains: vec!["localhost".to_owned()],
+            verifier: VerifierKind::Scram,
+            scram_iterations: 100_000,
+            checks_at_once: cores.saturating_sub(1).max(1),
+            checks_waiting_max: 256,
+            checks_waiting_per_prefix_max: 128,
+            password_cache_seconds: 60,
+            password_cache_entries_max: 10_000,
+            token_cache_seconds: 60,
+            token_cache_entries_max: 10_000,
+            failures_max: 10,
+            failures_block_seconds: 15 * 60,
+            delay_ms_max: 5_000,
+            throttle_entries_max: 100_000,
+        }
+    }
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    throttle: Arc<throttle::Throttle>,
+    checks: pool::Pool,
+    delayed: Arc<pool::Room>,
+    passwords: Arc<check::Passwords>,
+    tokens: Mutex<recent::Recent<String, tokens::Known>>,
+    revocations: revocation::Revocations,
+    /// Held while accounts and tokens are changed, which is to read, to decide and to write.
+    changing: tokio::sync::Mutex<()>,
+    decoys: Arc<verifier::Decoys>,
+}
+
+/// Attempts that sit out a delay; apart from the checks, so that an attack on one user does not take
+/// the places of the others.
+const DELAYED_MAX: usize = 4_096;
+const DELAYED_PER_PREFIX_MAX: usize = 16;
