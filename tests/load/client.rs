@@ -1,0 +1,303 @@
+//! A very small XMPP client: it logs in, writes raw bytes, and reads frames.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::Outcome;
+use crate::options::{Options, Tls};
+use crate::scan::{Frame, Scanner, attribute, text};
+use crate::scram::{Exchange, Mechanism, Salted};
+use crate::server::Server;
+
+/// What the sessions of a run have in common.
+pub struct Dialer {
+    address: SocketAddr,
+    domain: String,
+    password: String,
+    tls: Tls,
+    mechanism: Option<String>,
+    connector: TlsConnector,
+    salted: Salted,
+    nonces: AtomicU64,
+    used: OnceLock<Mechanism>,
+}
+
+/// One logged-in session.
+pub struct Client {
+    stream: TlsStream<TcpStream>,
+    scanner: Scanner,
+    /// The full JID that the server has bound.
+    pub jid: String,
+    requests: u64,
+}
+
+impl Dialer {
+    pub fn new(options: &Options, server: &Server) -> Outcome<Arc<Dialer>> {
+        let mut config = rustls::ClientConfig::builder()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+            .with_no_client_auth();
+        // Every login pays for a whole handshake: resumption would make the later ones look cheap.
+        config.resumption = rustls::client::Resumption::disabled();
+        if options.tls == Tls::Direct {
+            config.alpn_protocols = vec![b"xmpp-client".to_vec()];
+        }
+        Ok(Arc::new(Dialer {
+            address: server.xmpp(options.tls)?,
+            domain: options.domain.clone(),
+            password: options.password.clone(),
+            tls: options.tls,
+            mechanism: options.mechanism.clone(),
+            connector: TlsConnector::from(Arc::new(config)),
+            salted: Salted::default(),
+            nonces: AtomicU64::new(0),
+            used: OnceLock::new(),
+        }))
+    }
+
+    /// Connects, negotiates TLS, authenticates, binds.
+    pub async fn login(&self, account: &str, resource: &str) -> Outcome<Client> {
+        let login = tokio::time::timeout(LOGIN_LIMIT, self.negotiate(account, resource));
+        match login.await {
+            Ok(Ok(client)) => Ok(client),
+            Ok(Err(why)) => Err(format!("{account}/{resource} could not log in: {why}").into()),
+            Err(_) => Err(format!("{account}/{resource} could not log in within {LOGIN_LIMIT:?}").into()),
+        }
+    }
+
+    /// The SASL mechanism of the logins so far.
+    pub fn used(&self) -> &'static str {
+        self.used.get().map_or("none", |mechanism| mechanism.name())
+    }
+
+    async fn negotiate(&self, account: &str, resource: &str) -> Outcome<Client> {
+        let mut tcp = TcpStream::connect(self.address).await?;
+        tcp.set_nodelay(true)?;
+        let mut scanner = Scanner::default();
+        if self.tls == Tls::Start {
+            self.open(&mut tcp, &mut scanner).await?;
+            tcp.write_all(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+            let answer = next(&mut tcp, &mut scanner).await?;
+            if !answer.starts_with(b"<proceed") {
+                return Err(unexpected("<proceed/>", &answer));
+            }
+            scanner.restart();
+        }
+        let name = ServerName::try_from(self.domain.clone())?;
+        let mut stream = self.connector.connect(name, tcp).await?;
+        let features = self.open(&mut stream, &mut scanner).await?;
+        self.authenticate(&mut stream, &mut scanner, &features, account).await?;
+        scanner.restart();
+        self.open(&mut stream, &mut scanner).await?;
+        let mut client = Client { stream, scanner, jid: String::new(), requests: 0 };
+        let bound = client
+            .request(
+                "set",
+                "",
+                &format!("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>{resource}</resource></bind>"),
+            )
+            .await?;
+        client.jid = text(&bound, "jid").ok_or("the server bound no JID")?.to_owned();
+        Ok(client)
+    }
+
+    /// Opens a stream and gives the server's features.
+    async fn open(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        scanner: &mut Scanner,
+    ) -> Outcome<Vec<u8>> {
+        let header = format!(
+            "<?xml version='1.0'?><stream:stream to='{}' version='1.0' xml:lang='en' xmlns='jabber:client' \
+             xmlns:stream='http://etherx.jabber.org/streams'>",
+            self.domain
+        );
+        stream.write_all(header.as_bytes()).await?;
+        stream.flush().await?;
+        let features = next(stream, scanner).await?;
+        match features.starts_with(b"<stream:features") || features.starts_with(b"<features") {
+            true => Ok(features),
+            false => Err(unexpected("stream features", &features)),
+        }
+    }
+
+    async fn authenticate(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        scanner: &mut Scanner,
+        features: &[u8],
+        account: &str,
+    ) -> Outcome<()> {
+        let mechanism = self.choose(features)?;
+        self.used.get_or_init(|| mechanism);
+        let nonce = format!("load{:016x}{:08x}", self.nonces.fetch_add(1, Ordering::Relaxed), std::process::id());
+        let mut exchange = Exchange::new(mechanism, account, &self.password, &nonce);
+        let auth = format!(
+            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='{}'>{}</auth>",
+            mechanism.name(),
+            exchange.first(account)
+        );
+        send(stream, &auth).await?;
+        let mut last = next(stream, scanner).await?;
+        if last.starts_with(b"<challenge") {
+            let answer = exchange.answer(text(&last, "challenge").unwrap_or_default(), &self.salted)?;
+            send(stream, &format!("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>{answer}</response>")).await?;
+            last = next(stream, scanner).await?;
+        }
+        if !last.starts_with(b"<success") {
+            return Err(unexpected("<success/>", &last));
+        }
+        exchange.verify(text(&last, "success").unwrap_or_default())
+    }
+
+    fn choose(&self, features: &[u8]) -> Outcome<Mechanism> {
+        let offered = String::from_utf8_lossy(features);
+        let wanted = |m: &Mechanism| self.mechanism.as_deref().is_none_or(|name| name == m.name());
+        Mechanism::ALL
+            .into_iter()
+            .filter(wanted)
+            .find(|m| offered.contains(&format!("<mechanism>{}</mechanism>", m.name())))
+            .ok_or_else(|| format!("no mechanism in common; the server offers {offered}").into())
+    }
+}
+
+impl Client {
+    /// Writes what has been put together, at once.
+    pub async fn send(&mut self, bytes: &[u8]) -> Outcome<()> {
+        self.stream.write_all(bytes).await?;
+        Ok(self.stream.flush().await?)
+    }
+
+    /// Waits for more bytes; `false` when the server has closed. Safe to cancel.
+    pub async fn fill(&mut self) -> Outcome<bool> {
+        Ok(self.stream.read_buf(self.scanner.room()?).await? > 0)
+    }
+
+    /// The next frame that is already there.
+    pub fn frame(&mut self) -> Outcome<Option<Frame<'_>>> {
+        self.scanner.frame()
+    }
+
+    /// Gives back the read buffer while idle.
+    pub fn shrink(&mut self) {
+        self.scanner.shrink();
+    }
+
+    /// Sends an iq and waits for its result; everything else that comes meanwhile is passed over.
+    pub async fn request(&mut self, kind: &str, to: &str, payload: &str) -> Outcome<Vec<u8>> {
+        self.requests += 1;
+        let id = format!("q{}", self.requests);
+        let to = if to.is_empty() { String::new() } else { format!(" to='{to}'") };
+        self.send(format!("<iq type='{kind}' id='{id}'{to}>{payload}</iq>").as_bytes()).await?;
+        let answer = async {
+            loop {
+                let stanza = next(&mut self.stream, &mut self.scanner).await?;
+                if stanza.starts_with(b"<iq") && attribute(&stanza, "id") == Some(&id) {
+                    return match attribute(&stanza, "type") {
+                        Some("result") => Ok(stanza),
+                        _ => Err(unexpected(&format!("a result for {payload}"), &stanza)),
+                    };
+                }
+            }
+        };
+        match tokio::time::timeout(REQUEST_LIMIT, answer).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(format!("no answer within {REQUEST_LIMIT:?} to {payload}").into()),
+        }
+    }
+}
+
+/// Answers what a server may ask of an idle client, so that it is not taken for dead (XEP-0199, XEP-0198).
+pub fn courtesy(stanza: &[u8], out: &mut Vec<u8>) {
+    let get = stanza.starts_with(b"<iq") && attribute(stanza, "type") == Some("get");
+    if let (true, Some(id)) = (get, attribute(stanza, "id")) {
+        let to = attribute(stanza, "from").map(|from| format!(" to='{from}'")).unwrap_or_default();
+        out.extend_from_slice(format!("<iq type='result' id='{id}'{to}/>").as_bytes());
+    }
+}
+
+/// Any certificate will do: the peer is a process on this machine that the driver has started.
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The next first-level element; headers are passed over.
+async fn next(stream: &mut (impl AsyncRead + Unpin), scanner: &mut Scanner) -> Outcome<Vec<u8>> {
+    loop {
+        match scanner.frame()? {
+            Some(Frame::Stanza(stanza)) if stanza.starts_with(b"<stream:error") => {
+                return Err(format!("the server ended the stream: {}", String::from_utf8_lossy(stanza)).into());
+            }
+            Some(Frame::Stanza(stanza)) => return Ok(stanza.to_vec()),
+            Some(Frame::Header(_)) => {}
+            Some(Frame::Close) => return Err("the server closed the stream".into()),
+            None => {
+                if stream.read_buf(scanner.room()?).await? == 0 {
+                    return Err("the server closed the connection".into());
+                }
+            }
+        }
+    }
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> Outcome<()> {
+    stream.write_all(text.as_bytes()).await?;
+    Ok(stream.flush().await?)
+}
+
+fn unexpected(wanted: &str, got: &[u8]) -> Box<dyn std::error::Error + Send + Sync> {
+    let got = String::from_utf8_lossy(&got[..got.len().min(600)]).into_owned();
+    format!("wanted {wanted}, got {got}").into()
+}
+
+/// The account part of a JID that is safe in a PLAIN or SCRAM message: no comma, no equals sign, nothing to prepare.
+pub fn account(number: usize) -> String {
+    format!("load{number}")
+}
+
+const LOGIN_LIMIT: Duration = Duration::from_secs(60);
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
