@@ -104,7 +104,10 @@ impl Session<'_> {
                 () = feed.ready(), if queued < options.output_pull_bytes => {}
                 Some(routed) = inbox.recv(), if queued < options.output_bytes_max => match routed {
                     Routed::Stanza(bytes) => self.write(bytes),
-                    Routed::Close(condition, why) => return End::Error(condition.because(why)),
+                    Routed::Replaced => {
+                        let why = "another session has taken this resource";
+                        return End::Error(StreamCondition::Conflict.because(why));
+                    }
                 },
                 Ok(()) = revocations.changed() => {
                     if !self.shared.access.still_valid(&self.login) {

@@ -1,0 +1,240 @@
+//! Which service, session or nobody a stanza is for (RFC 6120 §10, RFC 6121 §8).
+//!
+//! Not here: what a service makes of it (`xep`), and the bytes (`session`). Streams between servers
+//! do not exist, so that every address of another domain is unreachable.
+
+mod directory;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::delivery::Shown;
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::pubsub::Caller;
+use crate::xep::{Answer, Xep, notify};
+use crate::xml::Element;
+use crate::xmpp::{
+    Condition, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType, Stanza,
+    StanzaError, StanzaName,
+};
+
+pub use directory::{BindFailed, Presence, Routed};
+
+/// The router, to be cloned and handed about.
+#[derive(Clone)]
+pub struct Router {
+    directory: directory::Directory,
+    xep: Arc<Xep>,
+}
+
+/// What a stanza that a session sent comes to.
+pub enum Reaction {
+    Nothing,
+    /// Something to be written back at once.
+    Write(Bytes),
+    /// The session became available, or unavailable.
+    Available(bool),
+    /// An answer that takes time. The first poll gives the request its place.
+    Later(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+}
+
+/// An answer, and what follows it.
+#[derive(Default)]
+pub struct Outcome {
+    pub reply: Option<Bytes>,
+    /// Messages that the answer gives rise to, each with whom it is for.
+    pub then: Vec<(Jid, Bytes)>,
+}
+
+impl Router {
+    pub fn new(xep: Arc<Xep>) -> Self {
+        Router { directory: directory::Directory::default(), xep }
+    }
+
+    /// Enters a session under its address.
+    pub fn bind(
+        &self,
+        full: FullJid,
+        inbox: mpsc::Sender<Routed>,
+        sessions_max: usize,
+    ) -> Result<Presence, BindFailed> {
+        self.directory.bind(full, inbox, sessions_max)
+    }
+
+    /// Takes a stanza from a session. Its `from` has been set to the session's address.
+    pub fn stanza(&self, caller: &Caller, presence: &Presence, element: Element) -> Reaction {
+        match Stanza::parse(element) {
+            Ok(Stanza::Iq(iq)) => self.iq(caller, iq),
+            Ok(Stanza::Message(message)) => self.message(message),
+            Ok(Stanza::Presence(stanza)) => self.presence(presence, stanza),
+            Err(malformed) => refuse(&malformed).map_or(Reaction::Nothing, Reaction::Write),
+        }
+    }
+
+    /// What a watcher is shown of an event: the head that addresses it, and the body that all share.
+    pub fn notification(&self, shown: Shown<'_>) -> Option<[Bytes; 2]> {
+        if !notify::shown(shown.entry) {
+            return None;
+        }
+        let head = shown.head.get_or_insert_with(|| notify::head(&shown.entry.address.service, shown.to));
+        Some([head.clone(), notify::body(shown.entry).clone()])
+    }
+
+    /// Hands a message to whom it is for, if they are here.
+    pub fn send(&self, to: &Jid, stanza: Bytes) {
+        self.directory.send(to, &stanza);
+    }
+
+    /// A ping of the server (XEP-0199 §4.1).
+    pub fn ping(&self, to: &FullJid) -> Bytes {
+        let iq = Iq {
+            id: "server-ping".to_owned(),
+            from: BareJid::new(None, to.bare().domain()).ok().map(Jid::Bare),
+            to: Some(Jid::Full(to.clone())),
+            kind: IqKind::Get(Element::new("ping", "urn:xmpp:ping")),
+        };
+        wire_bytes(&iq.into_element())
+    }
+
+    fn iq(&self, caller: &Caller, iq: Iq) -> Reaction {
+        let to = iq.to.clone().unwrap_or_else(|| Jid::Bare(caller.jid.bare().clone()));
+        match &to {
+            Jid::Full(full) if to.bare().local().is_some() => {
+                let answerable = matches!(iq.kind, IqKind::Get(_) | IqKind::Set(_));
+                if self.is_local(&to) && self.directory.is_online(full) {
+                    let bytes = wire_bytes(&iq.clone().into_element());
+                    if self.directory.send(&to, &bytes) > 0 || !answerable {
+                        return Reaction::Nothing;
+                    }
+                    return Reaction::Write(iq_error(iq, Condition::ResourceConstraint));
+                }
+                if !answerable {
+                    return Reaction::Nothing;
+                }
+                let condition =
+                    if self.is_local(&to) { Condition::ServiceUnavailable } else { Condition::RemoteServerNotFound };
+                Reaction::Write(iq_error(iq, condition))
+            }
+            _ if matches!(iq.kind, IqKind::Result(_) | IqKind::Error(..)) => Reaction::Nothing,
+            _ if !self.is_local(&to) => Reaction::Write(iq_error(iq, Condition::RemoteServerNotFound)),
+            _ => {
+                let answering = self.xep.answer(caller.clone(), iq);
+                Reaction::Later(Box::pin(async move {
+                    let Answer { iq, then } = answering.await;
+                    Outcome { reply: Some(wire_bytes(&iq.into_element())), then }
+                }))
+            }
+        }
+    }
+
+    fn message(&self, message: Message) -> Reaction {
+        let Some(to) = message.to.clone() else {
+            // RFC 6121 §8.1: a message without `to` is for the sender's own bare JID.
+            let own = message.from.as_ref().map(|from| Jid::Bare(from.bare().clone()));
+            return match own {
+                Some(own) => self.message(Message { to: Some(own), ..message }),
+                None => Reaction::Nothing,
+            };
+        };
+        let quiet = message.kind == MessageType::Error;
+        if !self.is_local(&to) {
+            return if quiet { Reaction::Nothing } else { message_error(message, Condition::RemoteServerNotFound) };
+        }
+        let bytes = wire_bytes(&message.clone().into_element());
+        let mut taken = self.directory.send(&to, &bytes);
+        if taken == 0 && matches!(to, Jid::Full(_)) && matches!(message.kind, MessageType::Chat | MessageType::Normal) {
+            // RFC 6121 §8.5.3.2.1: a session that is not there is answered for by the others.
+            taken = self.directory.send(&Jid::Bare(to.bare().clone()), &bytes);
+        }
+        // RFC 6121 §8.5.2.2: nobody stores it, so that the sender is told; but for headlines.
+        if taken > 0 || quiet || message.kind == MessageType::Headline {
+            Reaction::Nothing
+        } else {
+            message_error(message, Condition::ServiceUnavailable)
+        }
+    }
+
+    fn presence(&self, session: &Presence, stanza: PresenceStanza) -> Reaction {
+        match (&stanza.to, stanza.kind) {
+            (None, PresenceType::Available | PresenceType::Unavailable) => {
+                let available = stanza.kind == PresenceType::Available;
+                let priority = available.then_some(stanza.priority);
+                let to = Some(Jid::Bare(session.jid().bare().clone()));
+                let told = PresenceStanza { to, ..stanza };
+                session.announce(priority, wire_bytes(&told.into_element()));
+                Reaction::Available(priority.is_some_and(|priority| priority >= 0))
+            }
+            (Some(to), PresenceType::Available | PresenceType::Unavailable) if self.is_local(to) => {
+                let to = to.clone();
+                self.directory.send(&to, &wire_bytes(&stanza.into_element()));
+                Reaction::Nothing
+            }
+            (
+                Some(_),
+                PresenceType::Subscribe
+                | PresenceType::Subscribed
+                | PresenceType::Unsubscribe
+                | PresenceType::Unsubscribed,
+            ) => presence_error(stanza, Condition::FeatureNotImplemented),
+            _ => Reaction::Nothing,
+        }
+    }
+
+    fn is_local(&self, to: &Jid) -> bool {
+        self.xep.serves(to.domain())
+    }
+}
+
+/// An element of our streams, whose default namespace is `jabber:client`.
+fn wire_bytes(element: &Element) -> Bytes {
+    let mut bytes = Vec::with_capacity(256);
+    element.write(&mut bytes, "jabber:client");
+    Bytes::from(bytes)
+}
+
+fn iq_error(iq: Iq, condition: Condition) -> Bytes {
+    let asked = match iq.kind {
+        IqKind::Get(asked) | IqKind::Set(asked) => Some(asked),
+        IqKind::Result(_) | IqKind::Error(..) => None,
+    };
+    let kind = IqKind::Error(StanzaError::new(condition), asked);
+    wire_bytes(&Iq { id: iq.id, from: iq.to, to: iq.from, kind }.into_element())
+}
+
+fn message_error(message: Message, condition: Condition) -> Reaction {
+    let mut content = message.content;
+    content.push(StanzaError::new(condition).to_element("jabber:client"));
+    let error = Message { id: message.id, from: message.to, to: message.from, kind: MessageType::Error, content };
+    Reaction::Write(wire_bytes(&error.into_element()))
+}
+
+fn presence_error(stanza: PresenceStanza, condition: Condition) -> Reaction {
+    let mut content = stanza.content;
+    content.push(StanzaError::new(condition).to_element("jabber:client"));
+    let error =
+        PresenceStanza { id: stanza.id, from: stanza.to, to: stanza.from, kind: PresenceType::Error, priority: 0, content };
+    Reaction::Write(wire_bytes(&error.into_element()))
+}
+
+/// The answer to what was meant to be a stanza and is none, if it gets one.
+fn refuse(malformed: &Malformed) -> Option<Bytes> {
+    let name = match malformed.name? {
+        StanzaName::Iq => "iq",
+        StanzaName::Message => "message",
+        StanzaName::Presence => "presence",
+    };
+    if !malformed.answerable {
+        return None;
+    }
+    let error = StanzaError::new(malformed.condition.clone()).with_text(malformed.why);
+    let element = Element::new(name, "jabber:client")
+        .with_attr("type", "error")
+        .with_attr_opt("id", malformed.id.clone())
+        .with_attr_opt("from", malformed.to.as_ref().map(Jid::to_string))
+        .with_attr_opt("to", malformed.from.as_ref().map(Jid::to_string))
+        .with_child(error.to_element("jabber:client"));
+    Some(wire_bytes(&element))
+}
