@@ -11,3 +11,4 @@ pub mod pubsub;
 pub mod store;
 pub mod time;
 pub mod xml;
+pub mod xmpp;
