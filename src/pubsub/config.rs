@@ -1,6 +1,9 @@
 //! Node configuration (XEP-0060 §8.2, §16.4.4): one description of each field, from which forms are
 //! rendered, submissions validated, JSON read and written, and the reference is made.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 
