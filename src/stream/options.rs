@@ -1,0 +1,50 @@
+//! What an operator chooses about client streams.
+
+use super::sasl::Mechanism;
+use crate::jid::BareJid;
+
+/// The settings that all client streams of a listener share.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The domains that are served: addresses without a local part. The first one signs the errors of
+    /// those who name none.
+    pub hosts: Vec<BareJid>,
+    /// What is offered, the preferred first. PLAIN is withheld where there is no TLS.
+    pub mechanisms: Vec<Mechanism>,
+    /// What the parser enforces until the peer has authenticated.
+    pub limits_unauthenticated: Limits,
+    /// What the parser enforces from then on.
+    pub limits: Limits,
+}
+
+/// The limits that are advertised (XEP-0478 §3.1). They are enforced elsewhere; what is said here must
+/// be what is done there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest first-level element, in bytes.
+    pub max_bytes: Option<u64>,
+    /// After so many seconds of silence the peer is probed or let go.
+    pub idle_seconds: Option<u64>,
+}
+
+/// What the stream runs over when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// Clear TCP: nothing but STARTTLS is offered or accepted first.
+    StartTls,
+    /// TLS from the first byte (XEP-0368, or a WebSocket under HTTPS).
+    Tls,
+    /// In the clear, and to stay so: loopback, where the operator has allowed it. PLAIN is not offered.
+    Clear,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            hosts: vec![BareJid::parse("localhost").expect("localhost is a domain")],
+            mechanisms: Mechanism::ALL.to_vec(),
+            limits_unauthenticated: Limits::default(),
+            limits: Limits::default(),
+        }
+    }
+}

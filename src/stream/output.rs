@@ -1,0 +1,77 @@
+//! What is to be done about it.
+
+use std::fmt;
+
+use super::sasl::ScramHash;
+use crate::jid::{BareJid, FullJid};
+use crate::xml::Element;
+
+/// One thing to do. They are to be carried out in the order in which they stand.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Bytes for the peer.
+    Write(Vec<u8>),
+    /// Begin the TLS handshake as its server, once all is written, then say
+    /// [`Input::TlsDone`](super::Input::TlsDone). Whatever was read behind `<starttls/>` came in the
+    /// clear: where there is any, the connection is to be dropped instead (security row T1).
+    StartTls,
+    /// The next bytes begin a new document: a fresh parser. Bytes already read but not parsed are kept;
+    /// after TLS there are none.
+    ResetParser,
+    /// Ask for the account's keys. Answer with [`Input::Credentials`](super::Input::Credentials).
+    AskScram { account: BareJid, hash: ScramHash },
+    /// Ask whether this is the account's password, which is as the client sent it: not yet prepared.
+    AskPassword { account: BareJid, password: Password },
+    /// A SCRAM exchange came to its last message, and so it ended. An exchange that the peer gave up
+    /// before is not reported: nothing was guessed.
+    ScramEnded { account: BareJid, success: bool },
+    /// Bind a resource, the one asked for (already prepared) or one made by the server, at random.
+    /// Answer with [`Input::Bound`](super::Input::Bound) or [`Input::BindRefused`](super::Input::BindRefused).
+    AskBind { account: BareJid, resource: Option<String> },
+    /// The peer has proved that it speaks for the account.
+    Authenticated { account: BareJid },
+    /// Negotiation is complete: stanzas may flow both ways.
+    Established { jid: FullJid },
+    /// A stanza of the peer, its `from` set to the peer's full JID (RFC 6120 §8.1.2.1).
+    Stanza(Element),
+    /// Nothing more will be written. Flush, send TLS close_notify, shut down the writing side. With
+    /// `linger` the peer has not closed its stream yet: read and drop what it sends for a short time,
+    /// so that what was written is not lost to a reset (RFC 6120 §4.4); without, let go at once.
+    Close { linger: bool },
+}
+
+/// A password on its way to be checked. It is never printed.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    pub(super) fn new(text: &str) -> Self {
+        Password(text.to_owned())
+    }
+
+    /// The password as the client sent it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// Appends bytes for the peer, to those that are to be written anyway where nothing stands between.
+pub(super) fn write(out: &mut Vec<Output>, bytes: &[u8]) {
+    match out.last_mut() {
+        Some(Output::Write(last)) => last.extend_from_slice(bytes),
+        _ => out.push(Output::Write(bytes.to_vec())),
+    }
+}
+
+/// Appends an element as a child of our stream, whose default namespace is `jabber:client`.
+pub(super) fn write_element(out: &mut Vec<Output>, element: &Element) {
+    let mut bytes = Vec::with_capacity(256);
+    element.write(&mut bytes, super::CLIENT_NS);
+    write(out, &bytes);
+}
