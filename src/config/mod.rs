@@ -1,0 +1,192 @@
+//! Every setting: its type, default, meaning, reason and limit. One table, [`SETTINGS`], makes the
+//! parser, the variables, the flags, the mistakes and the reference, so that none can lag behind.
+//!
+//! Settings come, the later over the earlier, from the defaults, a TOML file, variables such as
+//! `TIDINGS__XMPP__LISTEN`, and flags (`--data`, `--set key=value`). [`load`] either gives a whole
+//! [`Config`] of checked values or names every mistake with its place.
+//!
+//! Nobody imports this room but `server`, `cli` and `main`: every other room is handed plain options.
+
+mod mistake;
+mod read;
+mod reference;
+mod settings;
+mod verify;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::access::VerifierKind;
+use crate::jid::BareJid;
+use crate::pubsub::WhoCreates;
+
+pub use mistake::{Mistake, Place};
+pub use reference::reference;
+pub use settings::{Kind, SETTINGS, Setting, Unset};
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub xmpp: Xmpp,
+    pub http: Http,
+    pub admin: Admin,
+    pub pubsub: Pubsub,
+    /// The hosts, the one of `xmpp.domain` and `pubsub.service` first.
+    pub hosts: Vec<Host>,
+    pub data: Data,
+    pub auth: Auth,
+    pub limits: Limits,
+    pub store: Store,
+    pub retention: Retention,
+    pub tls: Tls,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug)]
+pub struct Xmpp {
+    pub domain: BareJid,
+    pub listen: Option<SocketAddr>,
+    pub listen_tls: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Admin {
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Pubsub {
+    pub service: BareJid,
+    pub auto_create: bool,
+    pub create: WhoCreates,
+    pub items_max: u64,
+}
+
+/// A domain whose accounts are kept here, and its pub/sub service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    pub domain: BareJid,
+    pub service: BareJid,
+}
+
+#[derive(Clone, Debug)]
+pub struct Data {
+    pub dir: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct Auth {
+    pub scram_iterations: u32,
+    pub plain: Plain,
+    pub sha1: bool,
+    pub verifier: VerifierKind,
+}
+
+/// Whether PLAIN is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain {
+    Tls,
+    Off,
+}
+
+/// For each, 0 is off only where [`SETTINGS`] says so.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub connections_per_second: u32,
+    pub pending_authentications: u32,
+    pub stanza_bytes: usize,
+    pub memory_bytes: u64,
+    pub tail_bytes: usize,
+    pub watches_per_account: usize,
+    pub sessions_per_account: usize,
+    pub http_body_bytes: usize,
+    pub http_head_bytes: usize,
+    pub requests_in_flight: usize,
+    pub engine_queue: usize,
+    pub password_checks_waiting: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub durability: Durability,
+    pub readers: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// What was answered survives the loss of power.
+    Full,
+    /// What was answered survives the death of the process; the loss of power may take the last moments.
+    Relaxed,
+}
+
+#[derive(Clone, Debug)]
+pub struct Retention {
+    pub events: u64,
+    pub days: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub format: LogFormat,
+    pub filter: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where settings are looked for. The default is nowhere: every default stands.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    pub file: Option<PathBuf>,
+    /// Names and values of variables; those that do not begin with [`VARIABLE_PREFIX`] are passed over.
+    pub variables: Vec<(String, String)>,
+    /// `key=value` each.
+    pub sets: Vec<String>,
+    pub data: Option<PathBuf>,
+}
+
+impl Sources {
+    /// The sources of this process: the file given, or that of `TIDINGS_CONFIG`, or `./tidings.toml`
+    /// where it stands; and the variables.
+    pub fn of_process(config: Option<PathBuf>, data: Option<PathBuf>, sets: Vec<String>) -> Self {
+        let named = config.or_else(|| std::env::var_os("TIDINGS_CONFIG").map(PathBuf::from));
+        let file = named.or_else(|| Path::new(FILE).exists().then(|| PathBuf::from(FILE)));
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+        Sources { file, variables, sets, data }
+    }
+}
+
+/// Reads and checks everything; all mistakes in the order of the sources and of the lines.
+pub fn load(sources: &Sources) -> Result<Config, Vec<Mistake>> {
+    let (given, mut mistakes) = read::read(sources);
+    let (config, more) = verify::complete(given);
+    mistakes.extend(more);
+    mistakes.sort_by_key(Mistake::order);
+    if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+}
+
+/// `TIDINGS__XMPP__LISTEN` is `xmpp.listen`.
+pub const VARIABLE_PREFIX: &str = "TIDINGS__";
+
+/// The file that is read where none is named.
+pub const FILE: &str = "tidings.toml";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! From the sources to values with their places.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::mistake::{Mistake, Place};
+use super::settings::{Kind, SETTINGS, Setting, Value};
+use super::{Sources, VARIABLE_PREFIX};
+use crate::jid::BareJid;
+
+/// What was written, the last source's word for each setting.
+#[derive(Default)]
+pub struct Given {
+    pub values: BTreeMap<&'static str, (Value, Place)>,
+    pub hosts: Vec<GivenHost>,
+}
+
+/// A `[[host]]` of the file.
+pub struct GivenHost {
+    pub domain: BareJid,
+    pub service: Option<BareJid>,
+    pub place: Place,
+}
+
+pub fn read(sources: &Sources) -> (Given, Vec<Mistake>) {
+    let (mut given, mut mistakes) = (Given::default(), Vec::new());
+    if let Some(path) = &sources.file {
+        match read_file(path) {
+            Ok(text) => File { path, text: &text, given: &mut given, mistakes: &mut mistakes }.read(),
+            Err(what) => mistakes.push(Mistake { place: Place::File { path: path.clone(), line: 0 }, what }),
+        }
+    }
+    let mut variables: Vec<_> =
+        sources.variables.iter().filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)).collect();
+    variables.sort();
+    for (name, value) in variables {
+        let key = name[VARIABLE_PREFIX.len()..].to_ascii_lowercase().replace("__", ".");
+        set(&key, value, Place::Variable(name.clone()), &mut given, &mut mistakes);
+    }
+    if let Some(dir) = &sources.data {
+        set("data.dir", &dir.to_string_lossy(), Place::Flag("--data".to_owned()), &mut given, &mut mistakes);
+    }
+    for text in &sources.sets {
+        let place = Place::Flag(format!("--set {text}"));
+        match text.split_once('=') {
+            Some((key, value)) => set(key.trim(), value.trim(), place, &mut given, &mut mistakes),
+            None => mistakes.push(Mistake::new(&place, "must be key=value")),
+        }
+    }
+    (given, mistakes)
+}
+
+fn set(key: &str, text: &str, place: Place, given: &mut Given, mistakes: &mut Vec<Mistake>) {
+    match find(key) {
+        None => mistakes.push(Mistake::new(&place, unknown(key))),
+        Some(setting) => match setting.kind.parse(text) {
+            Ok(value) => {
+                given.values.insert(setting.key, (value, place));
+            }
+            Err(wanted) => mistakes.push(Mistake::new(&place, format!("{key} {wanted}"))),
+        },
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let bytes = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(format!("is larger than {FILE_BYTES_MAX} bytes: is it a configuration file?"));
+    }
+    std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
+}
+
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+    given: &'a mut Given,
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+type Entry<'a, 'i> = (&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValue<'i>>);
+
+impl File<'_> {
+    fn read(mut self) {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            let at = error.span().map_or(0, |span| span.start);
+            self.wrong(at, format!("is not TOML: {}", error.message()));
+        }
+        for (key, value) in table.get_ref() {
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("host", DeValue::Array(hosts)) => hosts.iter().for_each(|host| self.host(host)),
+                ("host", _) => self.wrong(key.span().start, "host must be written as [[host]]"),
+                (section, DeValue::Table(entries)) if is_section(section) => {
+                    for (name, value) in entries {
+                        self.entry(&format!("{section}.{}", name.get_ref()), (name, value));
+                    }
+                }
+                (section, _) if is_section(section) => {
+                    self.wrong(key.span().start, format!("{section} must be written as [{section}]"));
+                }
+                (other, _) => self.wrong(key.span().start, unknown(other)),
+            }
+        }
+    }
+
+    fn entry(&mut self, key: &str, (name, value): Entry<'_, '_>) {
+        let at = name.span().start;
+        let Some(setting) = find(key) else { return self.wrong(at, unknown(key)) };
+        match typed(setting.kind, value.get_ref()) {
+            Ok(value) => {
+                let place = self.place(at);
+                self.given.values.insert(setting.key, (value, place));
+            }
+            Err(wanted) => self.wrong(at, format!("{key} {wanted}")),
+        }
+    }
+
+    fn host(&mut self, host: &Spanned<DeValue<'_>>) {
+        let at = host.span().start;
+        let DeValue::Table(entries) = host.get_ref() else {
+            return self.wrong(at, "host must be written as [[host]]");
+        };
+        let (mut domain, mut service, mut well) = (None, None, true);
+        for (name, value) in entries {
+            let place = match name.get_ref().as_ref() {
+                "domain" => &mut domain,
+                "service" => &mut service,
+                other => {
+                    self.wrong(name.span().start, unknown(&format!("host.{other}")));
+                    continue;
+                }
+            };
+            match typed(Kind::Domain, value.get_ref()) {
+                Ok(Value::Domain(jid)) => *place = Some(jid),
+                Ok(_) => unreachable!("a domain is parsed as a domain"),
+                Err(wanted) => {
+                    well = false;
+                    self.wrong(name.span().start, format!("host.{} {wanted}", name.get_ref()));
+                }
+            }
+        }
+        let place = self.place(at);
+        match domain {
+            Some(domain) => self.given.hosts.push(GivenHost { domain, service, place }),
+            None if well => self.wrong(at, "[[host]] needs a domain"),
+            None => {}
+        }
+    }
+
+    fn wrong(&mut self, at: usize, what: impl Into<String>) {
+        let mistake = Mistake::new(&self.place(at), what);
+        self.mistakes.push(mistake);
+    }
+
+    fn place(&self, at: usize) -> Place {
+        let line = self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
+        Place::File { path: self.path.to_path_buf(), line }
+    }
+}
+
+/// A value of a file must be of its setting's type: a number in quotes is a mistake.
+fn typed(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
+    match (kind, value) {
+        (Kind::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
+        (Kind::Count { min, max }, DeValue::Integer(integer)) => {
+            match u64::from_str_radix(integer.as_str(), integer.radix()) {
+                Ok(count) if (min..=max).contains(&count) => Ok(Value::Count(count)),
+                _ => Err(kind.wanted()),
+            }
+        }
+        (Kind::Flag | Kind::Count { .. }, other) => Err(format!("{}, not {}", kind.wanted(), named(other))),
+        (_, DeValue::String(text)) => kind.parse(text),
+        (_, other) => Err(format!("{}, not {}", kind.wanted(), named(other))),
+    }
+}
+
+fn named(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text in quotes",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+fn is_section(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.key.split_once('.').is_some_and(|(section, _)| section == name))
+}
+
+fn unknown(key: &str) -> String {
+    let shown: String = key.chars().take(KEY_CHARS_SHOWN).collect();
+    let sections = SETTINGS.iter().filter_map(|setting| setting.key.split_once('.').map(|(section, _)| section));
+    let keys = SETTINGS.iter().map(|setting| setting.key).chain(["host", "host.domain", "host.service"]);
+    let candidates: Vec<&str> = if key.contains('.') { keys.collect() } else { sections.chain(["host"]).collect() };
+    let near = candidates.into_iter().map(|candidate| (distance(&shown, candidate), candidate)).min();
+    match near {
+        Some((far, candidate)) if far <= TYPO_EDITS_MAX => {
+            format!("there is no setting {shown}; is it {candidate}?")
+        }
+        _ => format!("there is no setting {shown}"),
+    }
+}
+
+/// Levenshtein's distance: how many letters must be added, dropped or changed.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// A file of settings is a few kilobytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+const KEY_CHARS_SHOWN: usize = 80;
+
+/// Beyond it, another setting was meant than any that there is.
+const TYPO_EDITS_MAX: usize = 3;

@@ -1,0 +1,97 @@
+//! The reference of all settings, as Markdown, made from the table.
+
+use std::fmt::Write;
+
+use super::settings::{Kind, SETTINGS, Unset};
+
+/// What `tidings config reference` prints, and `docs/configuration.md` holds.
+pub fn reference() -> String {
+    let mut text = String::from(HEAD);
+    let mut section = "";
+    for setting in SETTINGS {
+        let (here, name) = setting.key.split_once('.').expect("a test holds that keys are section.name");
+        if here != section {
+            section = here;
+            write!(text, "\n## [{section}]\n").expect(WRITES);
+        }
+        let default = match setting.unset {
+            Unset::Is(value) => format!("`{}`", written(setting.kind, value)),
+            Unset::Follows(what) => what.to_owned(),
+        };
+        write!(text, "\n### `{name}`\n\n{}\n", setting.meaning).expect(WRITES);
+        if !setting.why.is_empty() {
+            write!(text, "{}\n", setting.why).expect(WRITES);
+        }
+        write!(text, "\n- Type: {}\n- Default: {default}\n", described(setting.kind)).expect(WRITES);
+        let variable = setting.key.to_ascii_uppercase().replace('.', "__");
+        write!(text, "- Also: `--set {}=…`, `TIDINGS__{variable}`\n", setting.key).expect(WRITES);
+    }
+    text.push_str(HOSTS);
+    text
+}
+
+/// A default as it would stand in a file.
+fn written(kind: Kind, value: &str) -> String {
+    match kind {
+        Kind::Flag | Kind::Count { .. } => value.to_owned(),
+        Kind::Text | Kind::Word(_) | Kind::Address | Kind::Domain | Kind::Path => format!("\"{value}\""),
+    }
+}
+
+fn described(kind: Kind) -> String {
+    match kind {
+        Kind::Flag => "`true` or `false`".to_owned(),
+        Kind::Count { min, max: u64::MAX } => format!("whole number, at least {min}"),
+        Kind::Count { min, max } => format!("whole number, {min} to {max}"),
+        Kind::Text => "text".to_owned(),
+        Kind::Word(words) => {
+            let quoted: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+            format!("one of {}", quoted.join(", "))
+        }
+        Kind::Address => "IP address and port, or `\"off\"`; port 0 lets the system choose".to_owned(),
+        Kind::Domain => "name of a host".to_owned(),
+        Kind::Path => "path".to_owned(),
+    }
+}
+
+const WRITES: &str = "writing to a string never fails";
+
+const HEAD: &str = "\
+# Configuration
+
+Everything works without a configuration file. Settings come, the later over the earlier, from the defaults below, a
+TOML file, variables, and flags.
+
+- The file is the one of `--config FILE`, else of the variable `TIDINGS_CONFIG`, else `./tidings.toml` where it stands.
+- `TIDINGS__XMPP__LISTEN=127.0.0.1:5222` sets `xmpp.listen`, and so on for every setting.
+- `--set key=value` sets one setting; `--data DIR` is short for `--set data.dir=DIR`.
+
+`tidings config check` names every mistake with its line; a server does not start with any. This document is what
+`tidings config reference` prints.
+";
+
+const HOSTS: &str = "
+## [[host]]
+
+Each adds a host beside that of `xmpp.domain` and `pubsub.service`. Only in the file.
+
+```toml
+[[host]]
+domain = \"example.org\"
+service = \"pubsub.example.org\"
+```
+
+### `domain`
+
+The domain of the host's accounts.
+
+- Type: name of a host
+- Default: none, it must stand there
+
+### `service`
+
+The JID of the host's pub/sub service.
+
+- Type: name of a host
+- Default: `pubsub.` and the domain
+";

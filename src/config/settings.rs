@@ -1,0 +1,451 @@
+//! The table of settings.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Config, Durability, LogFormat, Plain};
+use crate::access::{ITERATIONS_MIN, VerifierKind};
+use crate::jid::BareJid;
+use crate::pubsub::WhoCreates;
+
+/// One setting, from which its parser, its variable, its flag and its documentation are made.
+pub struct Setting {
+    /// `section.name`, as in a file's `[section]`, in `--set` and in the reference.
+    pub key: &'static str,
+    pub kind: Kind,
+    pub unset: Unset,
+    /// What it does: a sentence.
+    pub meaning: &'static str,
+    /// Why the default, or the limit, is what it is; empty where there is nothing to say.
+    pub why: &'static str,
+    /// Puts a value of the setting's kind in its place.
+    pub(super) apply: fn(&mut Config, Value),
+}
+
+/// What can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Flag,
+    Count {
+        min: u64,
+        max: u64,
+    },
+    Text,
+    Word(&'static [&'static str]),
+    /// An IP address and a port, of which 0 lets the system choose; or `off`.
+    Address,
+    /// A JID without a local part.
+    Domain,
+    Path,
+}
+
+/// What holds when nothing is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unset {
+    /// This value, written as in `--set`.
+    Is(&'static str),
+    /// Something that depends on other settings.
+    Follows(&'static str),
+}
+
+/// A value of its setting's kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Flag(bool),
+    Count(u64),
+    Text(String),
+    Address(Option<SocketAddr>),
+    Domain(BareJid),
+    Path(PathBuf),
+}
+
+impl Kind {
+    /// Reads a value as `--set` and variables bear it.
+    pub(super) fn parse(self, text: &str) -> Result<Value, String> {
+        match self {
+            Kind::Flag => match text {
+                "true" => Ok(Value::Flag(true)),
+                "false" => Ok(Value::Flag(false)),
+                _ => Err(self.wanted()),
+            },
+            Kind::Count { min, max } => match text.replace('_', "").parse::<u64>() {
+                Ok(count) if (min..=max).contains(&count) => Ok(Value::Count(count)),
+                _ => Err(self.wanted()),
+            },
+            Kind::Text => Ok(Value::Text(text.to_owned())),
+            Kind::Word(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
+            Kind::Word(_) => Err(self.wanted()),
+            Kind::Address if text == "off" => Ok(Value::Address(None)),
+            Kind::Address => text.parse().map(|address| Value::Address(Some(address))).map_err(|_| self.wanted()),
+            Kind::Domain => match BareJid::parse(text) {
+                Ok(jid) if jid.local().is_none() => Ok(Value::Domain(jid)),
+                _ => Err(self.wanted()),
+            },
+            Kind::Path if text.is_empty() => Err(self.wanted()),
+            Kind::Path => Ok(Value::Path(PathBuf::from(text))),
+        }
+    }
+
+    /// What should have been written.
+    pub(super) fn wanted(self) -> String {
+        match self {
+            Kind::Flag => "must be true or false".to_owned(),
+            Kind::Count { min, max: u64::MAX } => format!("must be a whole number, at least {min}"),
+            Kind::Count { min, max } => format!("must be a whole number from {min} to {max}"),
+            Kind::Text => "must be text in quotes".to_owned(),
+            Kind::Word(words) => format!("must be one of {}", words.join(", ")),
+            Kind::Address => {
+                "must be an IP address and a port, such as \"127.0.0.1:5222\" or \"[::1]:5222\", or \"off\"".to_owned()
+            }
+            Kind::Domain => "must be the name of a host, such as \"example.org\"".to_owned(),
+            Kind::Path => "must be the path of a file or folder".to_owned(),
+        }
+    }
+}
+
+impl Value {
+    fn flag(self) -> bool {
+        match self {
+            Value::Flag(flag) => flag,
+            other => unreachable!("{other:?} is not of the kind that the table gives"),
+        }
+    }
+
+    fn count<N: TryFrom<u64>>(self) -> N {
+        match self {
+            Value::Count(count) => N::try_from(count).unwrap_or_else(|_| unreachable!("{count} is above its limit")),
+            other => unreachable!("{other:?} is not of the kind that the table gives"),
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Value::Text(text) => text,
+            other => unreachable!("{other:?} is not of the kind that the table gives"),
+        }
+    }
+
+    fn address(self) -> Option<SocketAddr> {
+        match self {
+            Value::Address(address) => address,
+            other => unreachable!("{other:?} is not of the kind that the table gives"),
+        }
+    }
+
+    fn domain(self) -> BareJid {
+        match self {
+            Value::Domain(domain) => domain,
+            other => unreachable!("{other:?} is not of the kind that the table gives"),
+        }
+    }
+
+    fn path(self) -> PathBuf {
+        match self {
+            Value::Path(path) => path,
+            other => unreachable!("{other:?} is not of the kind that the table gives"),
+        }
+    }
+}
+
+/// Every setting, section by section.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "xmpp.domain",
+        kind: Kind::Domain,
+        unset: Unset::Is("localhost"),
+        meaning: "The host whose accounts are kept here: users are `name@domain`.",
+        why: "Accounts keep their domain. Choose it before the first start.",
+        apply: |config, value| config.xmpp.domain = value.domain(),
+    },
+    Setting {
+        key: "xmpp.listen",
+        kind: Kind::Address,
+        unset: Unset::Is("127.0.0.1:5222"),
+        meaning: "Where XMPP clients connect; STARTTLS is required.",
+        why: "Loopback until somebody decides otherwise.",
+        apply: |config, value| config.xmpp.listen = value.address(),
+    },
+    Setting {
+        key: "xmpp.listen_tls",
+        kind: Kind::Address,
+        unset: Unset::Is("127.0.0.1:5223"),
+        meaning: "Where XMPP clients connect with TLS from the first byte (XEP-0368, ALPN `xmpp-client`).",
+        why: "",
+        apply: |config, value| config.xmpp.listen_tls = value.address(),
+    },
+    Setting {
+        key: "http.listen",
+        kind: Kind::Address,
+        unset: Unset::Is("127.0.0.1:8080"),
+        meaning: "Where the HTTP API is served.",
+        why: "Plain HTTP on loopback; on any other address TLS is required, so `tls.certificate` and `tls.key` must \
+              be set, for tokens travel in its headers.",
+        apply: |config, value| config.http.listen = value.address(),
+    },
+    Setting {
+        key: "admin.listen",
+        kind: Kind::Address,
+        unset: Unset::Is("127.0.0.1:8081"),
+        meaning: "Where metrics, readiness and `/v1/admin` are served.",
+        why: "Apart from the API, so that it can stay unreachable from outside. On an address that is not loopback \
+              it is held to the rule of `http.listen`.",
+        apply: |config, value| config.admin.listen = value.address(),
+    },
+    Setting {
+        key: "pubsub.service",
+        kind: Kind::Domain,
+        unset: Unset::Follows("`pubsub.` and `xmpp.domain`"),
+        meaning: "The JID of the pub/sub service.",
+        why: "Nodes keep the service that they were created at. Choose it before the first start.",
+        apply: |config, value| config.pubsub.service = value.domain(),
+    },
+    Setting {
+        key: "pubsub.auto_create",
+        kind: Kind::Flag,
+        unset: Unset::Is("false"),
+        meaning: "Whether publishing to a node that is not there creates it, for those who may create nodes.",
+        why: "A typo in a node's name should fail, not create a node that nobody watches.",
+        apply: |config, value| config.pubsub.auto_create = value.flag(),
+    },
+    Setting {
+        key: "pubsub.create",
+        kind: Kind::Word(&["admins", "accounts", "anyone"]),
+        unset: Unset::Is("accounts"),
+        meaning: "Who may create nodes: administrators, whoever has an account here, or anyone.",
+        why: "",
+        apply: |config, value| {
+            config.pubsub.create = match value.text().as_str() {
+                "admins" => WhoCreates::Admins,
+                "anyone" => WhoCreates::Anyone,
+                _ => WhoCreates::Accounts,
+            };
+        },
+    },
+    Setting {
+        key: "pubsub.items_max",
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        unset: Unset::Is("10000"),
+        meaning: "The most items that a node may be configured to keep, and what `max_items=max` means.",
+        why: "Items are kept until they are displaced; this bounds what one owner can fill.",
+        apply: |config, value| config.pubsub.items_max = value.count(),
+    },
+    Setting {
+        key: "data.dir",
+        kind: Kind::Path,
+        unset: Unset::Is("tidings-data"),
+        meaning: "The folder with the database, certificates and secrets. `--data` is short for it.",
+        why: "Relative to where the server is started, so that the first minute needs no decision.",
+        apply: |config, value| config.data.dir = value.path(),
+    },
+    Setting {
+        key: "auth.scram_iterations",
+        kind: Kind::Count { min: ITERATIONS_MIN as u64, max: 10_000_000 },
+        unset: Unset::Is("100000"),
+        meaning: "PBKDF2 rounds for new passwords.",
+        why: "What XEP-0438 calls high. Each PLAIN or Basic login costs the server as many, each SCRAM login the \
+              client. At least what RFC 7677 demands. Generated secrets of 128 bits or more use 10000.",
+        apply: |config, value| config.auth.scram_iterations = value.count(),
+    },
+    Setting {
+        key: "auth.plain",
+        kind: Kind::Word(&["tls", "off"]),
+        unset: Unset::Is("tls"),
+        meaning: "Whether SASL PLAIN is offered on connections with TLS, or not at all.",
+        why: "Some libraries know nothing else. Without TLS it is never offered.",
+        apply: |config, value| {
+            config.auth.plain = if value.text() == "off" { Plain::Off } else { Plain::Tls };
+        },
+    },
+    Setting {
+        key: "auth.sha1",
+        kind: Kind::Flag,
+        unset: Unset::Is("true"),
+        meaning: "Whether SCRAM-SHA-1 is offered, after the better ones.",
+        why: "RFC 6120 makes it mandatory to implement, and older clients know nothing else.",
+        apply: |config, value| config.auth.sha1 = value.flag(),
+    },
+    Setting {
+        key: "auth.verifier",
+        kind: Kind::Word(&["scram", "argon2id"]),
+        unset: Unset::Is("scram"),
+        meaning: "How new passwords are kept unless `user add --verifier` says otherwise: as SCRAM keys, or as an \
+                  Argon2id hash, which is dearer to attack and allows PLAIN and Basic only.",
+        why: "Never both for one account: a thief attacks the cheaper one.",
+        apply: |config, value| {
+            config.auth.verifier = VerifierKind::parse(&value.text()).unwrap_or_default();
+        },
+    },
+    Setting {
+        key: "limits.connections_per_second",
+        kind: Kind::Count { min: 0, max: 1_000_000 },
+        unset: Unset::Is("50"),
+        meaning: "New connections a second from one address prefix (/32 or /64); those beyond it wait. 0 is off.",
+        why: "A TLS handshake costs the server more than the client.",
+        apply: |config, value| config.limits.connections_per_second = value.count(),
+    },
+    Setting {
+        key: "limits.pending_authentications",
+        kind: Kind::Count { min: 0, max: 1_000_000 },
+        unset: Unset::Is("100"),
+        meaning: "Connections from one address prefix that have not logged in yet. 0 is off.",
+        why: "Whoever has not said who he is should not hold much.",
+        apply: |config, value| config.limits.pending_authentications = value.count(),
+    },
+    Setting {
+        key: "limits.stanza_bytes",
+        kind: Kind::Count { min: 10_000, max: 16 << 20 },
+        unset: Unset::Is("262144"),
+        meaning: "The largest stanza that a client may send. A payload may have 8192 bytes less, on every door.",
+        why: "RFC 6120 §13.12 demands at least 10000.",
+        apply: |config, value| config.limits.stanza_bytes = value.count(),
+    },
+    Setting {
+        key: "limits.memory_bytes",
+        kind: Kind::Count { min: 64 << 20, max: u64::MAX },
+        unset: Unset::Is("1073741824"),
+        meaning: "The budget for what is kept in memory for watchers and clients, shared bytes counted once.",
+        why: "Beyond it the oldest of what is kept goes, and new connections are refused, before the system kills \
+              the process.",
+        apply: |config, value| config.limits.memory_bytes = value.count(),
+    },
+    Setting {
+        key: "limits.tail_bytes",
+        kind: Kind::Count { min: 4_096, max: 1 << 30 },
+        unset: Unset::Is("1048576"),
+        meaning: "Recent events of one node that are kept in memory for its watchers.",
+        why: "A watcher that falls below reads from disk, and is not slower for the others.",
+        apply: |config, value| config.limits.tail_bytes = value.count(),
+    },
+    Setting {
+        key: "limits.watches_per_account",
+        kind: Kind::Count { min: 1, max: 10_000_000 },
+        unset: Unset::Is("1000"),
+        meaning: "Streams and long polls over HTTP that one account may have open.",
+        why: "",
+        apply: |config, value| config.limits.watches_per_account = value.count(),
+    },
+    Setting {
+        key: "limits.sessions_per_account",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        unset: Unset::Is("10"),
+        meaning: "XMPP sessions that one account may have.",
+        why: "",
+        apply: |config, value| config.limits.sessions_per_account = value.count(),
+    },
+    Setting {
+        key: "limits.http_body_bytes",
+        kind: Kind::Count { min: 1_024, max: 64 << 20 },
+        unset: Unset::Is("1048576"),
+        meaning: "The largest body of an HTTP request.",
+        why: "A batch is larger than an item.",
+        apply: |config, value| config.limits.http_body_bytes = value.count(),
+    },
+    Setting {
+        key: "limits.http_head_bytes",
+        kind: Kind::Count { min: 8_192, max: 1 << 20 },
+        unset: Unset::Is("16384"),
+        meaning: "The largest head of an HTTP request.",
+        why: "",
+        apply: |config, value| config.limits.http_head_bytes = value.count(),
+    },
+    Setting {
+        key: "limits.requests_in_flight",
+        kind: Kind::Count { min: 1, max: 10_000 },
+        unset: Unset::Is("64"),
+        meaning: "Requests of one XMPP session that are worked on at once; the next is read when one is answered.",
+        why: "Enough to fill a commit, too few to fill the queue.",
+        apply: |config, value| config.limits.requests_in_flight = value.count(),
+    },
+    Setting {
+        key: "limits.engine_queue",
+        kind: Kind::Count { min: 16, max: 1_000_000 },
+        unset: Unset::Is("8192"),
+        meaning: "Requests of all clients that wait for a commit; those beyond it are told to come back.",
+        why: "More waiting makes nobody faster.",
+        apply: |config, value| config.limits.engine_queue = value.count(),
+    },
+    Setting {
+        key: "limits.password_checks_waiting",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        unset: Unset::Is("256"),
+        meaning: "Passwords that wait to be checked; those beyond it are told to come back.",
+        why: "A check costs tens of milliseconds of a core: a longer queue would outlast the clients' patience.",
+        apply: |config, value| config.limits.password_checks_waiting = value.count(),
+    },
+    Setting {
+        key: "store.durability",
+        kind: Kind::Word(&["full", "relaxed"]),
+        unset: Unset::Is("full"),
+        meaning: "Whether a publish that was answered survives the loss of power, or only the death of the process.",
+        why: "One commit serves all that queued up, so that the full promise is affordable.",
+        apply: |config, value| {
+            config.store.durability = if value.text() == "relaxed" { Durability::Relaxed } else { Durability::Full };
+        },
+    },
+    Setting {
+        key: "store.readers",
+        kind: Kind::Count { min: 1, max: 64 },
+        unset: Unset::Is("4"),
+        meaning: "Connections that read the database at once.",
+        why: "Reads of a disk wait more than they work.",
+        apply: |config, value| config.store.readers = value.count(),
+    },
+    Setting {
+        key: "retention.events",
+        kind: Kind::Count { min: 1, max: 100_000_000 },
+        unset: Unset::Is("10000"),
+        meaning: "Events that a node's log keeps for watchers that come back.",
+        why: "Whichever of the three limits is reached first holds.",
+        apply: |config, value| config.retention.events = value.count(),
+    },
+    Setting {
+        key: "retention.days",
+        kind: Kind::Count { min: 1, max: 36_500 },
+        unset: Unset::Is("7"),
+        meaning: "For how long a node's log keeps an event, and the name of a deleted node is remembered.",
+        why: "A week lets a watcher miss a long weekend.",
+        apply: |config, value| config.retention.days = value.count(),
+    },
+    Setting {
+        key: "retention.bytes",
+        kind: Kind::Count { min: 65_536, max: 1 << 40 },
+        unset: Unset::Is("67108864"),
+        meaning: "Bytes of payload that a node's log keeps.",
+        why: "",
+        apply: |config, value| config.retention.bytes = value.count(),
+    },
+    Setting {
+        key: "tls.certificate",
+        kind: Kind::Path,
+        unset: Unset::Follows("a self-signed certificate in the data folder"),
+        meaning: "The chain of certificates for all listeners with TLS, as PEM, the server's own first.",
+        why: "The self-signed one is for trying things out: clients must be told to trust it.",
+        apply: |config, value| config.tls.certificate = Some(value.path()),
+    },
+    Setting {
+        key: "tls.key",
+        kind: Kind::Path,
+        unset: Unset::Follows("the key of the self-signed certificate"),
+        meaning: "The private key of the certificate, as PEM.",
+        why: "",
+        apply: |config, value| config.tls.key = Some(value.path()),
+    },
+    Setting {
+        key: "log.format",
+        kind: Kind::Word(&["text", "json"]),
+        unset: Unset::Is("text"),
+        meaning: "How log lines look. `--log-format` is short for it.",
+        why: "",
+        apply: |config, value| {
+            config.log.format = if value.text() == "json" { LogFormat::Json } else { LogFormat::Text };
+        },
+    },
+    Setting {
+        key: "log.filter",
+        kind: Kind::Text,
+        unset: Unset::Is("info"),
+        meaning: "What is logged, as `level` or `target=level,…`; the variable `TIDINGS_LOG` goes before it.",
+        why: "Nothing is logged for each message at this level, and never a payload, password or token at any.",
+        apply: |config, value| config.log.filter = value.text(),
+    },
+];

@@ -1,0 +1,245 @@
+use super::read::Given;
+use super::settings::Value;
+use super::*;
+
+fn load_text(text: &str) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    std::fs::write(&path, text).unwrap();
+    load(&Sources { file: Some(path), ..Sources::default() }).map_err(|mistakes| shown(&mistakes, dir.path()))
+}
+
+fn shown(mistakes: &[Mistake], dir: &Path) -> String {
+    let prefix = format!("{}/", dir.display());
+    mistakes.iter().map(|mistake| format!("{mistake}\n").replace(&prefix, "")).collect()
+}
+
+fn load_sets(sets: &[&str]) -> Result<Config, String> {
+    let sets = sets.iter().map(|set| (*set).to_owned()).collect();
+    load(&Sources { sets, ..Sources::default() }).map_err(|mistakes| shown(&mistakes, Path::new("/nowhere")))
+}
+
+#[test]
+fn without_any_source_the_defaults_stand() {
+    let config = load(&Sources::default()).unwrap();
+    assert_eq!(config.xmpp.domain.as_str(), "localhost");
+    assert_eq!(config.pubsub.service.as_str(), "pubsub.localhost");
+    assert_eq!(config.xmpp.listen, Some("127.0.0.1:5222".parse().unwrap()));
+    assert_eq!(config.http.listen, Some("127.0.0.1:8080".parse().unwrap()));
+    assert_eq!(config.data.dir, Path::new("tidings-data"));
+    assert_eq!(config.auth.scram_iterations, 100_000);
+    assert_eq!((config.auth.plain, config.auth.sha1), (Plain::Tls, true));
+    assert_eq!(config.limits.stanza_bytes, 262_144);
+    assert_eq!((config.retention.events, config.retention.days, config.retention.bytes), (10_000, 7, 64 << 20));
+    assert_eq!(config.store.durability, Durability::Full);
+    assert_eq!(config.pubsub.create, WhoCreates::Accounts);
+    assert_eq!(config.hosts.len(), 1);
+}
+
+#[test]
+fn every_setting_is_section_and_name_and_has_a_default_of_its_kind() {
+    for setting in SETTINGS {
+        let (section, name) = setting.key.split_once('.').unwrap();
+        assert!(!section.is_empty() && !name.is_empty() && !name.contains('.') && !name.contains("__"));
+        assert!(setting.meaning.ends_with('.'), "{}", setting.key);
+        if let Unset::Is(text) = setting.unset {
+            assert!(setting.kind.parse(text).is_ok(), "{}", setting.key);
+        }
+        assert_eq!(SETTINGS.iter().filter(|other| other.key == setting.key).count(), 1, "{}", setting.key);
+    }
+}
+
+/// Sets each setting to something else than its default, and sees that the configuration changed.
+#[test]
+fn every_setting_reaches_the_configuration() {
+    let default = format!("{:?}", load(&Sources::default()).unwrap());
+    for setting in SETTINGS {
+        let other = match setting.kind {
+            Kind::Flag => Value::Flag(setting.unset != Unset::Is("true")),
+            Kind::Count { max, .. } => Value::Count(max),
+            Kind::Text => Value::Text("other".to_owned()),
+            Kind::Word(words) => {
+                Value::Text((*words.iter().find(|word| setting.unset != Unset::Is(word)).unwrap()).to_owned())
+            }
+            Kind::Address => Value::Address(None),
+            Kind::Domain => Value::Domain(BareJid::parse("other.example").unwrap()),
+            Kind::Path => Value::Path(PathBuf::from("/nonexistent/other")),
+        };
+        let mut given = Given::default();
+        given.values.insert(setting.key, (other, Place::Defaults));
+        let (config, _) = verify::complete(given);
+        assert_ne!(format!("{config:?}"), default, "{}", setting.key);
+    }
+}
+
+#[test]
+fn a_file_sets_what_it_says() {
+    let config = load_text(
+        r#"
+xmpp.domain = "Example.ORG"
+http = { listen = "127.0.0.1:0" }
+
+[pubsub]
+auto_create = true
+create = "admins"
+
+[limits]
+stanza_bytes = 0x10_000
+
+[admin]
+listen = "off"
+
+[[host]]
+domain = "example.net"
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.xmpp.domain.as_str(), "example.org");
+    assert_eq!(config.http.listen.unwrap().port(), 0);
+    assert_eq!(config.admin.listen, None);
+    assert_eq!(config.pubsub.service.as_str(), "pubsub.example.org");
+    assert!(config.pubsub.auto_create);
+    assert_eq!(config.pubsub.create, WhoCreates::Admins);
+    assert_eq!(config.limits.stanza_bytes, 65_536);
+    let services: Vec<_> = config.hosts.iter().map(|host| host.service.as_str()).collect();
+    assert_eq!(services, ["pubsub.example.org", "pubsub.example.net"]);
+}
+
+#[test]
+fn every_mistake_is_named_with_its_line() {
+    let wrong = load_text(
+        r#"colour = "blue"
+
+[xmpp]
+listen = 5222
+lisen_tls = "127.0.0.1:5223"
+domain = "a@b"
+
+[limits]
+stanza_bytes = 9_999
+connections_per_second = "50"
+memory_bytes = -1
+
+[auth]
+plain = "yes"
+sha1 = 1.5
+scram_iterations = 4095
+
+[http]
+listen = "0.0.0.0:8080"
+
+[tls]
+key = "/nonexistent/key.pem"
+
+[[host]]
+service = "pubsub.example.net"
+
+[[host]]
+domain = "localhost"
+color = 1
+"#,
+    )
+    .unwrap_err();
+    let expected = r#"tidings.toml:1: there is no setting colour
+tidings.toml:4: xmpp.listen must be an IP address and a port, such as "127.0.0.1:5222" or "[::1]:5222", or "off", not a number
+tidings.toml:5: there is no setting xmpp.lisen_tls; is it xmpp.listen_tls?
+tidings.toml:6: xmpp.domain must be the name of a host, such as "example.org"
+tidings.toml:9: limits.stanza_bytes must be a whole number from 10000 to 16777216
+tidings.toml:10: limits.connections_per_second must be a whole number from 0 to 1000000, not text in quotes
+tidings.toml:11: limits.memory_bytes must be a whole number, at least 67108864
+tidings.toml:14: auth.plain must be one of tls, off
+tidings.toml:15: auth.sha1 must be true or false, not a number with a fraction
+tidings.toml:16: auth.scram_iterations must be a whole number from 4096 to 10000000
+tidings.toml:19: http.listen 0.0.0.0:8080 is not loopback, and plain HTTP would show passwords and tokens to the network: set tls.certificate and tls.key, or listen on 127.0.0.1 behind a proxy that speaks TLS
+tidings.toml:22: tls.key needs tls.certificate
+tidings.toml:22: tls.key /nonexistent/key.pem: No such file or directory (os error 2)
+tidings.toml:24: [[host]] needs a domain
+tidings.toml:27: localhost stands for two things: domains and services must differ
+tidings.toml:27: pubsub.localhost stands for two things: domains and services must differ
+tidings.toml:29: there is no setting host.color
+"#;
+    assert_eq!(wrong, expected);
+}
+
+#[test]
+fn what_is_no_toml_is_named_with_its_line() {
+    let wrong = load_text("[xmpp]\nlisten = \nlisten_tls = \"off\"\n[pubsub\n").unwrap_err();
+    assert!(wrong.starts_with("tidings.toml:2: is not TOML: "), "{wrong}");
+    assert!(wrong.contains("tidings.toml:4: is not TOML: "), "{wrong}");
+    let twice = load_text("[http]\nlisten = \"off\"\nlisten = \"off\"\n").unwrap_err();
+    assert!(twice.starts_with("tidings.toml:3: is not TOML: "), "{twice}");
+}
+
+#[test]
+fn flags_go_before_variables_and_variables_before_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(FILE);
+    std::fs::write(&file, "[limits]\nstanza_bytes = 11111\nengine_queue = 111\n[store]\nreaders = 1\n").unwrap();
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let config = load(&Sources {
+        file: Some(file),
+        variables: vec![
+            variable("TIDINGS__LIMITS__STANZA_BYTES", "22222"),
+            variable("TIDINGS__LIMITS__ENGINE_QUEUE", "222"),
+            variable("TIDINGS_CONFIG", "elsewhere"),
+            variable("PATH", "/bin"),
+        ],
+        sets: vec!["limits.stanza_bytes=33_333".to_owned()],
+        data: Some(PathBuf::from("/srv/data")),
+    })
+    .unwrap();
+    assert_eq!(config.limits.stanza_bytes, 33_333);
+    assert_eq!(config.limits.engine_queue, 222);
+    assert_eq!(config.store.readers, 1);
+    assert_eq!(config.data.dir, Path::new("/srv/data"));
+}
+
+#[test]
+fn mistakes_in_flags_and_variables_are_named() {
+    let sets = vec!["limits.stanza_bytes".to_owned(), "limit.stanza_bytes=1".to_owned()];
+    let variables = vec![("TIDINGS__STORE__DURABILITY".to_owned(), "maybe".to_owned())];
+    let mistakes = load(&Sources { sets, variables, ..Sources::default() }).unwrap_err();
+    let expected = "TIDINGS__STORE__DURABILITY: store.durability must be one of full, relaxed\n\
+                    --set limits.stanza_bytes: must be key=value\n\
+                    --set limit.stanza_bytes=1: there is no setting limit.stanza_bytes; is it limits.stanza_bytes?\n";
+    assert_eq!(shown(&mistakes, Path::new("/nowhere")), expected);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_mistake() {
+    let mistakes = load(&Sources { file: Some(PathBuf::from("/nonexistent.toml")), ..Sources::default() }).unwrap_err();
+    assert!(mistakes[0].to_string().starts_with("/nonexistent.toml: cannot be read: "), "{}", mistakes[0]);
+}
+
+#[test]
+fn http_beyond_loopback_needs_a_certificate() {
+    assert!(load_sets(&["http.listen=127.0.0.2:80"]).is_ok());
+    assert!(load_sets(&["http.listen=[::1]:80"]).is_ok());
+    for open in ["http.listen=0.0.0.0:80", "http.listen=[::]:80", "http.listen=192.0.2.1:80", "admin.listen=[::]:80"] {
+        assert!(load_sets(&[open]).unwrap_err().contains("is not loopback"), "{open}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pem");
+    std::fs::write(&path, "").unwrap();
+    let (certificate, key) = (format!("tls.certificate={}", path.display()), format!("tls.key={}", path.display()));
+    assert!(load_sets(&["http.listen=0.0.0.0:80", &certificate, &key]).is_ok());
+}
+
+#[test]
+fn two_listeners_cannot_have_one_address() {
+    let wrong = load_sets(&["http.listen=127.0.0.1:8081"]).unwrap_err();
+    assert_eq!(wrong, "--set http.listen=127.0.0.1:8081: admin.listen and http.listen are the same address\n");
+    assert!(load_sets(&["http.listen=127.0.0.1:0", "admin.listen=127.0.0.1:0"]).is_ok());
+    assert!(load_sets(&["http.listen=127.0.0.2:8081"]).is_ok());
+    assert!(load_sets(&["xmpp.listen=0.0.0.0:8081"]).is_err());
+}
+
+#[test]
+fn the_reference_lists_every_setting() {
+    let reference = reference();
+    for setting in SETTINGS {
+        assert!(reference.contains(&format!("`--set {}=…`", setting.key)), "{}", setting.key);
+        assert!(reference.contains(setting.meaning), "{}", setting.key);
+    }
+    assert!(reference.contains("[[host]]"));
+}

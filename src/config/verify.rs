@@ -1,0 +1,171 @@
+//! From values to a configuration, and the rules that join several settings.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::mistake::{Mistake, Place};
+use super::read::Given;
+use super::settings::{SETTINGS, Unset};
+use super::{
+    Admin, Auth, Config, Data, Durability, Host, Http, Limits, Log, LogFormat, Plain, Pubsub, Retention, Store, Tls,
+    Xmpp,
+};
+use crate::access::VerifierKind;
+use crate::jid::BareJid;
+use crate::pubsub::WhoCreates;
+
+pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
+    let mut config = blank();
+    let mut checks = Checks { given, mistakes: Vec::new() };
+    for setting in SETTINGS {
+        let written = checks.given.values.get(setting.key).map(|(value, _)| value.clone());
+        let value = written.or_else(|| match setting.unset {
+            Unset::Is(text) => Some(setting.kind.parse(text).expect("a test parses every default")),
+            Unset::Follows(_) => None,
+        });
+        if let Some(value) = value {
+            (setting.apply)(&mut config, value);
+        }
+    }
+    checks.hosts(&mut config);
+    checks.certificate(&config.tls);
+    checks.encryption("http.listen", config.http.listen, &config.tls);
+    checks.encryption("admin.listen", config.admin.listen, &config.tls);
+    checks.ports(&config);
+    (config, checks.mistakes)
+}
+
+struct Checks {
+    given: Given,
+    mistakes: Vec<Mistake>,
+}
+
+impl Checks {
+    fn hosts(&mut self, config: &mut Config) {
+        if !self.given.values.contains_key("pubsub.service") {
+            match service_of(&config.xmpp.domain) {
+                Some(service) => config.pubsub.service = service,
+                None => self.wrong("xmpp.domain", "xmpp.domain leaves no room for pubsub. before it"),
+            }
+        }
+        let first = Host { domain: config.xmpp.domain.clone(), service: config.pubsub.service.clone() };
+        let mut taken = vec![first.domain.clone()];
+        if first.service == first.domain {
+            self.wrong("pubsub.service", "pubsub.service must not be xmpp.domain");
+        } else {
+            taken.push(first.service.clone());
+        }
+        config.hosts = vec![first];
+        for host in std::mem::take(&mut self.given.hosts) {
+            let Some(service) = host.service.or_else(|| service_of(&host.domain)) else {
+                self.mistakes.push(Mistake::new(&host.place, "host.domain leaves no room for pubsub. before it"));
+                continue;
+            };
+            for jid in [&host.domain, &service] {
+                if taken.contains(jid) {
+                    let what = format!("{jid} stands for two things: domains and services must differ");
+                    self.mistakes.push(Mistake::new(&host.place, what));
+                }
+                taken.push(jid.clone());
+            }
+            config.hosts.push(Host { domain: host.domain, service });
+        }
+    }
+
+    fn certificate(&mut self, tls: &Tls) {
+        match (&tls.certificate, &tls.key) {
+            (Some(_), None) => self.wrong("tls.certificate", "tls.certificate needs tls.key"),
+            (None, Some(_)) => self.wrong("tls.key", "tls.key needs tls.certificate"),
+            _ => {}
+        }
+        for (key, path) in [("tls.certificate", &tls.certificate), ("tls.key", &tls.key)] {
+            if let Some(path) = path
+                && let Err(error) = readable(path)
+            {
+                self.wrong(key, format!("{key} {}: {error}", path.display()));
+            }
+        }
+    }
+
+    fn encryption(&mut self, key: &'static str, listen: Option<SocketAddr>, tls: &Tls) {
+        if let Some(address) = listen
+            && !address.ip().to_canonical().is_loopback()
+            && tls.certificate.is_none()
+        {
+            let what = format!(
+                "{key} {address} is not loopback, and plain HTTP would show passwords and tokens to the network: set \
+                 tls.certificate and tls.key, or listen on 127.0.0.1 behind a proxy that speaks TLS"
+            );
+            self.wrong(key, what);
+        }
+    }
+
+    fn ports(&mut self, config: &Config) {
+        let listeners = [
+            ("xmpp.listen", config.xmpp.listen),
+            ("xmpp.listen_tls", config.xmpp.listen_tls),
+            ("http.listen", config.http.listen),
+            ("admin.listen", config.admin.listen),
+        ];
+        for (at, (key, address)) in listeners.iter().enumerate() {
+            let clash = listeners[..at].iter().find(|(_, other)| clash(*address, *other));
+            if let Some((other, _)) = clash {
+                // The place of whichever was written: the defaults do not clash.
+                let named = if self.given.values.contains_key(key) { key } else { other };
+                self.wrong(named, format!("{key} and {other} are the same address"));
+            }
+        }
+    }
+
+    fn wrong(&mut self, key: &str, what: impl Into<String>) {
+        let place = self.given.values.get(key).map_or(Place::Defaults, |(_, place)| place.clone());
+        self.mistakes.push(Mistake::new(&place, what));
+    }
+}
+
+fn service_of(domain: &BareJid) -> Option<BareJid> {
+    BareJid::parse(&format!("pubsub.{domain}")).ok()
+}
+
+fn clash(one: Option<SocketAddr>, other: Option<SocketAddr>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return false };
+    let any = |ip: IpAddr| ip.is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (one.ip() == other.ip() || any(one.ip()) || any(other.ip()))
+}
+
+fn readable(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path).map(drop)
+}
+
+/// A configuration in which nothing stands yet. The table fills every field; a test holds that.
+fn blank() -> Config {
+    let jid = BareJid::parse("unset.invalid").expect("a valid domain");
+    let listen = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::BROADCAST), 1));
+    Config {
+        xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen },
+        http: Http { listen },
+        admin: Admin { listen },
+        pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0 },
+        hosts: Vec::new(),
+        data: Data { dir: PathBuf::new() },
+        auth: Auth { scram_iterations: 0, plain: Plain::Off, sha1: false, verifier: VerifierKind::Argon2id },
+        limits: Limits {
+            connections_per_second: 0,
+            pending_authentications: 0,
+            stanza_bytes: 0,
+            memory_bytes: 0,
+            tail_bytes: 0,
+            watches_per_account: 0,
+            sessions_per_account: 0,
+            http_body_bytes: 0,
+            http_head_bytes: 0,
+            requests_in_flight: 0,
+            engine_queue: 0,
+            password_checks_waiting: 0,
+        },
+        store: Store { durability: Durability::Relaxed, readers: 0 },
+        retention: Retention { events: 0, days: 0, bytes: 0 },
+        tls: Tls { certificate: None, key: None },
+        log: Log { format: LogFormat::Json, filter: String::new() },
+    }
+}
