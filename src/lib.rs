@@ -13,3 +13,4 @@ pub mod store;
 pub mod time;
 pub mod xml;
 pub mod xmpp;
+pub mod stream;

@@ -22,7 +22,6 @@ pub(super) struct Talk {
     pub wire: Wire,
     pub parser: Parser,
     pub stream: Stream,
-    /// Outputs of the stream that were not carried out yet are carried out before anything is read.
     pub peer: IpAddr,
 }
 
@@ -218,7 +217,7 @@ impl Negotiation {
                     stored_key: offer.keys.stored_key,
                     server_key: offer.keys.server_key,
                     real: offer.real,
-                    nonce: fresh_name(),
+                    nonce: random_text(NONCE_BYTES),
                 })
             }
             Err(denied) => Answer::Denied(denial(denied)),
@@ -248,7 +247,7 @@ impl Negotiation {
                 self.bound = Some((presence, inbox));
                 Input::Bound(full)
             }
-            Err(BindFailed::TooMany) => Input::BindRefused(BindRefusal::ResourceConstraint),
+            Err(BindFailed::TooMany) => Input::BindRefused(BindRefusal::TooManySessions),
         }
     }
 }
@@ -280,7 +279,8 @@ impl Talk {
         match event {
             Ok(None) => None,
             Ok(Some(XmlEvent::StreamStart { header, default_ns })) => {
-                Some(Input::Header(Header::new(header, &default_ns)))
+                let default_ns = Some(default_ns.to_string()).filter(|ns| !ns.is_empty());
+                Some(Input::Header(Header { root: header, default_ns }))
             }
             Ok(Some(XmlEvent::Element(element))) => Some(Input::Element(element)),
             Ok(Some(XmlEvent::StreamEnd)) => Some(Input::End),
@@ -290,7 +290,7 @@ impl Talk {
 
     /// Ends the stream with an error of ours.
     pub async fn end(mut self, error: StreamError) {
-        let outputs = self.stream.close_with(error);
+        let outputs = self.stream.close_with(&error);
         self.finish(outputs).await;
     }
 
@@ -371,12 +371,18 @@ fn stream_ids() -> [String; stream::STREAM_IDS] {
     std::array::from_fn(|_| fresh_name())
 }
 
-/// 128 random bits as text: stream ids, nonces, resources.
+/// 128 random bits as text: stream ids, resources.
 fn fresh_name() -> String {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits).expect("the operating system gives random bytes");
-    bits.iter().map(|byte| format!("{byte:02x}")).collect()
+    random_text(NAME_BYTES)
 }
 
+fn random_text(bytes: usize) -> String {
+    let mut bits = [0; NONCE_BYTES];
+    getrandom::fill(&mut bits[..bytes]).expect("the operating system gives random bytes");
+    bits[..bytes].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const NAME_BYTES: usize = 16;
+const NONCE_BYTES: usize = 24;
 /// What a peer may take to let itself be parted from.
 const PARTING_MAX: Duration = Duration::from_secs(5);

@@ -1,0 +1,281 @@
+//! The composition root: builds the rooms, wires them, stops them in order. No logic.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::access::{self, Access};
+use crate::config::{Config, Plain};
+use crate::delivery::{self, Delivery};
+use crate::engine::{self, Engine, Retention};
+use crate::http;
+use crate::net::{self, Gate, GateOptions, Serve, Transport};
+use crate::router::Router;
+use crate::session::{self, Sessions};
+use crate::store::Store;
+use crate::stream::{self, Mechanism, ScramHash};
+use crate::time::{Clock, SystemClock};
+use crate::xep::{self, Xep};
+use crate::xml;
+
+/// What a server is made of beside its configuration.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    /// PEM files: the chain, and its key.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Where a server listens; absent for what is switched off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    pub xmpp: Option<SocketAddr>,
+    pub xmpp_tls: Option<SocketAddr>,
+    pub http: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+}
+
+/// A server that serves.
+pub struct Running {
+    pub addresses: Addresses,
+    pub access: Access,
+    pub engine: Engine,
+    store: Arc<dyn Store>,
+    /// Stop accepting, finish what was asked, close.
+    leaving: CancellationToken,
+    /// Nobody asks any more: the engine may end.
+    over: CancellationToken,
+    peers: TaskTracker,
+    rooms: TaskTracker,
+}
+
+/// Why a server cannot start, in a sentence that says what to do.
+#[derive(Debug)]
+pub struct StartError(pub String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Listeners that are bound and not served yet.
+struct Bound {
+    xmpp: Option<TcpListener>,
+    xmpp_tls: Option<TcpListener>,
+    http: Option<TcpListener>,
+    admin: Option<TcpListener>,
+}
+
+/// Builds and starts a server. When this returns it serves.
+pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError> {
+    let wrong = |error: &dyn fmt::Display| StartError(error.to_string());
+    let xmpp_tls = net::xmpp_config(&parts.certificate, &parts.key).map_err(|error| wrong(&error))?;
+    let acceptor = net::acceptor(xmpp_tls);
+    let bound = bind(config).await?;
+    let addresses = bound.addresses();
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
+    let (peers, rooms) = (TaskTracker::new(), TaskTracker::new());
+    let access = Access::new(parts.store.clone(), clock.clone(), access_options(config));
+    let (engine, turns) = Engine::new(parts.store.clone(), clock.clone(), engine_options(config));
+    let delivery = Delivery::new(engine.clone(), delivery::Options::default(), leaving.clone());
+    rooms.spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
+    rooms.spawn(delivery.clone().run(over.clone()));
+    let xep = Arc::new(Xep::new(engine.clone(), delivery.clone(), clock.clone(), xep_options(config)));
+    let router = Router::new(xep);
+    let sessions =
+        Sessions::new(access.clone(), delivery.clone(), router, session_options(config), leaving.clone());
+
+    let gate = Gate::new(GateOptions {
+        connections_per_second: config.limits.connections_per_second,
+        pending_authentications: config.limits.pending_authentications,
+    });
+    let doors = [
+        (bound.xmpp, Transport::StartTls(acceptor.clone())),
+        (bound.xmpp_tls, Transport::DirectTls(acceptor)),
+    ];
+    for (listener, transport) in doors {
+        if let Some(listener) = listener {
+            rooms.spawn(net::serve(Serve {
+                listener,
+                transport,
+                gate: gate.clone(),
+                sessions: sessions.clone(),
+                stop: leaving.clone(),
+                tracker: peers.clone(),
+            }));
+        }
+    }
+    let state = http::State::new(engine.clone(), delivery, access.clone(), clock, http_options(config));
+    serve_http(config, &parts, bound.http, bound.admin, state, &leaving, &peers)?;
+    Ok(Running { addresses, access, engine, store: parts.store, leaving, over, peers, rooms })
+}
+
+impl Running {
+    /// Finishes what was asked, tells everyone, and closes the store. What was acknowledged is kept,
+    /// what is on its way is answered or not acknowledged.
+    pub async fn stop(self) {
+        self.leaving.cancel();
+        self.peers.close();
+        if tokio::time::timeout(DRAIN_MAX, self.peers.wait()).await.is_err() {
+            tracing::warn!("some peers did not leave in time");
+        }
+        self.over.cancel();
+        self.rooms.close();
+        if tokio::time::timeout(DRAIN_MAX, self.rooms.wait()).await.is_err() {
+            tracing::warn!("some rooms did not end in time");
+        }
+        if let Err(failure) = self.store.close().await {
+            tracing::error!(%failure, "the store could not be closed");
+        }
+    }
+}
+
+impl Bound {
+    fn addresses(&self) -> Addresses {
+        let of = |listener: &Option<TcpListener>| listener.as_ref().and_then(|bound| bound.local_addr().ok());
+        Addresses {
+            xmpp: of(&self.xmpp),
+            xmpp_tls: of(&self.xmpp_tls),
+            http: of(&self.http),
+            admin: of(&self.admin),
+        }
+    }
+}
+
+async fn bind(config: &Config) -> Result<Bound, StartError> {
+    Ok(Bound {
+        xmpp: bind_one(config.xmpp.listen, "XMPP").await?,
+        xmpp_tls: bind_one(config.xmpp.listen_tls, "XMPP over direct TLS").await?,
+        http: bind_one(config.http.listen, "HTTP").await?,
+        admin: bind_one(config.admin.listen, "administration").await?,
+    })
+}
+
+async fn bind_one(address: Option<SocketAddr>, what: &str) -> Result<Option<TcpListener>, StartError> {
+    match address {
+        None => Ok(None),
+        Some(address) => {
+            net::bind(address, what).await.map(Some).map_err(|error| StartError(error.to_string()))
+        }
+    }
+}
+
+fn serve_http(
+    config: &Config,
+    parts: &Parts,
+    http: Option<TcpListener>,
+    admin: Option<TcpListener>,
+    state: http::State,
+    leaving: &CancellationToken,
+    peers: &TaskTracker,
+) -> Result<(), StartError> {
+    let doors = [
+        (http, config.http.listen, http::router(state.clone())),
+        (admin, config.admin.listen, http::admin_router(state)),
+    ];
+    for (listener, address, router) in doors {
+        let (Some(listener), Some(address)) = (listener, address) else { continue };
+        let tls = if address.ip().is_loopback() { None } else { Some(https(&parts.certificate, &parts.key)?) };
+        peers.spawn(http::serve(listener, router, tls, leaving.clone(), http_options(config)));
+    }
+    Ok(())
+}
+
+fn https(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>, StartError> {
+    net::http_config(certificate, key).map_err(|error| StartError(error.to_string()))
+}
+
+fn access_options(config: &Config) -> access::Options {
+    access::Options {
+        domains: config.hosts.iter().map(|host| host.domain.to_string()).collect(),
+        verifier: config.auth.verifier,
+        scram_iterations: config.auth.scram_iterations,
+        checks_waiting_max: config.limits.password_checks_waiting,
+        ..access::Options::default()
+    }
+}
+
+fn engine_options(config: &Config) -> engine::Options {
+    let stanza_bytes = config.limits.stanza_bytes as u64;
+    engine::Options {
+        queue_max: config.limits.engine_queue,
+        tail_bytes_max: config.limits.tail_bytes,
+        // Half of the budget for events, the rest for sessions and facts.
+        tails_bytes_max: usize::try_from(config.limits.memory_bytes / 2).unwrap_or(usize::MAX),
+        retention: Retention {
+            events: config.retention.events,
+            seconds: i64::try_from(config.retention.days.saturating_mul(86_400)).unwrap_or(i64::MAX),
+            bytes: config.retention.bytes,
+            ..Retention::default()
+        },
+        who_creates: config.pubsub.create,
+        auto_create: config.pubsub.auto_create,
+        payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
+        items_max: config.pubsub.items_max,
+        ..engine::Options::default()
+    }
+}
+
+fn xep_options(config: &Config) -> xep::Options {
+    let hosts = config.hosts.iter();
+    xep::Options {
+        hosts: hosts.map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() }).collect(),
+        ..xep::Options::default()
+    }
+}
+
+fn session_options(config: &Config) -> session::Options {
+    let defaults = session::Options::default();
+    let limits = xml::Limits { stanza_bytes: config.limits.stanza_bytes, ..defaults.limits };
+    let said = |limits: &xml::Limits| stream::Limits {
+        max_bytes: Some(limits.stanza_bytes as u64),
+        idle_seconds: Some(defaults.dead_after.as_secs()),
+    };
+    let mut mechanisms = vec![Mechanism::Scram(ScramHash::Sha256), Mechanism::Scram(ScramHash::Sha512)];
+    if config.auth.sha1 {
+        mechanisms.push(Mechanism::Scram(ScramHash::Sha1));
+    }
+    if config.auth.plain == Plain::Tls {
+        mechanisms.push(Mechanism::Plain);
+    }
+    let stream = stream::Options {
+        hosts: config.hosts.iter().map(|host| host.domain.clone()).collect(),
+        mechanisms,
+        limits_unauthenticated: said(&defaults.limits_unauthenticated),
+        limits: said(&limits),
+    };
+    session::Options {
+        stream,
+        limits,
+        requests_in_flight_max: config.limits.requests_in_flight,
+        sessions_per_account_max: config.limits.sessions_per_account,
+        ..defaults
+    }
+}
+
+fn http_options(config: &Config) -> http::Options {
+    http::Options {
+        service: config.pubsub.service.clone(),
+        services: config.hosts.iter().map(|host| host.service.clone()).collect(),
+        body_bytes_max: config.limits.http_body_bytes,
+        head_bytes_max: config.limits.http_head_bytes,
+        watches_per_account_max: config.limits.watches_per_account,
+        ..http::Options::default()
+    }
+}
+
+/// What a stanza needs beside the payload that it bears.
+const STANZA_OVERHEAD_BYTES: u64 = 8192;
+/// How long peers, and then rooms, may take to end.
+const DRAIN_MAX: Duration = Duration::from_secs(15);
