@@ -7,6 +7,7 @@ pub mod access;
 pub mod delivery;
 pub mod engine;
 pub mod jid;
+pub mod payload;
 pub mod pubsub;
 pub mod store;
 pub mod time;
