@@ -8,6 +8,7 @@ pub mod config;
 pub mod delivery;
 pub mod engine;
 pub mod jid;
+pub mod payload;
 pub mod pubsub;
 pub mod store;
 pub mod time;

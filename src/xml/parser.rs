@@ -208,28 +208,24 @@ impl Parser {
     /// The next token, or none when the input is used up. The tokenizer never sees a byte beyond the
     /// limit of the unit: it keeps an unfinished token to itself.
     fn token(&mut self, input: &mut &[u8]) -> Result<Option<RawEvent>, XmlError> {
-        loop {
-            let room = self.limits.stanza_bytes.saturating_sub(self.bytes);
-            let (within, beyond) = input.split_at(input.len().min(room));
-            let mut rest = within;
-            let result = self.tokens.parse(&mut rest, false);
-            let taken = within.len() - rest.len();
-            self.bytes += taken;
-            self.last = match within[..taken] {
-                [] => self.last,
-                [only] => [self.last[1], only],
-                [.., second, last] => [second, last],
-            };
-            *input = &input[taken..];
-            match result {
-                Ok(Some(token)) => return Ok(Some(token)),
-                Ok(None) => return Err(not_well_formed("it ends too early")),
-                Err(EndOrError::Error(error)) => return Err(fault(error, self.last)),
-                Err(EndOrError::NeedMoreData) if !beyond.is_empty() || self.bytes >= self.limits.stanza_bytes => {
-                    return Err(XmlError::TooBig);
-                }
-                Err(EndOrError::NeedMoreData) => return Ok(None),
-            }
+        let room = self.limits.stanza_bytes.saturating_sub(self.bytes);
+        let within = &input[..input.len().min(room)];
+        let mut rest = within;
+        let result = self.tokens.parse(&mut rest, false);
+        let taken = within.len() - rest.len();
+        self.bytes += taken;
+        self.last = match within[..taken] {
+            [] => self.last,
+            [only] => [self.last[1], only],
+            [.., second, last] => [second, last],
+        };
+        *input = &input[taken..];
+        match result {
+            Ok(Some(token)) => Ok(Some(token)),
+            Ok(None) => Err(not_well_formed("it ends too early")),
+            Err(EndOrError::Error(error)) => Err(fault(error, self.last)),
+            Err(EndOrError::NeedMoreData) if self.bytes >= self.limits.stanza_bytes => Err(XmlError::TooBig),
+            Err(EndOrError::NeedMoreData) => Ok(None),
         }
     }
 
@@ -384,9 +380,7 @@ pub fn parse_document(bytes: &[u8], limits: &Limits) -> Result<Element, XmlError
 }
 
 fn tokenizer(limits: &Limits) -> RawParser {
-    let mut options = Options::default();
-    options.max_token_length = limits.token_bytes;
-    RawParser::with_options(options)
+    RawParser::with_options(Options { max_token_length: limits.token_bytes, ..Options::default() })
 }
 
 /// A tokenizer that has read the start tag of the root.
