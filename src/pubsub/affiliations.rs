@@ -82,11 +82,10 @@ fn check(changes: &[(BareJid, Affiliation)], node: &Node, facts: &Facts) -> Resu
 /// The state chart of XEP-0060 §4.1, Table 2, which §8.9.2.4 makes the rule. It does not speak of
 /// publish-only: an owner resigns before becoming that too, and all else is free.
 fn why_no_step(now: Affiliation, next: Affiliation) -> Option<&'static str> {
-    use Affiliation::{Member, None as Nothing, Owner, Publisher};
     match (now, next) {
-        (Owner, Owner | Nothing) => None,
-        (Owner, _) => Some("an owner becomes nothing else without resigning first"),
-        (Publisher, Member) => Some("a publisher becomes a member only by way of none"),
+        (Affiliation::Owner, Affiliation::Owner | Affiliation::None) => None,
+        (Affiliation::Owner, _) => Some("an owner becomes nothing else without resigning first"),
+        (Affiliation::Publisher, Affiliation::Member) => Some("a publisher becomes a member only by way of none"),
         _ => None,
     }
 }

@@ -234,7 +234,10 @@ pub const FIELDS: &[Field] = &[
         label: "A short name for the node",
         in_metadata: true,
         get: |config| text(&config.title),
-        set: |config, values, _| Ok(config.title = Arc::from(one_text(values)?)),
+        set: |config, values, _| {
+            config.title = Arc::from(one_text(values)?);
+            Ok(())
+        },
     },
     Field {
         name: "description",
@@ -242,7 +245,10 @@ pub const FIELDS: &[Field] = &[
         label: "What the node is about",
         in_metadata: true,
         get: |config| text(&config.description),
-        set: |config, values, _| Ok(config.description = Arc::from(one_text(values)?)),
+        set: |config, values, _| {
+            config.description = Arc::from(one_text(values)?);
+            Ok(())
+        },
     },
     Field {
         name: "type",
@@ -250,7 +256,10 @@ pub const FIELDS: &[Field] = &[
         label: "The namespace that payloads must have; empty for any",
         in_metadata: true,
         get: |config| text(&config.payload_type),
-        set: |config, values, _| Ok(config.payload_type = Arc::from(one_text(values)?)),
+        set: |config, values, _| {
+            config.payload_type = Arc::from(one_text(values)?);
+            Ok(())
+        },
     },
     Field {
         name: "language",
@@ -258,7 +267,10 @@ pub const FIELDS: &[Field] = &[
         label: "The default language of the node",
         in_metadata: true,
         get: |config| text(&config.language),
-        set: |config, values, _| Ok(config.language = Arc::from(one_text(values)?)),
+        set: |config, values, _| {
+            config.language = Arc::from(one_text(values)?);
+            Ok(())
+        },
     },
     Field {
         name: "contact",
@@ -321,7 +333,10 @@ pub const FIELDS: &[Field] = &[
         label: "Whether items are kept",
         in_metadata: false,
         get: |config| boolean(config.persist_items),
-        set: |config, values, _| Ok(config.persist_items = one_boolean(values)?),
+        set: |config, values, _| {
+            config.persist_items = one_boolean(values)?;
+            Ok(())
+        },
     },
     Field {
         name: "max_items",
@@ -343,7 +358,10 @@ pub const FIELDS: &[Field] = &[
         label: "Whether notifications bear the payload",
         in_metadata: false,
         get: |config| boolean(config.deliver_payloads),
-        set: |config, values, _| Ok(config.deliver_payloads = one_boolean(values)?),
+        set: |config, values, _| {
+            config.deliver_payloads = one_boolean(values)?;
+            Ok(())
+        },
     },
     Field {
         name: "max_payload_size",
@@ -362,7 +380,10 @@ pub const FIELDS: &[Field] = &[
         label: "Whether subscribers are told when the configuration changes",
         in_metadata: false,
         get: |config| boolean(config.notify_config),
-        set: |config, values, _| Ok(config.notify_config = one_boolean(values)?),
+        set: |config, values, _| {
+            config.notify_config = one_boolean(values)?;
+            Ok(())
+        },
     },
     Field {
         name: "notify_delete",
@@ -370,7 +391,10 @@ pub const FIELDS: &[Field] = &[
         label: "Whether subscribers are told when the node is deleted",
         in_metadata: false,
         get: |config| boolean(config.notify_delete),
-        set: |config, values, _| Ok(config.notify_delete = one_boolean(values)?),
+        set: |config, values, _| {
+            config.notify_delete = one_boolean(values)?;
+            Ok(())
+        },
     },
     Field {
         name: "notify_retract",
@@ -378,7 +402,10 @@ pub const FIELDS: &[Field] = &[
         label: "Whether subscribers are told when items go",
         in_metadata: false,
         get: |config| boolean(config.notify_retract),
-        set: |config, values, _| Ok(config.notify_retract = one_boolean(values)?),
+        set: |config, values, _| {
+            config.notify_retract = one_boolean(values)?;
+            Ok(())
+        },
     },
     Field {
         name: "notification_type",
@@ -419,7 +446,10 @@ pub const FIELDS: &[Field] = &[
         label: "Whether subscribing is allowed",
         in_metadata: false,
         get: |config| boolean(config.subscribe),
-        set: |config, values, _| Ok(config.subscribe = one_boolean(values)?),
+        set: |config, values, _| {
+            config.subscribe = one_boolean(values)?;
+            Ok(())
+        },
     },
 ];
 

@@ -103,6 +103,8 @@ const CONFIGURE: &[Row] = &[
         "hamlet configure max_items=1 notify_retract=0", "done; drop a#11; #21 configured; #22 a retracted quietly"),
     Row("the last of two values counts", "items:a,b,c max_items=3", "hamlet configure max_items=1 max_items=2",
         "done; drop a#11; #21 configured; #22 a retracted"),
+    Row("also when it is the smaller", "items:a,b,c max_items=3", "hamlet configure max_items=2 max_items=1",
+        "done; drop a#11; drop b#12; #21 configured; #22 a retracted; #23 b retracted"),
     // rows: 552
     Row("a node of the largest size", "items:a,b max_items=2", "hamlet configure max_items=max", "done; #21 configured"),
     // rows: 38, F19

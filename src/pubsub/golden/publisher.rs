@@ -1,6 +1,10 @@
 //! XEP-0060 §7: publish and retract.
 
-use super::{Row, check};
+use std::sync::Arc;
+
+use super::{Row, asked_request, check, given_world};
+use crate::pubsub::{Change, Given, NodeKey, NodeState, Seq, decide};
+use crate::time::Timestamp;
 
 #[test]
 fn publish() {
@@ -20,6 +24,34 @@ fn publish_options() {
 #[test]
 fn retract() {
     check(RETRACT);
+}
+
+/// The operator has lowered a limit: one publish does not remove a thousand items, but each removes more
+/// than it adds, until the node is within its limit.
+#[test]
+fn a_node_that_holds_too_many_is_brought_down_in_steps() {
+    let ids: Vec<String> = (0..150).map(|number| format!("i{number}")).collect();
+    let mut world = given_world(&format!("items:{}", ids.join(",")));
+    let NodeState::Present(node) = &mut world.node else { unreachable!() };
+    let node = Arc::make_mut(node);
+    (node.last_seq, Arc::make_mut(&mut node.config).max_items) = (Seq(200), 2);
+    for expected in [85, 20, 2, 2] {
+        let request = asked_request("hamlet publish _");
+        let (facts, mut fresh) = (world.facts(&request), format!("x{expected}"));
+        let mut fresh_id = || std::mem::replace(&mut fresh, "y".to_owned());
+        let mut given = Given { now: Timestamp(2), node_key: NodeKey(2), fresh_id: &mut fresh_id };
+        let decision = decide(request, &facts, &mut given).unwrap();
+        for change in decision.changes {
+            match change {
+                Change::PutItem { fact, .. } => world.items.insert(fact.seq, fact),
+                Change::RemoveItem { fact } => world.items.remove(&fact.seq),
+                other => panic!("{other:?}"),
+            };
+        }
+        let node = decision.node.unwrap();
+        assert_eq!((node.items, world.items.len()), (expected, expected as usize));
+        world.node = NodeState::Present(Arc::new(node));
+    }
 }
 
 #[rustfmt::skip]
