@@ -7,6 +7,7 @@ pub mod access;
 pub mod config;
 pub mod delivery;
 pub mod engine;
+pub mod http;
 pub mod jid;
 pub mod payload;
 pub mod pubsub;

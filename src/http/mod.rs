@@ -1,0 +1,164 @@
+//! The HTTP door: REST requests become requests of the core, and its answers become JSON, XML and
+//! event streams. `docs/http-api.md` is its contract.
+//!
+//! A request is read in this order: the path (`path`), the method (`routes`), the caller (`auth`), the
+//! query (`query`), the headers, and the body last (`body`), so that nobody makes the server take a
+//! body for nothing. One file a verb asks the engine; `problem` answers everything that fails.
+//!
+//! Not here: rules (`pubsub` decides), what a payload is (`payload`), who is woken (`delivery`), and
+//! anything of XMPP. No handler keeps state between requests but for the streams of `watch`, which
+//! keep a position.
+
+mod accept;
+mod admin;
+mod affiliations;
+mod auth;
+mod body;
+mod conditional;
+mod configure;
+mod create;
+mod delete;
+mod health;
+mod items;
+mod json;
+mod nodes;
+mod page;
+mod pairs;
+mod path;
+mod problem;
+mod publish;
+mod purge;
+mod query;
+mod retract;
+mod routes;
+mod serve;
+mod subscriptions;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Access;
+use crate::delivery::{Cursors, Delivery};
+use crate::engine::Engine;
+use crate::jid::BareJid;
+use crate::time::Clock;
+
+pub use serve::serve;
+
+/// What the door asks.
+pub struct Rooms {
+    pub engine: Engine,
+    pub delivery: Delivery,
+    pub cursors: Cursors,
+    pub access: Access,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The door itself, shared by its listeners and streams.
+pub struct Door {
+    rooms: Rooms,
+    /// Of whose nodes `/v1/nodes` speaks.
+    service: BareJid,
+    /// Cancelled when the server stops: streams end, and readiness is over.
+    closing: CancellationToken,
+    options: Options,
+    watches: watch::Watches,
+    /// One permit a KiB of request bodies that are larger than a connection's own buffer.
+    body_memory: Arc<Semaphore>,
+}
+
+/// Every limit and interval of the door.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Connections that are open at once; more wait unaccepted.
+    pub connections_max: usize,
+    /// A TLS handshake that has not ended by then is cut.
+    pub handshake_time: Duration,
+    /// A request head that is not there by then, counted from the end of the last request, closes the
+    /// connection.
+    pub header_time: Duration,
+    pub header_bytes_max: usize,
+    pub body_bytes_max: usize,
+    /// What all large bodies may hold at once.
+    pub body_memory_bytes_max: usize,
+    /// In each of these windows a body must bring `body_rate_min` bytes a second on the average.
+    pub body_window: Duration,
+    pub body_rate_min: u64,
+    /// A peer that takes nothing of what is written to it for so long is cut.
+    pub write_stall_time: Duration,
+    /// How long requests under way may take to end when the server stops.
+    pub drain_time: Duration,
+    /// Entries of a page when the caller names no limit.
+    pub page_entries: u64,
+    /// Entries of a page at most. A page of items is held in memory.
+    pub page_entries_max: u64,
+    pub watches_per_account: usize,
+    /// A stream that was silent for so long says so.
+    pub heartbeat: Duration,
+    /// How long `EventSource` waits before it comes back.
+    pub retry: Duration,
+    /// The same at the end of the server, at most: drawn for each stream, so that they do not all come
+    /// back at once.
+    pub retry_closing_max: Duration,
+    /// The longest `timeout` that a watcher may ask for.
+    pub watch_seconds_max: u64,
+}
+
+impl Door {
+    pub fn new(rooms: Rooms, service: BareJid, closing: CancellationToken, options: Options) -> Arc<Self> {
+        let body_memory = Arc::new(Semaphore::new(options.body_memory_bytes_max / body::PERMIT_BYTES));
+        let watches = watch::Watches::new(options.watches_per_account);
+        Arc::new(Door { rooms, service, closing, options, watches, body_memory })
+    }
+}
+
+/// The API: everything of `/v1` but administration.
+pub fn router(door: Arc<Door>) -> Router {
+    // One table of our own (`routes`) in place of the router's patterns: a path must be split before
+    // it is decoded, and only once.
+    Router::new().fallback(answer).with_state(door)
+}
+
+/// What the admin listener serves: health, accounts, tokens.
+pub fn admin_router(door: Arc<Door>) -> Router {
+    Router::new().fallback(answer_admin).with_state(door)
+}
+
+async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
+    routes::harden(routes::answer(door, request).await)
+}
+
+async fn answer_admin(State(door): State<Arc<Door>>, request: Request) -> Response {
+    routes::harden(admin::answer(door, request).await)
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            connections_max: 20_000,
+            handshake_time: Duration::from_secs(10),
+            header_time: Duration::from_secs(10),
+            header_bytes_max: 16 * 1024,
+            body_bytes_max: 1024 * 1024,
+            body_memory_bytes_max: 64 * 1024 * 1024,
+            body_window: Duration::from_secs(30),
+            body_rate_min: 1024,
+            write_stall_time: Duration::from_secs(300),
+            drain_time: Duration::from_secs(25),
+            page_entries: 50,
+            page_entries_max: 100,
+            watches_per_account: 1000,
+            heartbeat: Duration::from_secs(15),
+            retry: Duration::from_secs(2),
+            retry_closing_max: Duration::from_secs(10),
+            watch_seconds_max: 24 * 60 * 60,
+        }
+    }
+}

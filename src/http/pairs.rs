@@ -1,0 +1,147 @@
+//! JSON objects from callers, as the pairs that stand in them: in order, and none twice.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::http::problem::{Problem, escape_pointer};
+use crate::pubsub::{Field, FieldKind, RawField};
+
+/// The members of an object.
+#[derive(Debug)]
+pub(super) struct Pairs(pub(super) Vec<(String, Value)>);
+
+impl Pairs {
+    /// Reads a body. Nothing at all is an empty object.
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Problem> {
+        if bytes.is_empty() {
+            return Ok(Pairs(vec![]));
+        }
+        serde_json::from_slice(bytes).map_err(malformed)
+    }
+
+    /// The fields of a node configuration, from JSON of their types. Whether a value will do is for
+    /// the rules to say.
+    pub(super) fn into_fields(self) -> Result<Vec<RawField>, Problem> {
+        self.0.into_iter().map(|(name, value)| raw_field(name, value)).collect()
+    }
+}
+
+pub(super) fn malformed(error: serde_json::Error) -> Problem {
+    Problem::bad_request(format!("the body is not the JSON that is expected: {error}"))
+}
+
+fn raw_field(name: String, value: Value) -> Result<RawField, Problem> {
+    let wrong = |expected: &str| {
+        Problem::new(
+            axum::http::StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid-config",
+            "Invalid configuration",
+            format!("{name}: {expected} is expected"),
+        )
+        .fault(format!("/{}", escape_pointer(&name)), format!("{expected} is expected"))
+    };
+    let kind = Field::named(&name).map(|field| field.kind);
+    let values = match (kind, value) {
+        (Some(FieldKind::Boolean), Value::Bool(value)) => vec![if value { "1" } else { "0" }.to_owned()],
+        (Some(FieldKind::Boolean), _) => return Err(wrong("true or false")),
+        (Some(FieldKind::Number), Value::Number(number)) if number.is_u64() => vec![number.to_string()],
+        (Some(FieldKind::Number), Value::String(word)) if word == "max" => vec![word],
+        (Some(FieldKind::Number), _) => return Err(wrong("a whole number")),
+        (Some(FieldKind::Text | FieldKind::Choice(_)), Value::String(text)) => vec![text],
+        (Some(FieldKind::Text | FieldKind::Choice(_)), _) => return Err(wrong("a string")),
+        (Some(FieldKind::Texts), Value::Array(values)) => {
+            let texts = values.into_iter().map(|value| match value {
+                Value::String(text) => Some(text),
+                _ => None,
+            });
+            texts.collect::<Option<Vec<String>>>().ok_or_else(|| wrong("an array of strings"))?
+        }
+        (Some(FieldKind::Texts), _) => return Err(wrong("an array of strings")),
+        // Unknown to us and, most likely, to the rules, which say so in one way for both doors.
+        (None, Value::String(text)) => vec![text],
+        (None, _) => vec![],
+    };
+    Ok(RawField { name, values })
+}
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PairsVisitor)
+    }
+}
+
+struct PairsVisitor;
+
+impl<'de> Visitor<'de> for PairsVisitor {
+    type Value = Pairs;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+        let mut pairs: Vec<(String, Value)> = Vec::new();
+        let mut names = std::collections::HashSet::new();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            // RFC 8259 §4 leaves open which of two equal names counts; here neither does.
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format_args!("{name:?} occurs twice")));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Pairs(pairs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(json: &str) -> Result<Vec<(String, Vec<String>)>, Problem> {
+        let fields = Pairs::read(json.as_bytes())?.into_fields()?;
+        Ok(fields.into_iter().map(|field| (field.name, field.values)).collect())
+    }
+
+    #[test]
+    fn configurations_have_json_types() {
+        for (json, name, values) in [
+            (r#"{"persist_items":true}"#, "persist_items", &["1"][..]),
+            (r#"{"persist_items":false}"#, "persist_items", &["0"]),
+            (r#"{"max_items":5}"#, "max_items", &["5"]),
+            (r#"{"max_items":"max"}"#, "max_items", &["max"]),
+            (r#"{"access_model":"whitelist"}"#, "access_model", &["whitelist"]),
+            (r#"{"title":"T\n"}"#, "title", &["T\n"]),
+            (r#"{"contact":["a@b","c@d"]}"#, "contact", &["a@b", "c@d"]),
+            (r#"{"contact":[]}"#, "contact", &[]),
+            (r#"{"nonsense":1}"#, "nonsense", &[]),
+        ] {
+            let values = values.iter().map(|value| (*value).to_owned()).collect();
+            assert_eq!(fields(json), Ok(vec![(name.to_owned(), values)]), "{json}");
+        }
+        assert_eq!(fields(""), Ok(vec![]));
+        assert_eq!(fields("{}"), Ok(vec![]));
+    }
+
+    #[test]
+    fn another_type_is_a_fault_at_its_place() {
+        for (json, pointer) in [
+            (r#"{"persist_items":"1"}"#, "/persist_items"),
+            (r#"{"persist_items":1}"#, "/persist_items"),
+            (r#"{"max_items":"5"}"#, "/max_items"),
+            (r#"{"max_items":-5}"#, "/max_items"),
+            (r#"{"max_items":5.5}"#, "/max_items"),
+            (r#"{"title":5}"#, "/title"),
+            (r#"{"title":null}"#, "/title"),
+            (r#"{"contact":"a"}"#, "/contact"),
+            (r#"{"contact":["a",1]}"#, "/contact"),
+        ] {
+            let problem = fields(json).unwrap_err();
+            assert_eq!(problem.status.as_u16(), 422, "{json}");
+            assert_eq!(problem.faults.first().map(|fault| fault.pointer.as_str()), Some(pointer), "{json}");
+        }
+        for json in ["[]", "5", "{", r#"{"title":"a","title":"b"}"#, "\u{feff}{}"] {
+            assert_eq!(fields(json).unwrap_err().status.as_u16(), 400, "{json}");
+        }
+    }
+}

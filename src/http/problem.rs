@@ -1,0 +1,321 @@
+//! Everything that goes wrong, as `application/problem+json` (RFC 9457).
+//!
+//! This is the only place that turns a refusal or a failure into HTTP's words. No `match` here has a
+//! catch-all arm: a new refusal does not compile until it is answered.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::engine::Wrong;
+use crate::http::json::Object;
+use crate::payload::PayloadError;
+use crate::pubsub::Refusal;
+use crate::store::Failure;
+
+/// One answer of failure: a stable kind, and what is particular to this time.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Problem {
+    /// What follows `urn:tidings:problem:` in `type`. Never renamed: clients match on it.
+    pub(super) kind: &'static str,
+    pub(super) status: StatusCode,
+    pub(super) title: &'static str,
+    pub(super) detail: Cow<'static, str>,
+    pub(super) faults: Vec<Fault>,
+    /// Further members, each with its text.
+    pub(super) members: Vec<(&'static str, String)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// One thing that validation found (RFC 9457 §3.1): what, and where in the body.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fault {
+    pub(super) detail: String,
+    /// A JSON pointer (RFC 6901).
+    pub(super) pointer: String,
+}
+
+impl Problem {
+    pub(super) fn new(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Problem { kind, status, title, detail: detail.into(), faults: vec![], members: vec![], headers: vec![] }
+    }
+
+    /// The request cannot be understood.
+    pub(super) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-request", "Bad request", detail)
+    }
+
+    /// The body is understood, and its content is not acceptable.
+    pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-content", "Invalid content", detail)
+    }
+
+    pub(super) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, "item-not-found", "Not found", detail)
+    }
+
+    pub(super) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
+    }
+
+    pub(super) fn precondition_failed() -> Self {
+        let detail = "the item is not in the state that the request supposes";
+        Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", "Precondition failed", detail)
+    }
+
+    pub(super) fn unavailable(kind: &'static str, detail: &'static str, seconds: u64) -> Self {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Unavailable", detail).retry_after(seconds)
+    }
+
+    /// Our own mistake: something happened that the code says cannot.
+    pub(super) fn internal(detail: &'static str) -> Self {
+        tracing::error!(detail, "an HTTP request met a mistake of the server");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
+    }
+
+    pub(super) fn fault(mut self, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        self.faults.push(Fault { detail: detail.into(), pointer: pointer.into() });
+        self
+    }
+
+    pub(super) fn member(mut self, name: &'static str, text: impl Into<String>) -> Self {
+        self.members.push((name, text.into()));
+        self
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        self.header(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// RFC 9110 §11.6.1: what credentials would do.
+    pub(super) fn challenge(self, scheme: HeaderValue) -> Self {
+        self.header(WWW_AUTHENTICATE, scheme)
+    }
+
+    /// The JSON object, as it stands in a body and in a stream that is already open.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        let mut object = Object::begin(&mut out);
+        object.text("type", &format!("{TYPE_PREFIX}{}", self.kind));
+        object.text("title", self.title);
+        object.number("status", u64::from(self.status.as_u16()));
+        object.text("detail", &self.detail);
+        for (name, text) in &self.members {
+            object.text(name, text);
+        }
+        if !self.faults.is_empty() {
+            let mut faults = object.array("errors");
+            for fault in &self.faults {
+                let mut entry = faults.object();
+                entry.text("detail", &fault.detail);
+                entry.text("pointer", &fault.pointer);
+                entry.end();
+            }
+            faults.end();
+        }
+        object.end();
+        out
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.to_json()));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        for (name, value) in self.headers {
+            response.headers_mut().append(name, value);
+        }
+        response
+    }
+}
+
+impl From<Wrong> for Problem {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Refused(refusal) => refusal.into(),
+            Wrong::Failed(failure) => failure.into(),
+            Wrong::Overloaded => Problem::unavailable(
+                "overloaded",
+                "the server has too much to do; nothing was done",
+                OVERLOAD_RETRY_SECONDS,
+            ),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let refused = |status: StatusCode, kind, title, detail: &str| Problem::new(status, kind, title, detail.to_owned());
+        let item_fault = |kind, detail: &str| refused(StatusCode::UNPROCESSABLE_ENTITY, kind, "Invalid item", detail);
+        match refusal {
+            Refusal::NodeAbsent => Problem::not_found("there is no such node"),
+            Refusal::NodeGone { redirect } => {
+                let gone = refused(StatusCode::GONE, "node-deleted", "Node deleted", "the node was deleted");
+                match redirect {
+                    Some(redirect) => gone.member("redirect", &*redirect),
+                    None => gone,
+                }
+            }
+            Refusal::NodeExists => {
+                refused(StatusCode::CONFLICT, "node-exists", "Node exists", "a node of that name exists already")
+            }
+            Refusal::NodeRequired => {
+                refused(StatusCode::BAD_REQUEST, "nodeid-required", "Node required", "the request names no node")
+            }
+            Refusal::Forbidden => Problem::forbidden("your affiliation with the node does not allow that"),
+            Refusal::Outcast => {
+                refused(StatusCode::FORBIDDEN, "outcast", "Forbidden", "you are banned from the node")
+            }
+            Refusal::NotOnWhitelist => {
+                refused(StatusCode::FORBIDDEN, "closed-node", "Forbidden", "you are not on the node's whitelist")
+            }
+            Refusal::MayNotCreate => {
+                refused(StatusCode::FORBIDDEN, "may-not-create", "Forbidden", "you may not create nodes here")
+            }
+            Refusal::RegistrationRequired => refused(
+                StatusCode::FORBIDDEN,
+                "registration-required",
+                "Forbidden",
+                "only those who have an account here may create nodes",
+            ),
+            Refusal::ItemAbsent => Problem::not_found("there is no such item"),
+            Refusal::ItemRequired => item_fault("item-required", "the request bears no item where it must"),
+            Refusal::ItemForbidden => item_fault("item-forbidden", "the node takes notifications without items only"),
+            Refusal::PayloadRequired => item_fault("payload-required", "the node wants a payload in each item"),
+            Refusal::InvalidPayload { why } => item_fault("invalid-payload", why),
+            Refusal::PayloadTooBig { bytes, bytes_max } => refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload-too-big",
+                "Payload too big",
+                &format!("the payload makes {bytes} bytes of XML; the node takes at most {bytes_max}"),
+            ),
+            Refusal::TooManyItems { items, items_max } => refused(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "max-items-exceeded",
+                "Too many items",
+                &format!("{items} items; at most {items_max} are taken"),
+            ),
+            Refusal::DuplicateItem { item } => item_fault("duplicate-item", &format!("item {item} occurs twice")),
+            Refusal::PreconditionFailed => Problem::precondition_failed(),
+            Refusal::OptionsMismatch { field } => refused(
+                StatusCode::CONFLICT,
+                "precondition-not-met",
+                "Options do not match",
+                &format!("the node's {field} is not what the publish options ask for"),
+            ),
+            Refusal::InvalidConfig { field, why } => {
+                let pointer = format!("/{}", escape_pointer(&field));
+                refused(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "invalid-config",
+                    "Invalid configuration",
+                    &format!("{field}: {why}"),
+                )
+                .fault(pointer, &*why)
+            }
+            Refusal::InvalidJid => {
+                refused(StatusCode::BAD_REQUEST, "invalid-jid", "Invalid JID", "the JID is not yours to speak for")
+            }
+            Refusal::SubscriptionsClosed => refused(
+                StatusCode::FORBIDDEN,
+                "subscriptions-closed",
+                "Subscriptions closed",
+                "the node's owner has switched subscribing off",
+            ),
+            Refusal::NotSubscribed => {
+                refused(StatusCode::CONFLICT, "not-subscribed", "Not subscribed", "there is no such subscription")
+            }
+            Refusal::InvalidSubId => {
+                refused(StatusCode::CONFLICT, "invalid-subid", "Invalid subid", "the subscription has another identifier")
+            }
+            Refusal::TooManySubscriptions => refused(
+                StatusCode::CONFLICT,
+                "too-many-subscriptions",
+                "Too many subscriptions",
+                "no more subscriptions are taken",
+            ),
+            Refusal::LastOwner { unchanged: _ } => {
+                refused(StatusCode::CONFLICT, "last-owner", "Last owner", "a node keeps at least one owner")
+            }
+            Refusal::InvalidChange { why, unchanged: _ } => {
+                refused(StatusCode::UNPROCESSABLE_ENTITY, "invalid-change", "Invalid change", why)
+            }
+            Refusal::DuplicateChange { jid } => refused(
+                StatusCode::BAD_REQUEST,
+                "duplicate-change",
+                "Duplicate change",
+                &format!("{jid} occurs twice"),
+            ),
+            Refusal::NotPersistent => refused(
+                StatusCode::CONFLICT,
+                "persistent-items-unsupported",
+                "Items are not kept",
+                "the node does not keep items",
+            ),
+            Refusal::PageAbsent => page_absent(),
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        // The reason is for the operator's log; a caller can do nothing with it.
+        match &failure {
+            Failure::NoSuchEdge => {}
+            failure => tracing::warn!(%failure, "an HTTP request met a failure of the storage"),
+        }
+        match failure {
+            Failure::Stale => {
+                Problem::unavailable("contention", "another writer was faster; nothing was done", OVERLOAD_RETRY_SECONDS)
+            }
+            Failure::Full => Problem::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "storage-full",
+                "Storage full",
+                "the server has no space left; nothing was stored",
+            )
+            .retry_after(FULL_RETRY_SECONDS),
+            Failure::Refused(_) => {
+                Problem::unavailable("storage-refused", "the storage refused; nothing was stored", RETRY_SECONDS)
+            }
+            Failure::Unknown(_) => Problem::unavailable(
+                "outcome-unknown",
+                "whether it was done is not known: read before you repeat",
+                RETRY_SECONDS,
+            ),
+            Failure::Read(_) => Problem::unavailable("storage-unreadable", "the storage cannot be read", RETRY_SECONDS),
+            Failure::NoSuchEdge => page_absent(),
+            Failure::Closed => Problem::unavailable("stopping", "the server stops; nothing was done", RETRY_SECONDS),
+        }
+    }
+}
+
+fn page_absent() -> Problem {
+    let detail = "the page begins at an entry that is not in the list any more: begin again, or at another";
+    Problem::new(StatusCode::NOT_FOUND, "page-not-found", "No such page", detail)
+}
+
+/// RFC 6901 §3.
+pub(super) fn escape_pointer(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// What every `type` begins with.
+pub(super) const TYPE_PREFIX: &str = "urn:tidings:problem:";
+const OVERLOAD_RETRY_SECONDS: u64 = 1;
+const RETRY_SECONDS: u64 = 5;
+const FULL_RETRY_SECONDS: u64 = 60;

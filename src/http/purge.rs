@@ -1,0 +1,17 @@
+//! Purging: `DELETE …/items` (XEP-0060 §8.5).
+
+use axum::response::Response;
+
+use crate::http::conditional::WriteCondition;
+use crate::http::problem::Problem;
+use crate::http::query::Query;
+use crate::http::routes::{Call, Scope, no_content};
+use crate::pubsub::{NodeId, Verb};
+
+pub(super) async fn purge(call: &Call, node: NodeId) -> Result<Response, Problem> {
+    Query::parse(call.parts.uri.query(), &[])?;
+    WriteCondition::refuse(&call.parts.headers)?;
+    call.require(Scope::Manage, &node)?;
+    let answered = call.ask(Verb::Purge { node }).await?;
+    Ok(call.mark(no_content(), answered.at))
+}

@@ -1,0 +1,183 @@
+//! The table of the API: which place takes which method, and what every answer bears.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::access::Login;
+use crate::engine::{Answered, Position, Wrong};
+use crate::http::auth::{Peer, authenticate};
+use crate::http::path::{Place, Service, What};
+use crate::http::problem::Problem;
+use crate::http::{Door, affiliations, configure, create, delete, items, nodes, publish, purge, retract, subscriptions};
+use crate::jid::BareJid;
+use crate::pubsub::{Caller, NodeId, Request as Ask, Role, Verb};
+
+/// One request whose caller is known.
+pub(super) struct Call {
+    pub(super) door: Arc<Door>,
+    pub(super) login: Login,
+    pub(super) service: Service,
+    pub(super) parts: Parts,
+}
+
+/// What a scope of a token can allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Publish,
+    Read,
+    Manage,
+}
+
+pub(super) async fn answer(door: Arc<Door>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match route(door, parts, body).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Problem> {
+    let Place { service, what } = Place::parse(parts.uri.path())?;
+    // A HEAD is a GET whose body stays here (RFC 9110 §9.3.2); the connection sees to that.
+    let method = if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() };
+    let allowed = methods(&what);
+    if !allowed.contains(&method) {
+        return Err(method_not_allowed(allowed));
+    }
+    let login = authenticate(&door.rooms.access, &parts.headers, peer(&parts)).await?;
+    let call = Call { door, login, service, parts };
+    match (what, method) {
+        (What::Nodes, _) => nodes::list(&call).await,
+        (What::Node(node), Method::PUT) => create::put(&call, node, body).await,
+        (What::Node(node), Method::PATCH) => configure::patch(&call, node, body).await,
+        (What::Node(node), Method::DELETE) => delete::delete(&call, node).await,
+        (What::Node(node), _) => configure::show(&call, node).await,
+        (What::Items(node), Method::POST) => publish::post(&call, node, body).await,
+        (What::Items(node), Method::DELETE) => purge::purge(&call, node).await,
+        (What::Items(node), _) => items::list_or_watch(call, node).await,
+        (What::Item(node, item), Method::PUT) => publish::put(&call, node, item, body).await,
+        (What::Item(node, item), Method::DELETE) => retract::retract(&call, node, item).await,
+        (What::Item(node, item), _) => items::show(&call, node, item).await,
+        (What::Subscriptions(node), _) => subscriptions::list(&call, node).await,
+        (What::Affiliations(node), Method::PUT) => affiliations::put(&call, node, body).await,
+        (What::Affiliations(node), _) => affiliations::list(&call, node).await,
+    }
+}
+
+fn methods(what: &What) -> &'static [Method] {
+    match what {
+        What::Nodes | What::Subscriptions(_) => &[Method::GET],
+        What::Node(_) => &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
+        What::Items(_) => &[Method::GET, Method::POST, Method::DELETE],
+        What::Item(..) => &[Method::GET, Method::PUT, Method::DELETE],
+        What::Affiliations(_) => &[Method::GET, Method::PUT],
+    }
+}
+
+pub(super) fn method_not_allowed(allowed: &[Method]) -> Problem {
+    let mut names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+    if allowed.contains(&Method::GET) {
+        names.push("HEAD");
+    }
+    let names = names.join(", ");
+    let allow = HeaderValue::try_from(&names).expect("methods are visible ASCII");
+    let detail = format!("this path takes {names}");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail).header(ALLOW, allow)
+}
+
+/// Who is at the other end; `serve` says so of every request.
+pub(super) fn peer(parts: &Parts) -> Peer {
+    // Whoever serves this router by other means is given the caution that strangers get.
+    let nobody = Peer { address: SocketAddr::from(([0, 0, 0, 0], 0)), secure: false };
+    parts.extensions.get().copied().unwrap_or(nobody)
+}
+
+/// What every response bears, whatever it is: what we serve is data, and no page.
+pub(super) fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    response
+}
+
+/// A response of JSON.
+pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+pub(super) fn no_content() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+impl Call {
+    pub(super) fn caller(&self) -> Caller {
+        let role = if self.login.admin { Role::Admin } else { Role::Account };
+        Caller { jid: self.login.account.clone().into(), role }
+    }
+
+    pub(super) fn service_jid(&self) -> BareJid {
+        match &self.service {
+            Service::Default => self.door.service.clone(),
+            Service::Named(jid) => jid.clone(),
+        }
+    }
+
+    /// Whether the token that was shown covers this. What the account may is another question.
+    pub(super) fn covers(&self, scope: Scope, node: &NodeId) -> bool {
+        match &self.login.scopes {
+            Some(scopes) => scopes.allow(scope.as_str(), node.as_str()),
+            None => true,
+        }
+    }
+
+    pub(super) fn require(&self, scope: Scope, node: &NodeId) -> Result<(), Problem> {
+        if self.covers(scope, node) {
+            return Ok(());
+        }
+        let scope = scope.as_str();
+        let challenge = format!("Bearer realm=\"tidings\", error=\"insufficient_scope\", scope=\"{scope}\"");
+        let challenge = HeaderValue::try_from(challenge).expect("the challenge is visible ASCII");
+        let detail = format!("the token's scopes do not cover {scope} at this node");
+        Err(Problem::new(StatusCode::FORBIDDEN, "insufficient-scope", "Insufficient scope", detail).challenge(challenge))
+    }
+
+    pub(super) async fn ask(&self, verb: Verb) -> Result<Answered, Wrong> {
+        let request = Ask { caller: self.caller(), service: self.service_jid(), verb };
+        self.door.rooms.engine.ask(request).await
+    }
+
+    /// Says where the node's log stands with this answer.
+    pub(super) fn mark(&self, mut response: Response, at: Option<Position>) -> Response {
+        if let Some(at) = at {
+            let cursor = self.door.rooms.cursors.encode(at);
+            let cursor = HeaderValue::try_from(cursor).expect("a cursor is URL-safe");
+            response.headers_mut().insert(TIDINGS_CURSOR, cursor);
+        }
+        response
+    }
+}
+
+impl Scope {
+    fn as_str(self) -> &'static str {
+        match self {
+            Scope::Publish => "publish",
+            Scope::Read => "read",
+            Scope::Manage => "manage",
+        }
+    }
+}
+
+/// The position at which an answer is true.
+pub(super) const TIDINGS_CURSOR: HeaderName = HeaderName::from_static("tidings-cursor");

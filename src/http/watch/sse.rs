@@ -1,0 +1,180 @@
+//! How events look on an event stream (WHATWG HTML §9.2), and the objects they bear.
+//!
+//! The block of an entry is the same for all its watchers, cursor included: it is made once and kept
+//! with the entry.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::delivery::Cursors;
+use crate::engine::{Entry, Position};
+use crate::http::json::{Object, Shown, write_config};
+use crate::http::problem::Problem;
+use crate::payload;
+use crate::pubsub::{EventKind, NodeId};
+use crate::store::Item;
+
+/// Some lines of a stream. What comes from others goes through [`Block::data`] only.
+#[derive(Default)]
+pub(super) struct Block(Vec<u8>);
+
+impl Block {
+    pub(super) fn event(self, name: &'static str) -> Self {
+        self.field("event", name.as_bytes())
+    }
+
+    /// A cursor of ours, which has no line break.
+    pub(super) fn id(self, cursor: &str) -> Self {
+        self.field("id", cursor.as_bytes())
+    }
+
+    pub(super) fn retry(self, wait: Duration) -> Self {
+        self.field("retry", wait.as_millis().to_string().as_bytes())
+    }
+
+    pub(super) fn comment(mut self, text: &'static str) -> Self {
+        self.0.push(b':');
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(b'\n');
+        self
+    }
+
+    /// A line for each line. CR and CRLF end one too, or a CR could begin a field of its own.
+    pub(super) fn data(mut self, text: &[u8]) -> Self {
+        let mut rest = text;
+        loop {
+            let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+            self = self.field("data", &rest[..end.unwrap_or(rest.len())]);
+            let Some(end) = end else { return self };
+            rest = &rest[end..];
+            rest = rest.strip_prefix(b"\r\n").unwrap_or(&rest[1..]);
+        }
+    }
+
+    /// Ends the event: what was named is dispatched.
+    pub(super) fn end(mut self) -> Self {
+        self.0.push(b'\n');
+        self
+    }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        Bytes::from(self.0)
+    }
+
+    fn field(mut self, name: &str, value: &[u8]) -> Self {
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b": ");
+        self.0.extend_from_slice(value);
+        self.0.push(b'\n');
+        self
+    }
+}
+
+/// The event of an entry, made once.
+pub(super) fn entry(entry: &Entry, cursors: &Cursors) -> Bytes {
+    let make = || {
+        let cursor = cursors.encode(Position { node: entry.key, seq: entry.event.seq });
+        let data = object(entry, &cursor);
+        Block::default().event(name(&entry.event.kind)).id(&cursor).data(&data).end().into_bytes()
+    };
+    entry.http.get_or_init(make).clone()
+}
+
+/// A current item, as the publication that it stands on. It bears no cursor: a client that breaks off
+/// among these must begin again.
+pub(super) fn current(node: &NodeId, item: &Item, deliver_payloads: bool) -> Bytes {
+    let mut out = Vec::with_capacity(256);
+    let mut object = Object::begin(&mut out);
+    object.text("type", "published");
+    object.text("node", node.as_str());
+    object.text("id", item.fact.id.as_str());
+    object.plain("time", item.fact.published);
+    object.text("publisher", item.fact.publisher.as_str());
+    if let Some(held) = item.payload.as_ref().filter(|_| deliver_payloads) {
+        object.raw("data", &payload::to_json(held));
+    }
+    object.end();
+    Block::default().event("published").data(&out).end().into_bytes()
+}
+
+/// The cursor moves, and nothing is dispatched.
+pub(super) fn bookmark(cursor: &str) -> Bytes {
+    Block::default().id(cursor).end().into_bytes()
+}
+
+/// The position is gone. The stream goes on from the earliest event, and the client's position with
+/// it, or with the current state, until whose end the client has no position that would do.
+pub(super) fn reset(cursors: &Cursors, earliest: Position, latest: Position, initial: bool) -> Bytes {
+    let cursor = cursors.encode(earliest);
+    let mut out = vec![];
+    let mut object = Object::begin(&mut out);
+    object.text("type", "reset");
+    object.text("title", "Cursor gone");
+    object.number("status", 410);
+    object.text("detail", "the position is not in the log any more, or never was");
+    object.text("earliest", &cursor);
+    object.text("latest", &cursors.encode(latest));
+    object.end();
+    let block = Block::default().event("reset");
+    let block = if initial { block } else { block.id(&cursor) };
+    block.data(&out).end().into_bytes()
+}
+
+/// The stream ends, and this is why.
+pub(super) fn end(problem: &Problem) -> Bytes {
+    Block::default().event("end").data(&problem.to_json()).end().into_bytes()
+}
+
+fn object(entry: &Entry, cursor: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    let mut object = Object::begin(&mut out);
+    object.text("type", name(&entry.event.kind));
+    object.text("cursor", cursor);
+    object.text("node", entry.address.node.as_str());
+    match &entry.event.kind {
+        EventKind::Published { item, publisher, payload, .. } => {
+            if let Some(item) = item {
+                object.text("id", item.as_str());
+            }
+            object.plain("time", entry.event.time);
+            object.text("publisher", publisher.as_str());
+            if let Some(held) = payload.as_ref().filter(|_| entry.config.deliver_payloads) {
+                object.raw("data", &payload::to_json(held));
+            }
+        }
+        EventKind::Retracted { item, .. } => {
+            object.text("id", item.as_str());
+            object.plain("time", entry.event.time);
+        }
+        EventKind::Purged => object.plain("time", entry.event.time),
+        EventKind::Configured { config } => {
+            object.plain("time", entry.event.time);
+            let mut fields = object.object("config");
+            write_config(&mut fields, config, Shown::Metadata);
+            fields.end();
+        }
+        EventKind::Deleted { redirect } => {
+            object.plain("time", entry.event.time);
+            if let Some(redirect) = redirect {
+                object.text("redirect", redirect);
+            }
+        }
+    }
+    object.end();
+    out
+}
+
+fn name(kind: &EventKind) -> &'static str {
+    match kind {
+        EventKind::Published { .. } => "published",
+        EventKind::Retracted { .. } => "retracted",
+        EventKind::Purged => "purged",
+        EventKind::Configured { .. } => "configured",
+        EventKind::Deleted { .. } => "deleted",
+    }
+}
+
+#[cfg(test)]
+#[path = "sse_tests.rs"]
+mod tests;
