@@ -172,7 +172,7 @@ impl Options {
         if self.levels.iter().any(|level| *level > MAX_SESSIONS) {
             return Err(format!("--levels must not pass {MAX_SESSIONS}").into());
         }
-        if self.publishers > self.inflight {
+        if self.scenario == Scenario::Publish && self.publishers > self.inflight {
             return Err("--publishers must not pass --inflight: each publisher needs a publish of its own".into());
         }
         Ok(())
