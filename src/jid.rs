@@ -248,11 +248,12 @@ pub fn prepare_domain(domain: &str) -> Result<Cow<'_, str>, JidError> {
     }
     let ascii =
         idna::domain_to_ascii_cow(domain.as_bytes(), idna::AsciiDenyList::STD3).map_err(|_| JidError::Domain)?;
-    let (unicode, outcome) = idna::domain_to_unicode(&ascii);
-    outcome.map_err(|_| JidError::Domain)?;
-    if unicode.is_empty() || unicode.ends_with('.') || unicode.contains("..") {
+    let hyphens = |label: &str| label.is_empty() || label.starts_with('-') || label.ends_with('-');
+    if ascii.split('.').any(hyphens) {
         return Err(JidError::Domain);
     }
+    let (unicode, outcome) = idna::domain_to_unicode(&ascii);
+    outcome.map_err(|_| JidError::Domain)?;
     fits(Cow::Owned(unicode))
 }
 

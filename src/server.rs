@@ -14,7 +14,7 @@ use crate::access::{self, Access};
 use crate::config::{Config, Plain};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
-use crate::http;
+use crate::http::{self, Door};
 use crate::net::{self, Gate, GateOptions, Serve, Transport};
 use crate::router::Router;
 use crate::session::{self, Sessions};
@@ -116,8 +116,10 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
             }));
         }
     }
-    let state = http::State::new(engine.clone(), delivery, access.clone(), clock, http_options(config));
-    serve_http(config, &parts, bound.http, bound.admin, state, &leaving, &peers)?;
+    let cursors = delivery.cursors().clone();
+    let rooms_asked = http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), clock };
+    let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
+    serve_http(config, &parts, (bound.http, bound.admin), &door, &leaving, &peers)?;
     Ok(Running { addresses, access, engine, store: parts.store, leaving, over, peers, rooms })
 }
 
@@ -174,15 +176,14 @@ async fn bind_one(address: Option<SocketAddr>, what: &str) -> Result<Option<TcpL
 fn serve_http(
     config: &Config,
     parts: &Parts,
-    http: Option<TcpListener>,
-    admin: Option<TcpListener>,
-    state: http::State,
+    (http, admin): (Option<TcpListener>, Option<TcpListener>),
+    door: &Arc<Door>,
     leaving: &CancellationToken,
     peers: &TaskTracker,
 ) -> Result<(), StartError> {
     let doors = [
-        (http, config.http.listen, http::router(state.clone())),
-        (admin, config.admin.listen, http::admin_router(state)),
+        (http, config.http.listen, http::router(door.clone())),
+        (admin, config.admin.listen, http::admin_router(door.clone())),
     ];
     for (listener, address, router) in doors {
         let (Some(listener), Some(address)) = (listener, address) else { continue };
@@ -266,11 +267,9 @@ fn session_options(config: &Config) -> session::Options {
 
 fn http_options(config: &Config) -> http::Options {
     http::Options {
-        service: config.pubsub.service.clone(),
-        services: config.hosts.iter().map(|host| host.service.clone()).collect(),
         body_bytes_max: config.limits.http_body_bytes,
-        head_bytes_max: config.limits.http_head_bytes,
-        watches_per_account_max: config.limits.watches_per_account,
+        header_bytes_max: config.limits.http_head_bytes,
+        watches_per_account: config.limits.watches_per_account,
         ..http::Options::default()
     }
 }

@@ -90,12 +90,12 @@ impl Stage<'_> {
         let access = &self.server()?.access;
         let mut tokens = HashMap::new();
         for (name, admin) in &self.script.accounts {
-            let password = NewPassword::chosen(format!("{name}-password"));
+            let password = NewPassword::Chosen(format!("{name}-password"));
             let new = NewUser { name: name.clone(), password, admin: *admin, verifier: None };
             let account = access.add_user(new).await.map_err(|error| error.to_string())?;
             let new = NewToken { account, scopes: Vec::new(), expires_seconds: None };
             let token = access.create_token(new).await.map_err(|error| error.to_string())?;
-            tokens.insert(name.clone(), token.secret);
+            tokens.insert(name.clone(), token.text);
         }
         self.tokens = tokens;
         Ok(())
