@@ -22,7 +22,7 @@ impl Affiliation {
         Affiliation::Outcast,
     ];
 
-    /// The word of the schema, XEP-0060 §16.1.
+    /// The word of the schema (XEP-0060 §17.1).
     pub fn as_str(self) -> &'static str {
         match self {
             Affiliation::Owner => "owner",

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::jid::{Jid, JidError};
 use crate::pubsub::{Refusal, ServicePolicy};
 
 /// What a node is set to. Valid by construction: built from defaults by [`NodeConfig::with`].
@@ -120,7 +121,7 @@ impl NodeConfig {
     pub fn with(&self, changes: &[RawField], policy: &ServicePolicy) -> Result<Self, Refusal> {
         let mut changed = self.clone();
         for change in changes {
-            let name = change.name.strip_prefix(PREFIX).unwrap_or(&change.name);
+            let name = change.bare_name();
             let invalid = |why: &str| Refusal::InvalidConfig { field: Arc::from(name), why: Arc::from(why) };
             if name == NODE_TYPE {
                 match change.values.as_slice() {
@@ -147,7 +148,8 @@ impl NodeConfig {
     }
 
     /// Reads what [`NodeConfig::to_text`] wrote. Fields that it does not name keep the default; one
-    /// that this version does not know is an error, for it would be forgotten by the next change.
+    /// that this version does not know is an error, for it would be forgotten by the next change. A
+    /// number beyond what the operator allows by now is brought down to that.
     pub fn from_text(text: &str, policy: &ServicePolicy) -> Result<Self, Refusal> {
         let mut fields: Vec<RawField> = Vec::new();
         for line in text.lines() {
@@ -158,7 +160,18 @@ impl NodeConfig {
                 _ => fields.push(RawField { name: name.to_owned(), values: vec![value] }),
             }
         }
-        NodeConfig::new(policy).with(&fields, policy)
+        let unlimited = ServicePolicy { payload_bytes_max: u64::MAX, items_max: u64::MAX, ..policy.clone() };
+        let mut config = NodeConfig::new(policy).with(&fields, &unlimited)?;
+        config.max_items = config.max_items.min(policy.items_max);
+        config.max_payload_size = config.max_payload_size.min(policy.payload_bytes_max);
+        Ok(config)
+    }
+}
+
+impl RawField {
+    /// The name without `pubsub#`.
+    pub fn bare_name(&self) -> &str {
+        self.name.strip_prefix(PREFIX).unwrap_or(&self.name)
     }
 }
 
@@ -254,8 +267,9 @@ pub const FIELDS: &[Field] = &[
             if values.len() > CONTACTS_MAX {
                 return Err(format!("at most {CONTACTS_MAX} values"));
             }
-            let values: Result<Vec<&str>, String> = values.iter().map(|value| sane(value)).collect();
-            config.contact = values?.into_iter().filter(|value| !value.is_empty()).map(Arc::from).collect();
+            let jids = values.iter().filter(|value| !value.is_empty()).map(|value| Jid::parse(value));
+            let jids: Result<Vec<Jid>, JidError> = jids.collect();
+            config.contact = jids.map_err(|why| why.to_string())?.iter().map(|jid| jid.to_string().into()).collect();
             Ok(())
         },
     },
@@ -430,12 +444,15 @@ fn one_text(values: &[String]) -> Result<&str, String> {
     }
 }
 
-fn sane(value: &str) -> Result<&str, String> {
+/// A text that any form can bear: not too long, and of characters that XML has (XML 1.0 §2.2).
+pub(super) fn sane(value: &str) -> Result<&str, String> {
     if value.len() > TEXT_BYTES_MAX {
         return Err(format!("at most {TEXT_BYTES_MAX} bytes"));
     }
-    if value.contains('\0') {
-        return Err("no NUL".to_owned());
+    let foreign =
+        |c: char| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    if value.contains(foreign) {
+        return Err("no control characters".to_owned());
     }
     Ok(value)
 }

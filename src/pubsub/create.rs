@@ -1,1 +1,56 @@
-//! To be decided.
+//! Creates a node (XEP-0060 §8.1), asked for by name, without one, or by a publish (§7.1.4).
+
+use std::sync::Arc;
+
+use crate::jid::BareJid;
+use crate::pubsub::draft::Draft;
+use crate::pubsub::{
+    Affiliation, Caller, Change, Decision, Facts, Given, Node, NodeAddress, NodeConfig, NodeId, RawField, Refusal,
+    Reply, Seq, rights,
+};
+
+pub(super) fn create(
+    caller: &Caller,
+    service: BareJid,
+    node: Option<NodeId>,
+    config: &[RawField],
+    facts: &Facts,
+    given: &mut Given<'_>,
+) -> Result<Decision, Refusal> {
+    rights::creating(caller, &facts.policy)?;
+    let node = match node {
+        Some(_) if facts.node.present().is_some() => return Err(Refusal::NodeExists),
+        Some(node) => node,
+        // XEP-0060 §8.1.1: an instant node is named by the service.
+        None => NodeId::parse(&(given.fresh_id)()).expect("a fresh identifier is a node id"),
+    };
+    let draft = draft(caller, NodeAddress { service, node: node.clone() }, config, facts, given)?;
+    Ok(draft.done(Reply::Created { node }))
+}
+
+/// A new node with the default configuration, but for the given fields, and the caller as its owner.
+pub(super) fn draft(
+    caller: &Caller,
+    address: NodeAddress,
+    config: &[RawField],
+    facts: &Facts,
+    given: &Given<'_>,
+) -> Result<Draft, Refusal> {
+    let config = NodeConfig::new(&facts.policy).with(config, &facts.policy)?;
+    let creator = caller.jid.bare().clone();
+    let node = Node {
+        key: given.node_key,
+        address,
+        config: Arc::new(config),
+        creator: creator.clone(),
+        created: given.now,
+        last_seq: Seq(0),
+        floor_seq: Seq(1),
+        items: 0,
+        owners: 1,
+        version: 1,
+    };
+    let mut draft = Draft::create(node, given.now);
+    draft.change(Change::SetAffiliation { jid: creator, affiliation: Affiliation::Owner });
+    Ok(draft)
+}

@@ -1,6 +1,11 @@
-//! The one entrance to the rules.
+//! The one entrance to the rules: what must be known before a request can be decided, and the decision.
 
-use crate::pubsub::{Decision, Facts, Needs, Node, NodeKey, Refusal, Request};
+use crate::jid::Jid;
+use crate::pubsub::{
+    Caller, Decision, Facts, Needs, NewItem, Node, NodeKey, Read, Refusal, Reply, Request, SubscriptionState, Verb,
+};
+use crate::pubsub::{affiliations, configure, create, delete, items, publish, purge, retract, rights};
+use crate::pubsub::{subscribe, subscriptions};
 use crate::time::Timestamp;
 
 /// What a decision is given beside facts: time and fresh names, for the core has neither.
@@ -8,15 +13,97 @@ pub struct Given<'a> {
     pub now: Timestamp,
     /// The key of the node that this request may create.
     pub node_key: NodeKey,
-    /// Makes an identifier that was never made before: of items, subscriptions, instant nodes.
+    /// Makes an identifier that was never made before: of items, subscriptions, instant nodes. It
+    /// must be a valid [`crate::pubsub::NodeId`] and [`crate::pubsub::ItemId`], and hard to guess.
     pub fresh_id: &'a mut dyn FnMut() -> String,
 }
 
-/// What must be gathered before this request can be decided, once the node is known.
-pub fn needs(_request: &Request, _node: Option<&Node>) -> Needs {
-    todo!()
+/// What must be gathered before this request can be decided, once the node is known. Ask with the
+/// very node that [`decide`] will be given: the answer depends on its item count and configuration.
+/// An absent node needs nothing.
+pub fn needs(request: &Request, node: Option<&Node>) -> Needs {
+    let Some(node) = node else { return Needs::default() };
+    match &request.verb {
+        Verb::Publish { items, .. } => of_publish(items, node),
+        Verb::Retract { items, .. } => Needs { items: items.clone(), ..Needs::default() },
+        Verb::Configure { config, .. } => Needs { oldest: configure::surplus(config, node), ..Needs::default() },
+        Verb::Subscribe { jid, .. } | Verb::Unsubscribe { jid, .. } => of_entity(&request.caller, jid),
+        Verb::SetSubscriptions { changes, .. } => of_subscriptions(changes),
+        Verb::SetAffiliations { changes, .. } if changes.len() <= rights::CHANGES_MAX => {
+            let jids: Vec<_> = changes.iter().map(|(jid, _)| jid.clone()).collect();
+            Needs { affiliations: jids.clone(), subscribers: jids, ..Needs::default() }
+        }
+        Verb::Create { .. }
+        | Verb::Configuration { .. }
+        | Verb::Delete { .. }
+        | Verb::Purge { .. }
+        | Verb::Items { .. }
+        | Verb::Subscriptions { .. }
+        | Verb::Affiliations { .. }
+        | Verb::NodeSubscriptions { .. }
+        | Verb::NodeAffiliations { .. }
+        | Verb::SetAffiliations { .. }
+        | Verb::Nodes { .. }
+        | Verb::Metadata { .. }
+        | Verb::Watch { .. } => Needs::default(),
+    }
 }
 
-pub fn decide(_request: Request, _facts: &Facts, _given: &mut Given<'_>) -> Result<Decision, Refusal> {
-    todo!()
+/// Decides. `facts` must answer [`needs`] for this request and this node; nothing else is looked at.
+/// A refusal changes nothing, and so does a decision whose `node` is absent.
+pub fn decide(request: Request, facts: &Facts, given: &mut Given<'_>) -> Result<Decision, Refusal> {
+    let Request { caller, service, verb } = request;
+    match verb {
+        Verb::Create { node, config } => create::create(&caller, service, node, &config, facts, given),
+        Verb::Configure { config, .. } => configure::configure(&caller, &config, facts, given),
+        Verb::Configuration { .. } => configure::configuration(&caller, facts),
+        Verb::Delete { redirect, .. } => delete::delete(&caller, redirect, facts, given),
+        Verb::Purge { .. } => purge::purge(&caller, facts, given),
+        Verb::Publish { node, items, options, create } => {
+            let publication = publish::Publication { service, node, items, options, create };
+            publish::publish(&caller, publication, facts, given)
+        }
+        Verb::Retract { items, notify, precondition, .. } => {
+            retract::retract(&caller, &items, notify, precondition, facts, given)
+        }
+        Verb::Subscribe { jid, .. } => subscribe::subscribe(&caller, jid, facts, given),
+        Verb::Unsubscribe { jid, subid, .. } => subscribe::unsubscribe(&caller, &jid, subid.as_ref(), facts, given),
+        Verb::Items { selection, page, .. } => items::items(&caller, selection, page, facts),
+        Verb::Watch { .. } => items::watch(&caller, facts),
+        Verb::Subscriptions { node, page } => {
+            subscriptions::subscriptions(&caller, service, node.is_some(), page, facts)
+        }
+        Verb::NodeSubscriptions { page, .. } => subscriptions::of_node(&caller, page, facts),
+        Verb::SetSubscriptions { changes, .. } => subscriptions::set(&caller, &changes, facts, given),
+        Verb::Affiliations { node, page } => affiliations::affiliations(&caller, service, node.is_some(), page, facts),
+        Verb::NodeAffiliations { page, .. } => affiliations::of_node(&caller, page, facts),
+        Verb::SetAffiliations { changes, .. } => affiliations::set(&caller, &changes, facts, given),
+        // XEP-0060 §5.2, §5.3: every node of the service may be known of.
+        Verb::Nodes { page } => Ok(Decision::answer(Reply::Read(Read::Nodes { service, page }))),
+        Verb::Metadata { .. } => {
+            let node = rights::present(facts)?.clone();
+            Ok(Decision::answer(Reply::Metadata { node }))
+        }
+    }
+}
+
+fn of_publish(items: &[NewItem], node: &Node) -> Needs {
+    let ids = items.iter().filter_map(|item| item.id.clone()).collect();
+    Needs { items: ids, oldest: publish::surplus(items.len(), node), ..Needs::default() }
+}
+
+/// The caller's own subscriptions are facts anyway; another entity's must be asked for.
+fn of_entity(caller: &Caller, jid: &Jid) -> Needs {
+    if jid.bare() == caller.jid.bare() {
+        return Needs::default();
+    }
+    Needs { affiliations: vec![jid.bare().clone()], subscribers: vec![jid.bare().clone()], ..Needs::default() }
+}
+
+fn of_subscriptions<T>(changes: &[(Jid, T, SubscriptionState)]) -> Needs {
+    if changes.len() > rights::CHANGES_MAX {
+        return Needs::default();
+    }
+    let jids: Vec<_> = changes.iter().map(|(jid, _, _)| jid.bare().clone()).collect();
+    Needs { affiliations: jids.clone(), subscribers: jids, ..Needs::default() }
 }

@@ -1,1 +1,27 @@
-//! To be decided.
+//! Deletes a node (XEP-0060 §8.4).
+
+use std::sync::Arc;
+
+use crate::pubsub::config::sane;
+use crate::pubsub::draft::Draft;
+use crate::pubsub::{Caller, Change, Decision, EventKind, Facts, Given, Refusal, Reply, rights};
+
+/// The node goes with all that it has; what stays is its name, the end of its log, and where its
+/// owner says to look instead.
+pub(super) fn delete(
+    caller: &Caller,
+    redirect: Option<Arc<str>>,
+    facts: &Facts,
+    given: &Given<'_>,
+) -> Result<Decision, Refusal> {
+    let node = rights::owned(caller, facts)?;
+    if let Some(redirect) = &redirect {
+        sane(redirect)
+            .map_err(|why| Refusal::InvalidConfig { field: Arc::from("redirect"), why: Arc::from(why.as_str()) })?;
+    }
+    let mut draft = Draft::over(node, given.now);
+    draft.log(EventKind::Deleted { redirect: redirect.clone() });
+    draft.node.items = 0;
+    draft.change(Change::DeleteNode { redirect });
+    Ok(draft.done(Reply::Done))
+}

@@ -62,7 +62,7 @@ pub struct ServicePolicy {
     pub payload_bytes_max: u64,
     /// What `max_items=max` means, and the most that may be asked for.
     pub items_max: u64,
-    /// The most items that one publish may bear.
+    /// The most items that one publish, retraction or retrieval may name.
     pub batch_items_max: usize,
 }
 

@@ -1,6 +1,7 @@
 //! The rules of publish-subscribe (XEP-0060), as nouns and one verb a file.
 //!
-//! Pure: no async, no XML, no clock, no randomness, no logging, nothing but `std`. A request is
+//! Pure: no async, no XML, no clock, no randomness, no logging; of the project it knows `jid` and
+//! `time` alone. A request is
 //! decided by [`decide`] over [`Facts`] that somebody else gathered; what comes out is a reply and
 //! the changes and events that must be committed before anyone is told.
 //!
@@ -11,12 +12,14 @@ mod affiliation;
 mod audience;
 mod config;
 mod decide;
+mod draft;
 mod event;
 mod facts;
 mod item;
 mod node;
 mod refusal;
 mod request;
+mod rights;
 mod subscription;
 
 mod affiliations;
@@ -40,7 +43,7 @@ pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, ServicePolicy, Tombstone, WhoCreates};
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Unchanged};
 pub use request::{
     Caller, Change, Decision, Edge, NewItem, Page, Precondition, Published, Read, Reply, Request, Role, Selection, Verb,
 };

@@ -4,64 +4,81 @@
 
 use std::sync::Arc;
 
-use crate::pubsub::ItemId;
+use crate::jid::{BareJid, Jid};
+use crate::pubsub::{Affiliation, ItemId, SubscriptionState};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No such node, or one that the caller may not know of.
     NodeAbsent,
-    /// The node was deleted; where its owner said to look instead.
+    /// The node was deleted; where its owner said to look instead (XEP-0060 §6.1.3.11).
     NodeGone { redirect: Option<Arc<str>> },
     /// A node of that name exists (XEP-0060 §8.1.1).
     NodeExists,
-    /// The request names no node where it must (XEP-0060 §12.?: `nodeid-required`).
+    /// The request names no node where it must (XEP-0060 §7.2.3.3, §8.2.3.3).
     NodeRequired,
-    /// The caller's affiliation does not carry the verb.
+    /// The caller's affiliation does not carry the verb (XEP-0060 §7.1.3.1, §14.2).
     Forbidden,
-    /// The caller is an outcast (XEP-0060 §6.1.3.8).
+    /// The caller is an outcast (XEP-0060 §6.1.3.8, §6.5.9.10).
     Outcast,
-    /// Whitelisted node, and the caller is not on the list (XEP-0060 §6.1.3.4).
+    /// Whitelisted node, and the caller is not on the list (XEP-0060 §6.1.3.4, §6.5.9.8).
     NotOnWhitelist,
-    /// The caller may not create nodes here.
+    /// The caller may not create nodes here (XEP-0060 §8.1.1).
     MayNotCreate,
-    /// The item is absent.
+    /// Those who have an account here may create nodes, and the caller has none (XEP-0060 §8.1.1:
+    /// `registration-required`).
+    RegistrationRequired,
+    /// An item that is to be retracted is absent (XEP-0060 §7.2.3.2).
     ItemAbsent,
-    /// The request bears no item where it must (XEP-0060 §7.1.3.6).
+    /// The request bears no item where it must (XEP-0060 §7.1.3.7, §7.2.3.4).
     ItemRequired,
-    /// The request bears an item where it must not (XEP-0060 §7.1.3.6).
+    /// The request bears an item where it must not (XEP-0060 §7.1.3.7).
     ItemForbidden,
-    /// The node wants a payload and the item has none.
+    /// The node wants a payload and the item has none (XEP-0060 §7.1.3.7).
     PayloadRequired,
-    /// More than one element, or not of the node's type.
+    /// More than one element, or not of the node's type (XEP-0060 §7.1.3.6).
     InvalidPayload { why: &'static str },
-    /// The payload is larger than the node accepts.
+    /// The payload is larger than the node accepts (XEP-0060 §7.1.3.5).
     PayloadTooBig { bytes: u64, bytes_max: u64 },
-    /// More items in one request than the service or the node takes.
+    /// More items in one request than the service or the node takes (XEP-0060 §12.11).
     TooManyItems { items: usize, items_max: u64 },
     /// Two items of one batch bear the same id.
     DuplicateItem { item: ItemId },
     /// An `If-Match` or `If-None-Match` that does not hold.
     PreconditionFailed,
-    /// Publish options that do not match the node (XEP-0060 §7.1.3.?).
+    /// Publish options that do not match the node (XEP-0060 §7.1.5: `precondition-not-met`).
     OptionsMismatch { field: Arc<str> },
-    /// A field of a configuration that does not exist, or a value that it does not take.
+    /// A field of a configuration that does not exist, or a value that it does not take (XEP-0060
+    /// §8.1.2 for `access_model`, §8.2.5.2, and §7.1.5 for an unknown publish option).
     InvalidConfig { field: Arc<str>, why: Arc<str> },
     /// The JID to be subscribed is not the caller's (XEP-0060 §6.1.3.1).
     InvalidJid,
-    /// The owner has switched subscribing off (`pubsub#subscribe`).
+    /// The owner has switched subscribing off with `pubsub#subscribe` (XEP-0060 §6.1.3.10).
     SubscriptionsClosed,
     /// The entity is not subscribed (XEP-0060 §6.2.3.2).
     NotSubscribed,
-    /// The subscription identifier is not one of the entity's (XEP-0060 §6.2.3.5).
+    /// The subscription identifier is not that of the entity's subscription (XEP-0060 §6.2.3.5).
     InvalidSubId,
-    /// The entity may have no more subscriptions here (XEP-0060 §6.1.3.?: `too-many-subscriptions`).
+    /// The entity may have no more subscriptions here (XEP-0060 §6.1.3.9).
     TooManySubscriptions,
     /// A node keeps at least one owner (XEP-0060 §8.9.2.4).
-    LastOwner,
-    /// A change of affiliation or subscription that the specification does not know.
-    InvalidChange { why: &'static str },
-    /// The node does not keep items (XEP-0060 §6.5.9.?: `persistent-items`).
+    LastOwner { unchanged: Unchanged },
+    /// A change of affiliation or subscription that the rules do not know (XEP-0060 §8.8.2.4,
+    /// §8.9.2.4). Nothing of the request was done.
+    InvalidChange { why: &'static str, unchanged: Unchanged },
+    /// One entity twice in one request to change affiliations or subscriptions (XEP-0060 §8.8.2.4,
+    /// §8.9.2.4: `bad-request`).
+    DuplicateChange { jid: Jid },
+    /// The node does not keep items (XEP-0060 §6.5.9.4, §7.2.3.5, §8.5.3.3: `persistent-items`).
     NotPersistent,
     /// A place in a list that is not there (XEP-0059 §2.2).
     PageAbsent,
+}
+
+/// The entries of a refused request as they still are, each of them, because none was changed: the
+/// answer must bear them (XEP-0060 §8.8.2.4, §8.9.2.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unchanged {
+    Affiliations(Vec<(BareJid, Affiliation)>),
+    Subscriptions(Vec<(Jid, SubscriptionState)>),
 }

@@ -1,1 +1,112 @@
-//! To be decided.
+//! Reads and changes the subscriptions of a node (XEP-0060 §5.6, §8.8).
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::jid::{BareJid, Jid};
+use crate::pubsub::draft::Draft;
+use crate::pubsub::subscribe::{begin, ended};
+use crate::pubsub::{
+    Affiliation, Caller, Change, Decision, Facts, Given, NodeConfig, Page, Read, Refusal, Reply, Role, SubId,
+    Subscription, SubscriptionState, Unchanged, may_read, rights,
+};
+
+/// What an owner asks for one JID: the state, and the subscription's name if he knows it.
+type Wish = (Jid, Option<SubId>, SubscriptionState);
+
+/// The caller's own, at the addressed node or everywhere (XEP-0060 §5.6).
+pub(super) fn subscriptions(
+    caller: &Caller,
+    service: BareJid,
+    at_node: bool,
+    page: Page,
+    facts: &Facts,
+) -> Result<Decision, Refusal> {
+    let node = if at_node { Some(rights::present(facts)?.key) } else { None };
+    let jid = caller.jid.bare().clone();
+    Ok(Decision::answer(Reply::Read(Read::SubscriptionsOf { service, jid, node, page })))
+}
+
+/// Everyone's, for an owner (XEP-0060 §8.8.1).
+pub(super) fn of_node(caller: &Caller, page: Page, facts: &Facts) -> Result<Decision, Refusal> {
+    let node = rights::owned(caller, facts)?.key;
+    Ok(Decision::answer(Reply::Read(Read::NodeSubscriptions { node, page })))
+}
+
+/// XEP-0060 §8.8.2. All changes or none, so that a refusal returns every entry as it still is.
+pub(super) fn set(caller: &Caller, wishes: &[Wish], facts: &Facts, given: &mut Given<'_>) -> Result<Decision, Refusal> {
+    let node = rights::owned(caller, facts)?;
+    let mut seen = HashSet::new();
+    // XEP-0060 §8.8.2.4: two entries for one JID must differ in their SubID.
+    if let Some((jid, ..)) = wishes.iter().find(|(jid, subid, _)| !seen.insert((jid, subid))) {
+        return Err(Refusal::DuplicateChange { jid: jid.clone() });
+    }
+    let mut standing = Standing::of(wishes, facts);
+    let invalid = |why| Refusal::InvalidChange { why, unchanged: unchanged(wishes, facts) };
+    if wishes.len() > rights::CHANGES_MAX {
+        return Err(invalid("more changes than one request may bear"));
+    }
+    let mut draft = Draft::over(node, given.now);
+    for wish in wishes {
+        if let Some(change) = standing.grant(wish, &node.config, given).map_err(invalid)? {
+            draft.change(change);
+        }
+    }
+    Ok(draft.done(Reply::Done))
+}
+
+/// The subscriptions of those whom a request names, as its entries change them one by one.
+struct Standing<'a> {
+    entities: BTreeMap<&'a BareJid, (Affiliation, Vec<Subscription>)>,
+}
+
+impl<'a> Standing<'a> {
+    fn of(wishes: &'a [Wish], facts: &Facts) -> Self {
+        let known = facts.affiliations.iter().copied().zip(facts.subscribers.iter().cloned());
+        Standing { entities: wishes.iter().map(|(jid, ..)| jid.bare()).zip(known).collect() }
+    }
+
+    /// The change that an entry makes, if it makes one, or what is wrong with it.
+    fn grant(
+        &mut self,
+        (jid, subid, state): &'a Wish,
+        config: &NodeConfig,
+        given: &mut Given<'_>,
+    ) -> Result<Option<Change>, &'static str> {
+        let (affiliation, subscriptions) = self.entities.entry(jid.bare()).or_default();
+        let found = subscriptions.iter().position(|subscription| subscription.jid == *jid);
+        if subid.is_some() && found.is_none_or(|at| Some(&subscriptions[at].subid) != subid.as_ref()) {
+            return Err("there is no subscription with that identifier");
+        }
+        match (state, found) {
+            (SubscriptionState::None, None) | (SubscriptionState::Subscribed, Some(_)) => Ok(None),
+            (SubscriptionState::None, Some(at)) => {
+                let subscription = ended(&subscriptions.remove(at));
+                Ok(Some(Change::SetSubscription { subscription }))
+            }
+            (SubscriptionState::Subscribed, None) => {
+                // XEP-0060 §4.1: an outcast, for one, may not be subscribed by anybody.
+                if !may_read(config, *affiliation, Role::Stranger) {
+                    return Err("the entity may not read the node");
+                }
+                if subscriptions.len() >= rights::SUBSCRIPTIONS_MAX {
+                    return Err("the entity may have no more subscriptions to the node");
+                }
+                let subscription = begin(jid.clone(), given);
+                subscriptions.push(subscription.clone());
+                Ok(Some(Change::SetSubscription { subscription }))
+            }
+            (SubscriptionState::Pending | SubscriptionState::Unconfigured, _) => {
+                Err("only the states none and subscribed can be set")
+            }
+        }
+    }
+}
+
+fn unchanged(wishes: &[Wish], facts: &Facts) -> Unchanged {
+    let state = |jid: &Jid, subscriptions: &[Subscription]| {
+        let found = subscriptions.iter().find(|subscription| subscription.jid == *jid);
+        found.map_or(SubscriptionState::None, |subscription| subscription.state)
+    };
+    let entries = wishes.iter().zip(&facts.subscribers).map(|((jid, ..), of)| (jid.clone(), state(jid, of)));
+    Unchanged::Subscriptions(entries.collect())
+}

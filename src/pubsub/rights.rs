@@ -1,0 +1,94 @@
+//! What a caller may do to a node, by affiliation (XEP-0060 §4.1, Table 1), role and publish model.
+
+use std::sync::Arc;
+
+use crate::jid::BareJid;
+use crate::pubsub::audience::why_unreadable;
+use crate::pubsub::{
+    Affiliation, Caller, Facts, ItemFact, Node, NodeState, PublishModel, Refusal, Role, ServicePolicy,
+    SubscriptionState, WhoCreates, may_read,
+};
+
+/// Which items a publisher may overwrite and retract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    Any,
+    /// Only those that the publisher published itself.
+    Own,
+}
+
+impl Reach {
+    pub(super) fn covers(self, publisher: &BareJid, fact: &ItemFact) -> bool {
+        self == Reach::Any || fact.publisher == *publisher
+    }
+}
+
+/// The addressed node, or why there is none.
+pub(super) fn present(facts: &Facts) -> Result<&Arc<Node>, Refusal> {
+    match &facts.node {
+        NodeState::Present(node) => Ok(node),
+        // XEP-0060 §6.1.3.11: a node that has moved is gone, and says where to.
+        NodeState::Deleted(tombstone) => Err(Refusal::NodeGone { redirect: tombstone.redirect.clone() }),
+        NodeState::Absent => Err(Refusal::NodeAbsent),
+    }
+}
+
+/// The addressed node, for what only its owners may do (XEP-0060 §8, §14.2).
+pub(super) fn owned<'a>(caller: &Caller, facts: &'a Facts) -> Result<&'a Arc<Node>, Refusal> {
+    let node = present(facts)?;
+    if caller.role == Role::Admin || facts.affiliation == Affiliation::Owner {
+        Ok(node)
+    } else {
+        Err(Refusal::Forbidden)
+    }
+}
+
+/// The addressed node, for those who may read it.
+pub(super) fn readable<'a>(caller: &Caller, facts: &'a Facts) -> Result<&'a Arc<Node>, Refusal> {
+    let node = present(facts)?;
+    why_unreadable(&node.config, facts.affiliation, caller.role).map_or(Ok(node), Err)
+}
+
+/// May the caller publish to this node and take back what was published (XEP-0060 §4.1, §7.1.3.1),
+/// and whose items may it touch?
+///
+/// Owners and publishers touch any item, as the note to Table 1 allows. Whoever publishes as
+/// publish-only, or because of the publish model alone, touches only its own: it could otherwise
+/// destroy by overwriting what it may not delete.
+pub(super) fn publishing(caller: &Caller, node: &Node, facts: &Facts) -> Result<Reach, Refusal> {
+    if caller.role == Role::Admin {
+        return Ok(Reach::Any);
+    }
+    match facts.affiliation {
+        Affiliation::Owner | Affiliation::Publisher => Ok(Reach::Any),
+        Affiliation::PublishOnly => Ok(Reach::Own),
+        Affiliation::Outcast => Err(Refusal::Outcast),
+        Affiliation::Member | Affiliation::None => match node.config.publish_model {
+            PublishModel::Open => Ok(Reach::Own),
+            PublishModel::Subscribers if subscribed(caller, node, facts) => Ok(Reach::Own),
+            PublishModel::Subscribers | PublishModel::Publishers => Err(Refusal::Forbidden),
+        },
+    }
+}
+
+/// May the caller create nodes at this service (XEP-0060 §8.1.1)?
+pub(super) fn creating(caller: &Caller, policy: &ServicePolicy) -> Result<(), Refusal> {
+    match (policy.who_creates, caller.role) {
+        (_, Role::Admin) | (WhoCreates::Anyone, _) | (WhoCreates::Accounts, Role::Account) => Ok(()),
+        (WhoCreates::Accounts, Role::Stranger) => Err(Refusal::RegistrationRequired),
+        (WhoCreates::Admins, Role::Account | Role::Stranger) => Err(Refusal::MayNotCreate),
+    }
+}
+
+/// A subscription outlives the right to read; only both together make a subscriber.
+fn subscribed(caller: &Caller, node: &Node, facts: &Facts) -> bool {
+    may_read(&node.config, facts.affiliation, caller.role)
+        && facts.subscriptions.iter().any(|subscription| subscription.state == SubscriptionState::Subscribed)
+}
+
+/// The most affiliations or subscriptions that an owner may change in one request: each is two facts
+/// to gather and up to [`SUBSCRIPTIONS_MAX`] changes to write.
+pub(super) const CHANGES_MAX: usize = 256;
+
+/// The most subscriptions that the JIDs of one bare JID may have at one node (XEP-0060 §6.1.3.9).
+pub(super) const SUBSCRIPTIONS_MAX: usize = 10;
