@@ -12,3 +12,4 @@ pub mod pubsub;
 pub mod store;
 pub mod time;
 pub mod xml;
+pub mod xmpp;
