@@ -91,7 +91,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let delivery = Delivery::new(engine.clone(), delivery::Options::default(), leaving.clone());
     rooms.spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
     rooms.spawn(delivery.clone().run(over.clone()));
-    let xep = Arc::new(Xep::new(engine.clone(), delivery.clone(), clock.clone(), xep_options(config)));
+    let hosts = config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
+    let xep = Xep::new(engine.clone(), hosts.collect(), xep::Options::default());
     let router = Router::new(xep);
     let sessions =
         Sessions::new(access.clone(), delivery.clone(), router, session_options(config), leaving.clone());
@@ -225,14 +226,6 @@ fn engine_options(config: &Config) -> engine::Options {
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
         ..engine::Options::default()
-    }
-}
-
-fn xep_options(config: &Config) -> xep::Options {
-    let hosts = config.hosts.iter();
-    xep::Options {
-        hosts: hosts.map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() }).collect(),
-        ..xep::Options::default()
     }
 }
 

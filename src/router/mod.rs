@@ -6,7 +6,6 @@
 mod directory;
 
 use std::pin::Pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -14,7 +13,8 @@ use tokio::sync::mpsc;
 use crate::delivery::Shown;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::pubsub::Caller;
-use crate::xep::{Answer, Xep, notify};
+use crate::xep::Xep;
+use crate::xep::pubsub::notify;
 use crate::xml::Element;
 use crate::xmpp::{
     Condition, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType, Stanza,
@@ -27,7 +27,7 @@ pub use directory::{BindFailed, Presence, Routed};
 #[derive(Clone)]
 pub struct Router {
     directory: directory::Directory,
-    xep: Arc<Xep>,
+    xep: Xep,
 }
 
 /// What a stanza that a session sent comes to.
@@ -50,7 +50,7 @@ pub struct Outcome {
 }
 
 impl Router {
-    pub fn new(xep: Arc<Xep>) -> Self {
+    pub fn new(xep: Xep) -> Self {
         Router { directory: directory::Directory::default(), xep }
     }
 
@@ -123,8 +123,10 @@ impl Router {
             _ => {
                 let answering = self.xep.answer(caller.clone(), iq);
                 Reaction::Later(Box::pin(async move {
-                    let Answer { iq, then } = answering.await;
-                    Outcome { reply: Some(wire_bytes(&iq.into_element())), then }
+                    match answering.await {
+                        Some(answer) => Outcome { reply: Some(answer.iq), then: answer.then },
+                        None => Outcome::default(),
+                    }
                 }))
             }
         }
@@ -184,7 +186,8 @@ impl Router {
     }
 
     fn is_local(&self, to: &Jid) -> bool {
-        self.xep.serves(to.domain())
+        let domain = to.domain();
+        self.xep.hosts().iter().any(|host| host.domain.domain() == domain || host.service.domain() == domain)
     }
 }
 

@@ -1,0 +1,143 @@
+//! XEP-0030: Service Discovery, of the server, its pub/sub services, their nodes, and accounts.
+
+use crate::engine::Answer;
+use crate::pubsub::{Node, NodeId, Refusal, Reply, Request, Selection, Verb};
+use crate::store::Item;
+use crate::xep::pubsub::form;
+use crate::xep::{
+    Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, features, rsm,
+};
+use crate::xml::Element;
+use crate::xmpp::{Condition, StanzaError};
+
+pub(super) const EXTENSION: Extension = Extension {
+    number: 30,
+    name: "Service Discovery",
+    version: "2.5.0",
+    features: &[
+        Feature::always(NS_INFO, &[Entity::Server, Entity::Service, Entity::Node, Entity::Account]),
+        Feature::always(NS_ITEMS, &[Entity::Server, Entity::Service, Entity::Node, Entity::Account]),
+    ],
+    claims: &[
+        Claim { name: "query", ns: NS_INFO, kinds: &[RequestKind::Get], at: AT, handler: info },
+        Claim { name: "query", ns: NS_ITEMS, kinds: &[RequestKind::Get], at: AT, handler: items },
+    ],
+};
+
+/// XEP-0030 §3.
+fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    let entity = asked.target.entity();
+    let identity = match &asked.target {
+        Target::Service(_) if asked.element.attr("node").is_some() => return node_info(asked),
+        _ if asked.element.attr("node").is_some() => return Err(no_such_node()),
+        Target::Server(_) => identity("server", "im", &asked.options.server_name),
+        Target::Service(_) => identity("pubsub", "service", &asked.options.service_name),
+        Target::Account(_) => identity("account", "registered", ""),
+    };
+    let query = Element::new("query", NS_INFO).with_child(identity);
+    Ok(Work::Done(Body::Element(query.with_children(feature_elements(asked, entity)))))
+}
+
+/// XEP-0060 §5.3, §5.4.
+fn node_info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    let node = node(asked)?;
+    let features: Vec<Element> = feature_elements(asked, Entity::Node).collect();
+    let request = asked.request(Verb::Metadata { node: node.clone() });
+    Ok(Work::ask(request, move |answered| {
+        let Answer::Reply(Reply::Metadata { node: found }) = answered.answer else { return None };
+        let query = Element::new("query", NS_INFO)
+            .with_attr("node", node.as_str())
+            .with_child(identity("pubsub", "leaf", &found.config.title))
+            .with_children(features);
+        Some(Body::Element(query.with_child(form::metadata(&found).to_element())))
+    }))
+}
+
+/// XEP-0030 §4.
+fn items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    let query = Element::new("query", NS_ITEMS);
+    match &asked.target {
+        Target::Service(_) if asked.element.attr("node").is_some() => node_items(asked),
+        _ if asked.element.attr("node").is_some() => Err(no_such_node()),
+        Target::Service(_) => nodes(asked),
+        Target::Server(host) => {
+            let services = asked.hosts.iter().filter(|other| other.domain == host.domain).map(|host| {
+                Element::new("item", NS_ITEMS)
+                    .with_attr("jid", host.service.as_str())
+                    .with_attr("name", asked.options.service_name.as_str())
+            });
+            Ok(Work::Done(Body::Element(query.with_children(services))))
+        }
+        // Which resources are online is for those who may see their presence (XEP-0030 §8).
+        Target::Account(_) => Ok(Work::Done(Body::Element(query))),
+    }
+}
+
+/// XEP-0060 §5.2.
+fn nodes(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    let wanted = rsm::wanted(&asked.element, asked.options.list_entries_max)?;
+    let service = asked.target.service().clone();
+    Ok(Work::ask(asked.request(Verb::Nodes { page: wanted.page }), move |answered| {
+        let Answer::Nodes(list) = answered.answer else { return None };
+        let entry = |node: &Node| {
+            let name = Some(&*node.config.title).filter(|title| !title.is_empty());
+            Element::new("item", NS_ITEMS)
+                .with_attr("jid", service.as_str())
+                .with_attr("node", node.address.node.as_str())
+                .with_attr_opt("name", name)
+        };
+        let query = Element::new("query", NS_ITEMS).with_children(list.entries.iter().map(entry));
+        Some(Body::Element(query.with_children(rsm::notation(&list, wanted.paged))))
+    }))
+}
+
+/// XEP-0060 §5.5: a published item is named, and has no `node`.
+fn node_items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    let node = node(asked)?;
+    let wanted = rsm::wanted(&asked.element, asked.options.page_items_max)?;
+    let service = asked.target.service().clone();
+    let empty = Body::Element(Element::new("query", NS_ITEMS).with_attr("node", node.as_str()));
+    let request = asked.request(Verb::Items { node: node.clone(), selection: Selection::All, page: wanted.page });
+    let work = Work::ask(request, move |answered| {
+        let Answer::Items { list, .. } = answered.answer else { return None };
+        let entry = |item: &Item| {
+            Element::new("item", NS_ITEMS).with_attr("jid", service.as_str()).with_attr("name", item.fact.id.as_str())
+        };
+        let query = Element::new("query", NS_ITEMS).with_attr("node", node.as_str());
+        let query = query.with_children(list.entries.iter().map(entry));
+        Some(Body::Element(query.with_children(rsm::notation(&list, wanted.paged))))
+    });
+    // A node that keeps nothing has no items, which is no error (XEP-0030 §4.1).
+    Ok(work.unless(Refusal::NotPersistent, empty))
+}
+
+impl Asked<'_> {
+    /// The request to the service that was asked, or whose settings hold.
+    pub(super) fn request(&self, verb: Verb) -> Request {
+        Request { caller: self.caller.clone(), service: self.target.service().clone(), verb }
+    }
+}
+
+fn node(asked: &Asked<'_>) -> Result<NodeId, StanzaError> {
+    asked.element.attr("node").and_then(NodeId::parse).ok_or_else(no_such_node)
+}
+
+fn identity(category: &str, kind: &str, name: &str) -> Element {
+    let name = Some(name).filter(|name| !name.is_empty());
+    Element::new("identity", NS_INFO)
+        .with_attr("category", category)
+        .with_attr("type", kind)
+        .with_attr_opt("name", name)
+}
+
+fn feature_elements(asked: &Asked<'_>, entity: Entity) -> impl Iterator<Item = Element> {
+    features(entity, &asked.policy).into_iter().map(|var| Element::new("feature", NS_INFO).with_attr("var", var))
+}
+
+fn no_such_node() -> StanzaError {
+    StanzaError::new(Condition::ItemNotFound)
+}
+
+const AT: &[Entity] = &[Entity::Server, Entity::Service, Entity::Account];
+pub(super) const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
+pub(super) const NS_ITEMS: &str = "http://jabber.org/protocol/disco#items";

@@ -1,0 +1,463 @@
+//! The XMPP door: requests (iq) to this server's own entities, one file a specification.
+//!
+//! Everything here is translation. A handler turns the words of a request into an answer, or into a
+//! [`pubsub::Request`](crate::pubsub::Request) and a way to put its outcome into words
+//! ([`Work`]). Handlers neither wait nor touch the engine, so that a request takes its place in the
+//! engine's queue when the future of [`Xep::answer`] is polled first. [`pubsub::notify`] is the other
+//! direction: how an event looks on the wire.
+//!
+//! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
+
+mod disco;
+mod ping;
+pub mod pubsub;
+mod rsm;
+mod version;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::engine::{Answered, Engine, Wrong};
+use crate::jid::{BareJid, Jid};
+use crate::pubsub::{Caller, Refusal, Request, Seq, ServicePolicy, Subscription};
+use crate::xml::{Element, escape_attribute};
+use crate::xmpp::{Condition, Iq, IqKind, NS_CLIENT, StanzaError};
+
+/// The door, to be cloned and handed about.
+#[derive(Clone)]
+pub struct Xep {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    hosts: Vec<Host>,
+    options: Options,
+}
+
+/// A domain of this server, and its pub/sub service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    pub domain: BareJid,
+    pub service: BareJid,
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The most items, with their payloads, in one answer.
+    pub page_items_max: u64,
+    /// The most entries of lists without payloads (nodes, subscriptions, affiliations) in one answer.
+    pub list_entries_max: u64,
+    /// No item is added to an answer that has passed this many bytes.
+    pub page_bytes_max: usize,
+    /// What the software calls itself (XEP-0092).
+    pub software_name: String,
+    pub software_version: String,
+    /// The name of the server among the identities of service discovery.
+    pub server_name: String,
+    /// The name of its pub/sub services.
+    pub service_name: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            page_items_max: 100,
+            list_entries_max: 1000,
+            page_bytes_max: 128 * 1024,
+            software_name: "Tidings".to_owned(),
+            software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            server_name: "Tidings".to_owned(),
+            service_name: "Publish-subscribe".to_owned(),
+        }
+    }
+}
+
+/// What a request led to, as it goes into a client's stream: namespaces other than `jabber:client`
+/// are declared, that one is the stream's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The iq of type result or error.
+    pub iq: Bytes,
+    /// Messages to be sent after it, each to the address beside it, which it also bears: the last
+    /// item of a node that was subscribed to (XEP-0060 §6.1.7).
+    pub then: Vec<(Jid, Bytes)>,
+}
+
+impl Xep {
+    pub fn new(engine: Engine, hosts: Vec<Host>, options: Options) -> Self {
+        Xep { shared: Arc::new(Shared { engine, hosts, options }) }
+    }
+
+    pub fn hosts(&self) -> &[Host] {
+        &self.shared.hosts
+    }
+
+    /// Whether requests to this address are for [`Xep::answer`]: a domain of the server, a pub/sub
+    /// service, or the caller's own account, which no address stands for too (RFC 6120 §10.3.3).
+    pub fn serves(&self, caller: &Caller, to: Option<&Jid>) -> bool {
+        Target::of(&self.shared.hosts, caller, to).is_some()
+    }
+
+    /// Answers a request to an entity of this server. Nothing where there is nothing to say: to an
+    /// answer (RFC 6120 §8.2.3, rule 4).
+    ///
+    /// A request to a pub/sub service takes its place in the engine's queue when the future is polled
+    /// first, before it waits for anything.
+    pub fn answer(&self, caller: Caller, iq: Iq) -> impl Future<Output = Option<Answer>> + Send + use<> {
+        let engine = self.shared.engine.clone();
+        let (reply, work) = match self.begin(caller, iq) {
+            Some((reply, work)) => (reply, Some(work)),
+            None => (Envelope::default(), None),
+        };
+        async move {
+            let done = match work? {
+                Ok(Work::Done(body)) => Ok((body, None)),
+                Ok(Work::Ask(ask)) => ask.outcome(&engine).await,
+                Err(error) => Err(Trouble::from(error)),
+            };
+            match done {
+                Ok((body, last)) => {
+                    let iq = reply.result(&body);
+                    let then = match last {
+                        Some(due) => due.message(&engine).await.into_iter().collect(),
+                        None => Vec::new(),
+                    };
+                    Some(Answer { iq, then })
+                }
+                Err(trouble) => Some(Answer { iq: reply.error(&trouble), then: Vec::new() }),
+            }
+        }
+    }
+
+    fn begin(&self, caller: Caller, iq: Iq) -> Option<(Envelope, Result<Work, StanzaError>)> {
+        let (kind, element) = match iq.kind {
+            IqKind::Get(element) => (RequestKind::Get, element),
+            IqKind::Set(element) => (RequestKind::Set, element),
+            IqKind::Result(_) | IqKind::Error(..) => return None,
+        };
+        let reply = Envelope { id: iq.id, from: iq.to.clone(), to: Some(caller.jid.clone()) };
+        let target = Target::of(&self.shared.hosts, &caller, iq.to.as_ref());
+        let work = target.ok_or_else(|| StanzaError::new(Condition::ServiceUnavailable)).and_then(|target| {
+            let policy = self.shared.engine.policy(target.service());
+            let asked = Asked {
+                caller,
+                target,
+                kind,
+                element,
+                policy,
+                hosts: &self.shared.hosts,
+                options: &self.shared.options,
+            };
+            asked.work()
+        });
+        Some((reply, work))
+    }
+}
+
+/// A specification that this door speaks.
+pub struct Extension {
+    pub number: u16,
+    pub name: &'static str,
+    /// The version that was read.
+    pub version: &'static str,
+    pub features: &'static [Feature],
+    pub claims: &'static [Claim],
+}
+
+/// A feature as service discovery advertises it (XEP-0030 §3.1).
+pub struct Feature {
+    pub var: &'static str,
+    pub of: &'static [Entity],
+    /// Whether it is offered under the operator's settings.
+    pub offered: fn(&ServicePolicy) -> bool,
+}
+
+/// Requests that a specification answers.
+pub struct Claim {
+    pub name: &'static str,
+    pub ns: &'static str,
+    pub kinds: &'static [RequestKind],
+    pub at: &'static [Entity],
+    handler: Handler,
+}
+
+/// What service discovery tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Entity {
+    /// A domain of this server.
+    Server,
+    /// A pub/sub service.
+    Service,
+    /// A node of a service.
+    Node,
+    /// The bare JID of an account.
+    Account,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RequestKind {
+    Get,
+    Set,
+}
+
+type Handler = fn(&Asked<'_>) -> Result<Work, StanzaError>;
+
+/// Every specification, by number.
+pub const EXTENSIONS: &[Extension] = &[
+    Extension { number: 4, name: "Data Forms", version: "2.13.2", features: &[], claims: &[] },
+    disco::EXTENSION,
+    rsm::EXTENSION,
+    pubsub::EXTENSION,
+    Extension { number: 68, name: "Field Standardization for Data Forms", version: "1.3.0", features: &[], claims: &[] },
+    Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
+    version::EXTENSION,
+    Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
+    ping::EXTENSION,
+    Extension { number: 203, name: "Delayed Delivery", version: "2.0", features: &[], claims: &[] },
+];
+
+impl Feature {
+    /// A feature that is always offered.
+    const fn always(var: &'static str, of: &'static [Entity]) -> Self {
+        Feature { var, of, offered: |_| true }
+    }
+}
+
+/// The features of one entity, in the order of [`EXTENSIONS`].
+fn features(of: Entity, policy: &ServicePolicy) -> Vec<&'static str> {
+    EXTENSIONS
+        .iter()
+        .flat_map(|extension| extension.features)
+        .filter(|feature| feature.of.contains(&of) && (feature.offered)(policy))
+        .map(|feature| feature.var)
+        .collect()
+}
+
+/// A request, addressed.
+struct Asked<'a> {
+    caller: Caller,
+    target: Target,
+    kind: RequestKind,
+    element: Element,
+    policy: ServicePolicy,
+    hosts: &'a [Host],
+    options: &'a Options,
+}
+
+/// Who is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    Server(Host),
+    Service(BareJid),
+    Account(BareJid),
+}
+
+impl Target {
+    /// Addresses with a resource are nobody's: nodes are addressed by JID and NodeID (XEP-0060 §4.6).
+    fn of(hosts: &[Host], caller: &Caller, to: Option<&Jid>) -> Option<Self> {
+        let own = caller.jid.bare();
+        match to {
+            None => Some(Target::Account(own.clone())),
+            Some(Jid::Full(_)) => None,
+            Some(Jid::Bare(to)) if to == own => Some(Target::Account(own.clone())),
+            Some(Jid::Bare(to)) => hosts.iter().find_map(|host| match () {
+                () if host.service == *to => Some(Target::Service(to.clone())),
+                () if host.domain == *to => Some(Target::Server(host.clone())),
+                () => None,
+            }),
+        }
+    }
+
+    /// The service whose settings hold.
+    fn service(&self) -> &BareJid {
+        match self {
+            Target::Server(host) => &host.service,
+            Target::Service(service) => service,
+            Target::Account(account) => account,
+        }
+    }
+
+    fn entity(&self) -> Entity {
+        match self {
+            Target::Server(_) => Entity::Server,
+            Target::Service(_) => Entity::Service,
+            Target::Account(_) => Entity::Account,
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// Finds who answers; what nobody claims is `service-unavailable` (RFC 6120 §8.4).
+    fn work(&self) -> Result<Work, StanzaError> {
+        let mut claims = EXTENSIONS.iter().flat_map(|extension| extension.claims);
+        let claim = claims.find(|claim| {
+            self.element.is(claim.name, claim.ns)
+                && claim.kinds.contains(&self.kind)
+                && claim.at.contains(&self.target.entity())
+        });
+        match claim {
+            Some(claim) => (claim.handler)(self),
+            None => Err(StanzaError::new(Condition::ServiceUnavailable)),
+        }
+    }
+}
+
+/// What a handler makes of a request.
+enum Work {
+    Done(Body),
+    Ask(Ask),
+}
+
+/// A request to the engine, and how to say what comes of it.
+struct Ask {
+    request: Request,
+    say: Say,
+    /// A refusal that is no error here, and what is said then.
+    instead: Option<(Refusal, Body)>,
+}
+
+/// Nothing where the engine answered another question: a fault of our own.
+type Say = Box<dyn FnOnce(Answered) -> Option<Said> + Send>;
+
+/// What is said: the answer, and the last item that is due after it.
+type Said = (Body, Option<LastItem>);
+
+/// What stands in an iq of type result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    Empty,
+    Element(Element),
+    /// One element as it is written within `jabber:client`; payloads are not parsed to be answered.
+    Written(Vec<u8>),
+}
+
+/// What stands in an iq of type error.
+struct Trouble {
+    error: StanzaError,
+    /// A child beside the error, where a specification wants one.
+    beside: Option<Element>,
+}
+
+/// The last item of a node is due to a new subscriber.
+struct LastItem {
+    request: Request,
+    subscription: Subscription,
+    /// Where the subscription begins: newer items come as notifications.
+    at: Seq,
+}
+
+impl Work {
+    /// Asks the engine; the answer has nothing in its wake.
+    fn ask(request: Request, say: impl FnOnce(Answered) -> Option<Body> + Send + 'static) -> Self {
+        Work::Ask(Ask { request, say: Box::new(move |answered| Some((say(answered)?, None))), instead: None })
+    }
+
+    fn unless(self, refusal: Refusal, body: Body) -> Self {
+        match self {
+            Work::Ask(ask) => Work::Ask(Ask { instead: Some((refusal, body)), ..ask }),
+            done @ Work::Done(_) => done,
+        }
+    }
+}
+
+impl Ask {
+    async fn outcome(self, engine: &Engine) -> Result<Said, Trouble> {
+        let context = pubsub::errors::Context::of(&self.request.verb);
+        match engine.ask(self.request).await {
+            Ok(answered) => {
+                (self.say)(answered).ok_or_else(|| StanzaError::new(Condition::InternalServerError).into())
+            }
+            Err(Wrong::Refused(refusal)) => match self.instead {
+                Some((expected, body)) if expected == refusal => Ok((body, None)),
+                _ => Err(context.refused(&refusal)),
+            },
+            Err(Wrong::Failed(failure)) => Err(pubsub::errors::failed(&failure).into()),
+            Err(Wrong::Overloaded) => Err(pubsub::errors::overloaded().into()),
+        }
+    }
+}
+
+impl LastItem {
+    /// The message, unless the item has gone, has been overtaken, or may not be read any more.
+    async fn message(self, engine: &Engine) -> Option<(Jid, Bytes)> {
+        let outcome: Result<Answered, Wrong> = engine.ask(self.request).await;
+        let message = pubsub::notify::last_message(&outcome.ok()?, &self.subscription.jid, self.at)?;
+        Some((self.subscription.jid, message))
+    }
+}
+
+impl From<StanzaError> for Trouble {
+    fn from(error: StanzaError) -> Self {
+        Trouble { error, beside: None }
+    }
+}
+
+/// How an answer is addressed.
+#[derive(Default)]
+struct Envelope {
+    id: String,
+    from: Option<Jid>,
+    to: Option<Jid>,
+}
+
+impl Envelope {
+    fn result(&self, body: &Body) -> Bytes {
+        let mut out = self.open("result");
+        match body {
+            Body::Empty => return closed(out),
+            Body::Element(element) => {
+                out.push(b'>');
+                element.write(&mut out, NS_CLIENT);
+            }
+            Body::Written(bytes) => {
+                out.push(b'>');
+                out.extend_from_slice(bytes);
+            }
+        }
+        out.extend_from_slice(b"</iq>");
+        Bytes::from(out)
+    }
+
+    fn error(&self, trouble: &Trouble) -> Bytes {
+        let mut out = self.open("error");
+        out.push(b'>');
+        if let Some(beside) = &trouble.beside {
+            beside.write(&mut out, NS_CLIENT);
+        }
+        trouble.error.to_element(NS_CLIENT).write(&mut out, NS_CLIENT);
+        out.extend_from_slice(b"</iq>");
+        Bytes::from(out)
+    }
+
+    /// The start tag, without its end.
+    fn open(&self, kind: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        out.extend_from_slice(b"<iq");
+        let from = self.from.as_ref().map(Jid::to_string);
+        let to = self.to.as_ref().map(Jid::to_string);
+        let attributes = [("from", from.as_deref()), ("to", to.as_deref()), ("id", Some(&*self.id)), ("type", Some(kind))];
+        for (name, value) in attributes {
+            let Some(value) = value else { continue };
+            out.push(b' ');
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"='");
+            escape_attribute(&mut out, value);
+            out.push(b'\'');
+        }
+        out
+    }
+}
+
+fn closed(mut out: Vec<u8>) -> Bytes {
+    out.extend_from_slice(b"/>");
+    Bytes::from(out)
+}
+
+fn bad_request(why: impl Into<String>) -> StanzaError {
+    StanzaError::new(Condition::BadRequest).with_text(why)
+}
+
+#[cfg(test)]
+mod tests;

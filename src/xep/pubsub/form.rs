@@ -1,0 +1,116 @@
+//! Configurations as forms (XEP-0060 §16.4), made from the one description of every field.
+
+use crate::pubsub::{FIELDS, Field, FieldKind, Node, NodeConfig};
+use crate::xep::pubsub::{NS_METADATA, NS_NODE_CONFIG};
+use crate::xmpp::{Field as FormField, FieldType, Form, FormType};
+
+/// A node's configuration: to be filled in, with what every field means (XEP-0060 §8.2.2).
+pub(super) fn to_fill_in(config: &NodeConfig) -> Form {
+    let form = Form::of_type(FormType::Form, NS_NODE_CONFIG);
+    let mut form = FIELDS.iter().fold(form, |form, field| form.with_field(described(field, config)));
+    let kind = FormField::new("pubsub#node_type", FieldType::ListSingle).with_label("What the node holds");
+    form.fields.push(FormField { options: vec![(Some("Items".to_owned()), "leaf".to_owned())], ..kind }.with_value("leaf"));
+    form
+}
+
+/// A node's configuration as subscribers are told of it (XEP-0060 §8.2.5.3).
+pub(super) fn as_told(config: &NodeConfig) -> Form {
+    let form = Form::of_type(FormType::Result, NS_NODE_CONFIG);
+    let told = |field: &Field| FormField { name: Some(name(field)), values: field.values(config), ..FormField::default() };
+    FIELDS.iter().fold(form, |form, field| form.with_field(told(field)))
+}
+
+/// What anybody may know of a node (XEP-0060 §5.4). A text that is empty is left out.
+pub(in crate::xep) fn metadata(node: &Node) -> Form {
+    let shown = |field: &&Field| field.in_metadata || field.name == "max_items";
+    let mut form = Form::of_type(FormType::Result, NS_METADATA);
+    for field in FIELDS.iter().filter(shown) {
+        let values: Vec<String> = field.values(&node.config).into_iter().filter(|value| !value.is_empty()).collect();
+        if !values.is_empty() {
+            let told = FormField::new(&name(field), field_type(field)).with_label(field.label);
+            form.fields.push(FormField { values, ..told });
+        }
+    }
+    let creator = FormField::new("pubsub#creator", FieldType::JidSingle).with_label("Who created the node");
+    let created = FormField::new("pubsub#creation_date", FieldType::TextSingle).with_label("When it was created");
+    form.with_field(creator.with_value(node.creator.as_str())).with_field(created.with_value(node.created.to_string()))
+}
+
+fn described(field: &Field, config: &NodeConfig) -> FormField {
+    let options = match field.kind {
+        FieldKind::Choice(choices) => {
+            choices.iter().map(|(value, label)| (Some((*label).to_owned()), (*value).to_owned())).collect()
+        }
+        FieldKind::Boolean | FieldKind::Number | FieldKind::Text | FieldKind::Texts => Vec::new(),
+    };
+    let described = FormField::new(&name(field), field_type(field)).with_label(field.label);
+    FormField { values: field.values(config), options, ..described }
+}
+
+fn name(field: &Field) -> String {
+    format!("pubsub#{}", field.name)
+}
+
+fn field_type(field: &Field) -> FieldType {
+    match field.kind {
+        FieldKind::Boolean => FieldType::Boolean,
+        FieldKind::Number | FieldKind::Text => FieldType::TextSingle,
+        // XEP-0060 §16.4.4 registers it so, and the only field of several texts holds addresses.
+        FieldKind::Texts if field.name == "contact" => FieldType::JidMulti,
+        FieldKind::Texts => FieldType::TextMulti,
+        FieldKind::Choice(_) => FieldType::ListSingle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pubsub::RawField;
+    use crate::xep::pubsub::tests::policy;
+
+    fn changed() -> NodeConfig {
+        let field = |name: &str, value: &str| RawField { name: name.to_owned(), values: vec![value.to_owned()] };
+        let fields = [
+            field("pubsub#title", "Orders & <more>"),
+            field("pubsub#contact", "a@b.example"),
+            field("pubsub#access_model", "whitelist"),
+            field("pubsub#max_items", "7"),
+            field("pubsub#notify_config", "true"),
+        ];
+        NodeConfig::new(&policy()).with(&fields, &policy()).unwrap()
+    }
+
+    // rows: 310, 311, 312, 320
+    #[test]
+    fn a_form_that_is_sent_back_unchanged_changes_nothing() {
+        for config in [NodeConfig::new(&policy()), changed()] {
+            let form = Form { kind: FormType::Submit, ..to_fill_in(&config) };
+            let read = Form::parse(&form.to_element()).unwrap();
+            let fields: Vec<RawField> = read
+                .answers()
+                .map(|(name, values)| RawField { name: name.to_owned(), values: values.to_vec() })
+                .collect();
+            let other = if config == changed() { NodeConfig::new(&policy()) } else { changed() };
+            assert_eq!(other.with(&fields, &policy()), Ok(config));
+        }
+    }
+
+    // rows: 311, 312, 313
+    #[test]
+    fn the_form_has_every_field_with_its_type_and_choices() {
+        let form = to_fill_in(&changed());
+        assert_eq!((form.kind, form.form_type()), (FormType::Form, Some(NS_NODE_CONFIG)));
+        for described in FIELDS {
+            let field = form.field(&format!("pubsub#{}", described.name)).expect(described.name);
+            assert_eq!(field.values, described.values(&changed()), "{}", described.name);
+            assert!(field.label.is_some() && field.kind.is_some(), "{}", described.name);
+            let choices: Vec<&str> = field.options.iter().map(|(_, value)| value.as_str()).collect();
+            assert_eq!(choices.is_empty(), field.kind != Some(FieldType::ListSingle), "{}", described.name);
+            if let [value] = field.values.as_slice() {
+                assert!(choices.is_empty() || choices.contains(&value.as_str()), "{}", described.name);
+            }
+        }
+        let model = form.field("pubsub#access_model").unwrap();
+        assert_eq!(model.options.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["open", "whitelist"]);
+    }
+}
