@@ -1,0 +1,303 @@
+#!/usr/bin/env python3
+"""Runs XMPP libraries that the project has no part in against `tidings serve`.
+
+    python3 tests/interop/run.py --binary target/debug/tidings
+
+One node, one watcher on each library; the items come in over HTTP. Every watcher must see every item once and in
+order, before and after it reconnects and before and after the server is started anew on the same data and ports.
+
+slixmpp is looked for in the Python given by --python (requirements.txt), xmpp.js in node_modules beside this file
+(package-lock.json). Standard library only. The last line is `N passed, N failed`; with a failure the exit code is 1.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import queue
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+HERE = Path(__file__).resolve().parent
+PASSWORD = "interop-" + secrets.token_hex(8)
+SERVICE = "pubsub.localhost"
+START_SECONDS = 60
+ANSWER_SECONDS = 180
+ITEMS = 1000
+MORE = 100
+NEWEST = 50
+
+
+class Failed(Exception):
+    """A check did not hold, and what follows it in this chain makes no sense."""
+
+
+class Checks:
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+
+    def check(self, name, does):
+        """Runs one check; what it returns is told, and given to the caller."""
+        try:
+            result = does()
+        except Exception as error:
+            self.failed += 1
+            print(f"FAILED  {name}: {error}", flush=True)
+            raise Failed(name) from error
+        self.passed += 1
+        print(f"ok      {name}{f': {result}' if isinstance(result, str) else ''}", flush=True)
+        return result
+
+
+class Server:
+    """`tidings serve` on a data directory of its own; a second start takes the ports of the first."""
+
+    def __init__(self, binary, folder):
+        self.binary = binary
+        self.data = folder / "data"
+        self.ready = folder / "ready.json"
+        self.log = folder / "server.log"
+        self.addresses = {}
+        self.process = None
+
+    def command(self, *words, text=None):
+        """Runs one of the program's other commands."""
+        done = subprocess.run(
+            [self.binary, *words, "--data", self.data],
+            input=text, capture_output=True, text=True, timeout=START_SECONDS, check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"tidings {' '.join(words)}: exit code {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def start(self):
+        self.ready.unlink(missing_ok=True)
+        settings = {"xmpp.listen": "xmpp", "xmpp.listen_tls": "xmpp_tls", "http.listen": "http", "admin.listen": "admin"}
+        words = [self.binary, "serve", "--data", self.data, "--ready-file", self.ready]
+        for setting, name in settings.items():
+            words += ["--set", f"{setting}={self.addresses.get(name) or '127.0.0.1:0'}"]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self.process.returncode}\n{self.log_end()}")
+            try:
+                addresses = json.loads(self.ready.read_text())
+            except (OSError, ValueError):
+                time.sleep(0.05)
+                continue
+            if self.addresses and addresses != self.addresses:
+                raise RuntimeError(f"the ports were {self.addresses} and are {addresses}")
+            self.addresses = addresses
+            return f"XMPP on {addresses['xmpp']}, HTTP on {addresses['http']}"
+        raise RuntimeError(f"the server was not ready within {START_SECONDS} s\n{self.log_end()}")
+
+    def stop(self):
+        """SIGTERM is enough, and the exit code is 0."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(START_SECONDS)
+        if code != 0:
+            raise RuntimeError(f"the server ended with {code}\n{self.log_end()}")
+        return "exit code 0"
+
+    def kill(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def certificate(self):
+        """The self-signed certificate that the first start has made."""
+        for path in sorted(self.data.rglob("*")):
+            if path.is_file() and path.suffix in (".crt", ".pem", ".cert") and "CERTIFICATE" in path.read_text(errors="replace"):
+                return path
+        raise RuntimeError(f"no certificate under {self.data}")
+
+    def log_end(self):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
+
+
+class Publisher:
+    """Publishes {"n": 1}, {"n": 2} … to one node over one keep-alive HTTP connection."""
+
+    def __init__(self, address, token, node):
+        self.address = address
+        self.token = token
+        self.path = f"/v1/nodes/{quote(node, safe='')}/items"
+        self.connection = None
+        self.number = 0
+        self.ids = {}
+
+    def ask(self, method, path, body=None):
+        self.connection = self.connection or http.client.HTTPConnection(self.address, timeout=ANSWER_SECONDS)
+        headers = {"Authorization": f"Bearer {self.token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        self.connection.request(method, path, body, headers)
+        answer = self.connection.getresponse()
+        return answer.status, answer.read()
+
+    def publish(self, count):
+        for _ in range(count):
+            number = self.number + 1
+            status, body = self.ask("POST", self.path, json.dumps({"n": number}))
+            if status != 201:
+                raise RuntimeError(f"item {number} was answered {status} {body!r}")
+            self.ids[number] = json.loads(body)["id"]
+            self.number = number
+        return f"items {self.number - count + 1} to {self.number}"
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+            self.connection = None
+
+    def retrieve(self, number):
+        status, body = self.ask("GET", f"{self.path}/{quote(self.ids[number], safe='')}")
+        if status != 200 or json.loads(body) != {"n": number}:
+            raise RuntimeError(f"item {number} was answered {status} {body!r}")
+        return f"item {number}"
+
+
+class Watcher:
+    """A client program: a line in, a line out."""
+
+    def __init__(self, name, words, environment):
+        self.name = name
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE,
+            env={**os.environ, "INTEROP_PASSWORD": PASSWORD, **environment},
+        )
+        self.lines = queue.Queue()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.lines.put(line.rstrip("\n"))
+        self.lines.put(None)
+
+    def tell(self, words):
+        self.process.stdin.write(f"{words}\n")
+        self.process.stdin.flush()
+
+    def hear(self):
+        notes = []
+        while True:
+            try:
+                line = self.lines.get(timeout=ANSWER_SECONDS)
+            except queue.Empty:
+                raise RuntimeError(f"no answer within {ANSWER_SECONDS} s {notes}") from None
+            if line is None:
+                raise RuntimeError(f"the client ended {notes}")
+            if line.startswith("ok "):
+                return line[3:]
+            if line.startswith("failed "):
+                raise RuntimeError(f"{line[7:]} {notes or ''}")
+            notes.append(line)
+
+    def do(self, words):
+        self.tell(words)
+        return self.hear()
+
+    def end(self):
+        """Asks it to leave; makes it, if it does not."""
+        try:
+            self.tell("quit")
+            self.process.wait(10)
+        except (OSError, subprocess.TimeoutExpired):
+            self.process.kill()
+            self.process.wait()
+
+
+def watch(checks, server, name, words, environment, token):
+    """The whole story of one library."""
+    node = f"interop/{name}"
+    host, port = server.addresses["xmpp"].rsplit(":", 1)
+    arguments = ["--jid", f"{name}@localhost/interop", "--host", host, "--port", port, "--service", SERVICE, "--node", node]
+    watcher = Watcher(name, [*words, *arguments], environment)
+    publisher = Publisher(server.addresses["http"], token, node)
+    newest = lambda: f"{publisher.number - NEWEST + 1} {publisher.number}"
+
+    def more(count):
+        """What is published from now on arrives."""
+        first = publisher.number + 1
+        watcher.tell(f"expect {first} {publisher.number + count}")
+        publisher.publish(count)
+        return watcher.hear()
+
+    try:
+        checks.check(f"{name}: logs in over STARTTLS, creates a node, subscribes", lambda: watcher.do("start"))
+        checks.check(f"{name}: sees what is published over HTTP, in order and without a gap", lambda: more(ITEMS))
+        checks.check(f"{name}: leaves and comes back", lambda: watcher.do("reconnect"))
+        checks.check(f"{name}: sees what is published after that", lambda: more(MORE))
+        checks.check(f"{name}: retrieves the newest items", lambda: watcher.do(f"retrieve {newest()}"))
+        publisher.close()
+        checks.check(f"{name}: the server ends on SIGTERM", server.stop)
+        checks.check(f"{name}: the server starts anew", server.start)
+        checks.check(f"{name}: the library comes back by itself", lambda: watcher.do("returned"))
+        checks.check(f"{name}: its items are there after the restart", lambda: watcher.do(f"retrieve {newest()}"))
+        checks.check(f"{name}: the same over HTTP", lambda: publisher.retrieve(ITEMS))
+        checks.check(f"{name}: its subscription has outlived the restart", lambda: more(MORE))
+    finally:
+        publisher.close()
+        watcher.end()
+
+
+def run(checks, options, folder):
+    server = Server(options.binary.resolve(), folder)
+    try:
+        tokens = {}
+        for name in options.only:
+            checks.check(f"{name}: an account", lambda: server.command("user", "add", name, "--password-stdin", text=PASSWORD + "\n") and None)
+            said = server.command("token", "create", f"{name}@localhost")
+            tokens[name] = re.search(r"tdg_\S+", said).group()
+        checks.check("the server starts", server.start)
+        certificate = server.certificate()
+        clients = {
+            "slixmpp": ([options.python, "-u", HERE / "slixmpp_client.py", "--ca", certificate], {}),
+            "xmppjs": ([options.node, HERE / "xmpp_client.mjs"], {"NODE_EXTRA_CA_CERTS": str(certificate)}),
+        }
+        for name in options.only:
+            words, environment = clients[name]
+            try:
+                watch(checks, server, name, words, environment, tokens[name])
+            except Failed:
+                print(server.log_end(), file=sys.stderr)
+                if server.process.poll() is not None:
+                    server.start()
+        checks.check("the server ends on SIGTERM at last", server.stop)
+    finally:
+        server.kill()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", type=Path, default=HERE.parents[1] / "target/debug/tidings", help="the tidings to run")
+    parser.add_argument("--python", default=sys.executable, help="a Python that has slixmpp")
+    parser.add_argument("--node", default="node", help="Node.js")
+    parser.add_argument("--only", nargs="+", choices=["slixmpp", "xmppjs"], default=["slixmpp", "xmppjs"])
+    options = parser.parse_args()
+    checks = Checks()
+    with tempfile.TemporaryDirectory(prefix="interop-") as folder:
+        try:
+            run(checks, options, Path(folder))
+        except Failed:
+            pass
+        except Exception as error:
+            checks.failed += 1
+            print(f"FAILED  {error}", flush=True)
+    print(f"{checks.passed} passed, {checks.failed} failed")
+    return 1 if checks.failed or not checks.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
