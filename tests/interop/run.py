@@ -40,6 +40,13 @@ class Failed(Exception):
     """A check did not hold, and what follows it in this chain makes no sense."""
 
 
+class Secret:
+    """Something that is not told."""
+
+    def __init__(self, text):
+        self.text = text
+
+
 class Checks:
     def __init__(self):
         self.passed = 0
@@ -78,6 +85,15 @@ class Server:
         if done.returncode != 0:
             raise RuntimeError(f"tidings {' '.join(words)}: exit code {done.returncode}: {done.stderr.strip()}")
         return done.stdout
+
+    def account(self, name):
+        """Makes an account and a token that may do all that the account may."""
+        self.command("user", "add", name, "--password-stdin", text=PASSWORD + "\n")
+        said = self.command("token", "create", f"{name}@localhost")
+        token = re.search(r"tdg_\S+", said)
+        if not token:
+            raise RuntimeError(f"`tidings token create` printed no token: {said!r}")
+        return Secret(token.group())
 
     def start(self):
         self.ready.unlink(missing_ok=True)
@@ -139,7 +155,7 @@ class Publisher:
 
     def ask(self, method, path, body=None):
         self.connection = self.connection or http.client.HTTPConnection(self.address, timeout=ANSWER_SECONDS)
-        headers = {"Authorization": f"Bearer {self.token}"}
+        headers = {"Authorization": f"Bearer {self.token.text}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         self.connection.request(method, path, body, headers)
@@ -257,9 +273,7 @@ def run(checks, options, folder):
     try:
         tokens = {}
         for name in options.only:
-            checks.check(f"{name}: an account", lambda: server.command("user", "add", name, "--password-stdin", text=PASSWORD + "\n") and None)
-            said = server.command("token", "create", f"{name}@localhost")
-            tokens[name] = re.search(r"tdg_\S+", said).group()
+            tokens[name] = checks.check(f"{name}: an account and its API token", lambda: server.account(name))
         checks.check("the server starts", server.start)
         certificate = server.certificate()
         clients = {
