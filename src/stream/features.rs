@@ -9,8 +9,13 @@ use crate::xml::Element;
 pub(super) enum Offer<'a> {
     /// Nothing but TLS (RFC 6120 §5.3.1): whoever listens in the clear learns nothing else.
     StartTls,
-    Authentication { mechanisms: &'a [Mechanism], limits: Limits },
-    Binding { limits: Limits },
+    Authentication {
+        mechanisms: &'a [Mechanism],
+        limits: Limits,
+    },
+    Binding {
+        limits: Limits,
+    },
 }
 
 /// `<stream:features>` (RFC 6120 §4.3.2).
