@@ -54,5 +54,5 @@ fn limits(limits: Limits) -> Option<Element> {
     };
     let children = [number("max-bytes", limits.max_bytes), number("idle-seconds", limits.idle_seconds)];
     let element = Element::new("limits", LIMITS_NS).with_children(children.into_iter().flatten());
-    (element.nodes().len() > 0).then_some(element)
+    (!element.nodes().is_empty()).then_some(element)
 }

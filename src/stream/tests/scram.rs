@@ -146,6 +146,12 @@ fn the_last_message_must_fit_in_every_part() {
         assert_eq!(begin(false).1.finish(message.as_bytes()).err(), Some(NotAuthorized), "decoy: {message}");
     }
     let half = format!("c=biws,r={nonce},p={}", STANDARD.encode([0; 16]));
+    // The right proof, and more: what is compared must be all that was sent.
+    let longer = {
+        let (without_proof, proof) = right.rsplit_once(",p=").unwrap();
+        let bytes = [STANDARD.decode(proof).unwrap(), vec![0]].concat();
+        format!("{without_proof},p={}", STANDARD.encode(bytes))
+    };
     let none = format!("c=biws,r={nonce},p=");
     for (message, condition) in [
         (proved(&format!("c=biws,r={nonce}"), b"wrong"), NotAuthorized),
@@ -160,6 +166,7 @@ fn the_last_message_must_fit_in_every_part() {
         (proved(&format!("c=,r={nonce}"), password), NotAuthorized),
         (proved(&format!("c=biws,r={nonce},m=x"), password), NotAuthorized),
         (half, NotAuthorized),
+        (longer, NotAuthorized),
         (none, NotAuthorized),
         (format!("c=biws,r={nonce}"), MalformedRequest),
         (format!("c=biws,r={nonce},p=!"), MalformedRequest),
