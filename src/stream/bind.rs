@@ -12,7 +12,7 @@ pub enum BindRefusal {
     /// Somebody has that resource, and keeps it: `conflict`.
     Conflict,
     /// The account has as many sessions as it may: `resource-constraint`.
-    ResourceConstraint,
+    TooManySessions,
     /// `not-allowed`.
     NotAllowed,
 }
@@ -57,7 +57,7 @@ pub(super) fn refused(id: Option<&str>, refusal: BindRefusal) -> Element {
     let (kind, condition) = match refusal {
         BindRefusal::BadRequest => ("modify", "bad-request"),
         BindRefusal::Conflict => ("modify", "conflict"),
-        BindRefusal::ResourceConstraint => ("wait", "resource-constraint"),
+        BindRefusal::TooManySessions => ("wait", "resource-constraint"),
         BindRefusal::NotAllowed => ("cancel", "not-allowed"),
     };
     let error =

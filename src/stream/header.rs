@@ -9,9 +9,9 @@ use crate::xml::{Element, escape_attribute};
 #[derive(Clone, Debug)]
 pub struct Header {
     /// The root element, with its attributes and without children.
-    root: Element,
-    /// The default namespace that it declares; empty where it declares none.
-    default_ns: Box<str>,
+    pub root: Element,
+    /// The default namespace that it declares.
+    pub default_ns: Option<String>,
 }
 
 /// What a header says, right or wrong: our own header, which goes before any error, needs it too.
@@ -37,12 +37,6 @@ pub(super) enum Version {
     Absent,
     Malformed,
     Given(u32, u32),
-}
-
-impl Header {
-    pub fn new(root: Element, default_ns: &str) -> Self {
-        Header { root, default_ns: default_ns.into() }
-    }
 }
 
 impl Opening {
@@ -151,8 +145,8 @@ fn fault(header: &Header) -> Option<StreamError> {
     }
     // RFC 6120 §4.8.2: where the default is the stream namespace itself, each child of the stream
     // declares its own ("prefix-free canonicalization").
-    match &*header.default_ns {
-        CLIENT_NS | STREAMS_NS => None,
+    match header.default_ns.as_deref() {
+        Some(CLIENT_NS | STREAMS_NS) => None,
         _ => Some(StreamCondition::InvalidNamespace.because("the default namespace must be jabber:client")),
     }
 }

@@ -130,8 +130,8 @@ impl Stream {
 
     /// Ends the stream from this side for a reason: `system-shutdown`, `conflict`, `policy-violation` …
     /// Our header goes first where none has been sent.
-    pub fn close_with(&mut self, error: impl Into<StreamError>) -> Vec<Output> {
-        self.close_for(Some(&error.into()))
+    pub fn close_with(&mut self, error: &StreamError) -> Vec<Output> {
+        self.close_for(Some(error))
     }
 
     /// Ends the stream from this side without an error.

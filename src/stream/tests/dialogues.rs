@@ -138,7 +138,7 @@ fn what_is_no_stream_is_refused() {
         (Element::new("flood", STREAMS_NS), "[error bad-format]"),
     ] {
         let root = root.with_attr("to", "localhost").with_attr("version", "1.0");
-        let said = Talk::new(Channel::Tls).feed(Input::Header(Header::new(root, CLIENT_NS)));
+        let said = Talk::new(Channel::Tls).feed(Input::Header(header_with(root, CLIENT_NS)));
         assert_eq!(said, format!("[header s1]{outcome}[end][close, linger]"));
     }
     assert_eq!(Talk::new(Channel::Tls).say("GET / HTTP/1.1"), "[header s1][error not-well-formed][end][close, linger]");
@@ -265,7 +265,7 @@ fn resources_are_bound_refused_and_bound_once() {
     talk.say(OPEN);
     talk.say(&auth("PLAIN", Some(b"\0alice\0secret")));
     talk.say(OPEN);
-    talk.refusals = vec![BindRefusal::Conflict, BindRefusal::ResourceConstraint, BindRefusal::NotAllowed];
+    talk.refusals = vec![BindRefusal::Conflict, BindRefusal::TooManySessions, BindRefusal::NotAllowed];
     let refused = |kind: &str, condition: &str| {
         format!(
             "<iq id='b' type='error'><error type='{kind}'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
@@ -379,7 +379,7 @@ fn the_language_of_a_stream_is_remembered() {
 #[test]
 fn a_stream_is_closed_from_this_side_in_every_state() {
     let shutdown = |talk: &mut Talk| {
-        let outputs = talk.stream.close_with(StreamCondition::SystemShutdown);
+        let outputs = talk.stream.close_with(&StreamCondition::SystemShutdown.into());
         talk.carry_out(outputs)
     };
     let mut talk = Talk::new(Channel::StartTls);
@@ -498,7 +498,7 @@ fn header_of(attributes: &str, default_ns: &str) -> Input {
     let text = format!("<s:stream xmlns:s='{STREAMS_NS}' {attributes}>");
     let mut parser = Parser::new(xml::Limits::authenticated());
     match parser.feed(&mut text.as_bytes()).unwrap() {
-        Some(XmlEvent::StreamStart { header, .. }) => Input::Header(Header::new(header, default_ns)),
+        Some(XmlEvent::StreamStart { header, .. }) => Input::Header(header_with(header, default_ns)),
         other => panic!("{other:?}"),
     }
 }

@@ -65,7 +65,7 @@ impl Talk {
             let input = match self.parser.feed(&mut bytes) {
                 Ok(None) => break,
                 Ok(Some(XmlEvent::StreamStart { header, default_ns })) => {
-                    Input::Header(Header::new(header, &default_ns))
+                    Input::Header(header_with(header, &default_ns))
                 }
                 Ok(Some(XmlEvent::Element(element))) => Input::Element(element),
                 Ok(Some(XmlEvent::StreamEnd)) => Input::End,
@@ -178,6 +178,10 @@ fn short(written: &str) -> String {
         Some((condition, rest)) => format!("[failure {condition}]{rest}"),
         None => text,
     }
+}
+
+fn header_with(root: Element, default_ns: &str) -> Header {
+    Header { root, default_ns: Some(default_ns.to_owned()).filter(|ns| !ns.is_empty()) }
 }
 
 /// The first element's text, from base64.

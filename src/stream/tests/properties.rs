@@ -97,7 +97,7 @@ fn fitting(stream: &Stream, asked: Option<Asked>) -> Input {
 
 fn open() -> Input {
     let root = Element::new("stream", STREAMS_NS).with_attr("to", "localhost").with_attr("version", "1.0");
-    Input::Header(Header::new(root, CLIENT_NS))
+    Input::Header(header_with(root, CLIENT_NS))
 }
 
 fn plain() -> Element {
@@ -168,7 +168,7 @@ fn element() -> impl Strategy<Value = Element> {
 fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         8 => Just(open()),
-        1 => Just(Input::Header(Header::new(Element::new("stream", STREAMS_NS), "jabber:server"))),
+        1 => Just(Input::Header(header_with(Element::new("stream", STREAMS_NS), "jabber:server"))),
         12 => element().prop_map(Input::Element),
         4 => Just(Input::TlsDone),
         6 => Just(Input::Credentials(Answer::Right)),
