@@ -32,9 +32,14 @@ impl BindRequest {
     }
 }
 
-/// Whether a stanza asks for a session, to which there is nothing but to agree.
-pub(super) fn is_session_request(stanza: &Element) -> bool {
-    request(stanza, "session", SESSION_NS).is_some()
+/// The answer to what is asked once more of a bound stream: to bind again is not allowed, and a
+/// session there is already.
+pub(super) fn late_answer(stanza: &Element) -> Option<Element> {
+    let id = stanza.attr("id");
+    if request(stanza, "bind", BIND_NS).is_some() {
+        return Some(refused(id, BindRefusal::NotAllowed));
+    }
+    request(stanza, "session", SESSION_NS).map(|_| result(id))
 }
 
 pub(super) fn bound(id: Option<&str>, jid: &FullJid) -> Element {
@@ -43,7 +48,7 @@ pub(super) fn bound(id: Option<&str>, jid: &FullJid) -> Element {
 }
 
 /// The empty result of an iq.
-pub(super) fn result(id: Option<&str>) -> Element {
+fn result(id: Option<&str>) -> Element {
     Element::new("iq", CLIENT_NS).with_attr_opt("id", id).with_attr("type", "result")
 }
 
@@ -55,9 +60,8 @@ pub(super) fn refused(id: Option<&str>, refusal: BindRefusal) -> Element {
         BindRefusal::TooManySessions => ("wait", "resource-constraint"),
         BindRefusal::NotAllowed => ("cancel", "not-allowed"),
     };
-    let error = Element::new("error", CLIENT_NS)
-        .with_attr("type", kind)
-        .with_child(Element::new(condition, STANZA_ERROR_NS));
+    let error =
+        Element::new("error", CLIENT_NS).with_attr("type", kind).with_child(Element::new(condition, STANZA_ERROR_NS));
     Element::new("iq", CLIENT_NS).with_attr_opt("id", id).with_attr("type", "error").with_child(error)
 }
 

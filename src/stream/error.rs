@@ -43,7 +43,7 @@ pub struct StreamError {
     /// English, for a person.
     pub text: Option<String>,
     /// An application-specific condition (RFC 6120 §4.9.4): `<stanza-too-big xmlns='urn:xmpp:errors'/>`.
-    pub application: Option<Element>,
+    pub application: Option<Box<Element>>,
 }
 
 impl StreamCondition {
@@ -88,7 +88,7 @@ impl StreamError {
     /// The same error with an application-specific condition.
     #[must_use]
     pub fn with_application(mut self, application: Element) -> Self {
-        self.application = Some(application);
+        self.application = Some(Box::new(application));
         self
     }
 

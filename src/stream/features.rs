@@ -9,8 +9,13 @@ use crate::xml::Element;
 pub(super) enum Offer<'a> {
     /// Nothing but TLS (RFC 6120 §5.3.1): whoever listens in the clear learns nothing else.
     StartTls,
-    Authentication { mechanisms: &'a [Mechanism], limits: Limits },
-    Binding { limits: Limits },
+    Authentication {
+        mechanisms: &'a [Mechanism],
+        limits: Limits,
+    },
+    Binding {
+        limits: Limits,
+    },
 }
 
 /// `<stream:features>` (RFC 6120 §4.3.2).
@@ -49,5 +54,5 @@ fn limits(limits: Limits) -> Option<Element> {
     };
     let children = [number("max-bytes", limits.max_bytes), number("idle-seconds", limits.idle_seconds)];
     let element = Element::new("limits", LIMITS_NS).with_children(children.into_iter().flatten());
-    (element.nodes().len() > 0).then_some(element)
+    (!element.nodes().is_empty()).then_some(element)
 }

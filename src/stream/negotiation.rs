@@ -20,7 +20,7 @@ use crate::xml::Element;
 /// One client's stream, through all its restarts.
 pub struct Stream {
     pub(super) options: Arc<Options>,
-    state: State,
+    pub(super) state: State,
     wire: Wire,
     ids: array::IntoIter<String, STREAM_IDS>,
     /// Whether TLS protects what is said.
@@ -325,13 +325,7 @@ impl Stream {
         Ok(State::ExpectBound { account, id: request.id })
     }
 
-    fn bind_failed(
-        &mut self,
-        account: BareJid,
-        id: Option<&str>,
-        refusal: BindRefusal,
-        out: &mut Vec<Output>,
-    ) -> Next {
+    fn bind_failed(&mut self, account: BareJid, id: Option<&str>, refusal: BindRefusal, out: &mut Vec<Output>) -> Next {
         write_element(out, &bind::refused(id, refusal));
         self.bind_failures += 1;
         if self.bind_failures >= BIND_FAILURES_MAX {
@@ -349,18 +343,12 @@ impl Stream {
             return Err(StreamCondition::UnsupportedStanzaType.into());
         }
         let stanza = stanza::with_sender(element, &jid)?;
-        if stanza.name() == "iq" && stanza::is_for_server(&stanza, self.host.as_ref(), jid.bare()) {
-            let id = stanza.attr("id");
-            if BindRequest::read(&stanza).is_some() {
-                write_element(out, &bind::refused(id, BindRefusal::NotAllowed));
-                return Ok(State::Established { jid });
+        match bind::late_answer(&stanza) {
+            Some(answer) if stanza::is_for_server(&stanza, self.host.as_ref(), jid.bare()) => {
+                write_element(out, &answer);
             }
-            if bind::is_session_request(&stanza) {
-                write_element(out, &bind::result(id));
-                return Ok(State::Established { jid });
-            }
+            _ => out.push(Output::Stanza(stanza)),
         }
-        out.push(Output::Stanza(stanza));
         Ok(State::Established { jid })
     }
 

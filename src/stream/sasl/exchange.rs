@@ -11,7 +11,10 @@ use crate::stream::output::{Output, Password};
 pub(in crate::stream) enum Exchange {
     /// No message has come yet.
     First(Mechanism),
-    Proof { account: BareJid, scram: Box<AwaitsProof> },
+    Proof {
+        account: BareJid,
+        scram: Box<AwaitsProof>,
+    },
 }
 
 /// A handshake that waits for what `access` says.
@@ -24,7 +27,10 @@ pub(in crate::stream) enum Pending {
 pub(in crate::stream) enum Step {
     Challenge(Vec<u8>, Exchange),
     Ask(Output, Pending),
-    Success { account: BareJid, data: Vec<u8> },
+    Success {
+        account: BareJid,
+        data: Vec<u8>,
+    },
     Failure(SaslCondition),
     /// The answer is not one to the question: a mistake of the session, which must not open a door.
     WrongAnswer,

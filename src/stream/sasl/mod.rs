@@ -4,7 +4,7 @@
 
 mod exchange;
 mod plain;
-mod scram;
+pub(super) mod scram;
 
 pub(super) use exchange::{Exchange, Pending, Step};
 pub use scram::{ScramHash, ScramOffer};
@@ -112,10 +112,7 @@ impl Said {
         match element.name() {
             "auth" => Said::Auth {
                 mechanism: element.attr("mechanism").map(str::to_owned),
-                initial: match element.nodes().is_empty() {
-                    true => Ok(None),
-                    false => data(element, Zero::Equals).map(Some),
-                },
+                initial: if element.nodes().is_empty() { Ok(None) } else { data(element, Zero::Equals).map(Some) },
             },
             "response" => Said::Response(data(element, Zero::Nothing)),
             "abort" => Said::Abort,

@@ -31,14 +31,14 @@ pub struct ScramOffer {
     pub server_key: Vec<u8>,
     /// False for a decoy: the exchange fails at its end, whatever the proof.
     pub real: bool,
-    /// The server's part of the nonce, new for each exchange: printable ASCII without a comma, of at
-    /// least 18 random bytes.
+    /// The server's part of the nonce, new for each exchange: printable ASCII without a comma, from
+    /// 128 random bits or more.
     pub nonce: String,
 }
 
 /// The client's first message.
 #[derive(Debug)]
-pub(super) struct ClientFirst {
+pub(in crate::stream) struct ClientFirst {
     /// What the client must repeat, in base64, as `c=`.
     gs2_header: String,
     bare: String,
@@ -48,7 +48,7 @@ pub(super) struct ClientFirst {
 }
 
 /// An exchange that has sent its challenge and waits for the proof. It is used once.
-pub(super) struct AwaitsProof {
+pub(in crate::stream) struct AwaitsProof {
     hash: ScramHash,
     offer: ScramOffer,
     gs2_header: String,
@@ -122,14 +122,8 @@ impl ClientFirst {
         let nonce = format!("{}{}", self.nonce, offer.nonce);
         let server_first = format!("r={nonce},s={},i={}", STANDARD.encode(&offer.salt), offer.iterations);
         let challenge = server_first.clone().into_bytes();
-        let exchange = AwaitsProof {
-            hash,
-            offer,
-            gs2_header: self.gs2_header,
-            client_first_bare: self.bare,
-            server_first,
-            nonce,
-        };
+        let exchange =
+            AwaitsProof { hash, offer, gs2_header: self.gs2_header, client_first_bare: self.bare, server_first, nonce };
         (challenge, exchange)
     }
 }
