@@ -79,7 +79,7 @@ impl Stage<'_> {
             std::fs::write(&key, made.signing_key.serialize_pem()).map_err(|error| error.to_string())?;
         }
         let options = SqliteOptions { path: self.dir.join("tidings.db"), ..SqliteOptions::default() };
-        let store = SqliteStore::open(options).map_err(|error| error.to_string())?;
+        let store = SqliteStore::open(&options).map_err(|error| error.to_string())?;
         let parts = Parts { store: Arc::new(store), certificate, key };
         self.server = Some(server::start(&config, parts).await.map_err(|error| error.to_string())?);
         Ok(())
