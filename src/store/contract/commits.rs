@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::hand::{Hand, SERVICE, jid, payload, policy, subscription};
+use super::hand::{Hand, SERVICE, jid, policy, subscription};
 use crate::pubsub::Edge;
 use crate::pubsub::{
     Affiliation, Change, EventKind, ItemId, NodeConfig, NodeKey, NodeState, Page, RawField, Selection, Seq,
@@ -46,7 +46,7 @@ pub async fn a_configuration_survives_whatever_it_holds(store: Arc<dyn Store>) {
     };
     let changes = [
         field("title", &["'; DROP TABLE nodes; --"]),
-        field("description", &["one\ntwo\r\n\\n=three\u{1f980}\u{2028}\""]),
+        field("description", &["one\ntwo\r\n\\n=three\u{1f600}\u{2028}\""]),
         field("contact", &["a@localhost", "b@localhost"]),
         field("access_model", &["whitelist"]),
         field("max_items", &["10000"]),
@@ -145,7 +145,7 @@ pub async fn the_parts_of_a_batch_see_each_other(store: Arc<dyn Store>) {
 }
 
 pub async fn a_commit_that_is_not_whole_is_refused_and_leaves_nothing(store: Arc<dyn Store>) {
-    let mut good = Hand::create(&*store, SERVICE, "good").await;
+    let good = Hand::create(&*store, SERVICE, "good").await;
     let mut bad = Hand::create(&*store, SERVICE, "bad").await;
     bad.publish("i", "<a/>");
     bad.publish("j", "<a/>");
@@ -159,24 +159,16 @@ pub async fn a_commit_that_is_not_whole_is_refused_and_leaves_nothing(store: Arc
         |commit| (commit.trim_from, commit.node.floor_seq) = (Some(Seq(2)), Seq(1)),
     ];
     for (number, spoil) in spoil.into_iter().enumerate() {
-        good.publish("i", "<a/>");
-        let before = good.node.version;
         let mut part = whole.clone();
         spoil(&mut part);
-        let refused = store.commit(vec![good.part(), part]).await;
+        let mut first = good.clone();
+        first.publish("i", "<a/>");
+        let refused = store.commit(vec![first.part(), part]).await;
         assert!(matches!(refused, Err(Failure::Refused(_))), "{number}: {refused:?}");
-        assert!(good.found(&*store).await.present().unwrap().version < before);
-        good = Hand { node: (**good.found(&*store).await.present().unwrap()).clone(), ..fresh(good) };
+        assert_eq!(**good.found(&*store).await.present().unwrap(), good.node);
     }
     store.commit(vec![whole]).await.unwrap();
     assert_eq!(**bad.found(&*store).await.present().unwrap(), bad.node);
-}
-
-/// The same hand, with nothing in it.
-fn fresh(mut hand: Hand) -> Hand {
-    hand.items.clear();
-    hand.told.clear();
-    hand
 }
 
 pub async fn questions_are_answered_in_their_places(store: Arc<dyn Store>) {
@@ -244,7 +236,7 @@ pub async fn affiliations_and_subscriptions_come_and_go(store: Arc<dyn Store>) {
 }
 
 pub async fn odd_names_are_kept_apart(store: Arc<dyn Store>) {
-    let names = ["'", "''", "\"", "a", "A", "ä", "a\u{308}x", "%", "_", "a b", "\u{1f980}", "\\", "--", "?1", "/"];
+    let names = ["'", "''", "\"", "a", "A", "ä", "a\u{308}x", "%", "_", "a b", "\u{1f600}", "\\", "--", "?1", "/"];
     let mut hands = Vec::new();
     for name in names {
         let mut hand = Hand::create(&*store, SERVICE, name).await;
@@ -300,7 +292,6 @@ pub async fn an_answer_is_of_one_moment(store: Arc<dyn Store>) {
         assert_eq!(two.found(&*store).await.present().unwrap().last_seq, Seq(number + 1));
     }
     assert!(reading.await.unwrap() > 0);
-    assert_eq!(payload("<a/>").xml.len(), 4);
 }
 
 pub async fn a_closed_store_refuses(store: Arc<dyn Store>) {

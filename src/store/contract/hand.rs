@@ -12,6 +12,7 @@ use crate::store::{Ask, Found, NodeCommit, Store};
 use crate::time::Timestamp;
 
 /// A node as the test believes it to be, and what is to be committed to it next.
+#[derive(Clone)]
 pub struct Hand {
     pub node: Node,
     pub items: BTreeMap<String, ItemFact>,

@@ -83,11 +83,11 @@ pub(super) fn log(
         .optional()?;
     let Some((floor_seq, last_seq)) = ends else { return Ok(None) };
     let mut page = LogPage { events: Vec::new(), floor_seq, last_seq };
-    // What lies below the floor is there for the items that stand on it, and is no history.
-    let from = after.next().max(floor_seq);
     if after >= last_seq {
         return Ok(Some(page));
     }
+    // What lies below the floor is there for the items that stand on it, and is no history.
+    let from = after.next().max(floor_seq);
     let mut statement = db.prepare_cached(&format!(
         "SELECT {EVENT_COLUMNS} FROM log WHERE node = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3"
     ))?;
