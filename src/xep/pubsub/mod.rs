@@ -266,4 +266,4 @@ const NS_METADATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
 const NS_PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
