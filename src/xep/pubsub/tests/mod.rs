@@ -1,6 +1,7 @@
 //! XML in, request out; answer in, XML out: what the files beside this one share.
 
 mod answers;
+mod end_to_end;
 mod features;
 mod requests;
 
@@ -17,7 +18,7 @@ use crate::store::List;
 use crate::time::Timestamp;
 use crate::xep::{Body, Host, Options, Target, features};
 use crate::xml::{Limits, parse_document};
-use crate::xmpp::NS_RSM;
+use crate::xmpp::{NS_RSM, SetResult};
 
 pub(in crate::xep) fn policy() -> ServicePolicy {
     ServicePolicy {
