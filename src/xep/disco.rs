@@ -4,9 +4,7 @@ use crate::engine::Answer;
 use crate::pubsub::{Node, NodeId, Refusal, Reply, Request, Selection, Verb};
 use crate::store::Item;
 use crate::xep::pubsub::form;
-use crate::xep::{
-    Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, features, rsm,
-};
+use crate::xep::{Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, features, rsm};
 use crate::xml::Element;
 use crate::xmpp::{Condition, StanzaError};
 

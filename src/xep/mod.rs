@@ -210,7 +210,13 @@ pub const EXTENSIONS: &[Extension] = &[
     disco::EXTENSION,
     rsm::EXTENSION,
     pubsub::EXTENSION,
-    Extension { number: 68, name: "Field Standardization for Data Forms", version: "1.3.0", features: &[], claims: &[] },
+    Extension {
+        number: 68,
+        name: "Field Standardization for Data Forms",
+        version: "1.3.0",
+        features: &[],
+        claims: &[],
+    },
     Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
@@ -366,9 +372,7 @@ impl Ask {
     async fn outcome(self, engine: &Engine) -> Result<Said, Trouble> {
         let context = pubsub::errors::Context::of(&self.request.verb);
         match engine.ask(self.request).await {
-            Ok(answered) => {
-                (self.say)(answered).ok_or_else(|| StanzaError::new(Condition::InternalServerError).into())
-            }
+            Ok(answered) => (self.say)(answered).ok_or_else(|| StanzaError::new(Condition::InternalServerError).into()),
             Err(Wrong::Refused(refusal)) => match self.instead {
                 Some((expected, body)) if expected == refusal => Ok((body, None)),
                 _ => Err(context.refused(&refusal)),
@@ -437,7 +441,8 @@ impl Envelope {
         out.extend_from_slice(b"<iq");
         let from = self.from.as_ref().map(Jid::to_string);
         let to = self.to.as_ref().map(Jid::to_string);
-        let attributes = [("from", from.as_deref()), ("to", to.as_deref()), ("id", Some(&*self.id)), ("type", Some(kind))];
+        let attributes =
+            [("from", from.as_deref()), ("to", to.as_deref()), ("id", Some(&*self.id)), ("type", Some(kind))];
         for (name, value) in attributes {
             let Some(value) = value else { continue };
             out.push(b' ');

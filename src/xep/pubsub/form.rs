@@ -9,14 +9,16 @@ pub(super) fn to_fill_in(config: &NodeConfig) -> Form {
     let form = Form::of_type(FormType::Form, NS_NODE_CONFIG);
     let mut form = FIELDS.iter().fold(form, |form, field| form.with_field(described(field, config)));
     let kind = FormField::new("pubsub#node_type", FieldType::ListSingle).with_label("What the node holds");
-    form.fields.push(FormField { options: vec![(Some("Items".to_owned()), "leaf".to_owned())], ..kind }.with_value("leaf"));
+    form.fields
+        .push(FormField { options: vec![(Some("Items".to_owned()), "leaf".to_owned())], ..kind }.with_value("leaf"));
     form
 }
 
 /// A node's configuration as subscribers are told of it (XEP-0060 §8.2.5.3).
 pub(super) fn as_told(config: &NodeConfig) -> Form {
     let form = Form::of_type(FormType::Result, NS_NODE_CONFIG);
-    let told = |field: &Field| FormField { name: Some(name(field)), values: field.values(config), ..FormField::default() };
+    let told =
+        |field: &Field| FormField { name: Some(name(field)), values: field.values(config), ..FormField::default() };
     FIELDS.iter().fold(form, |form, field| form.with_field(told(field)))
 }
 

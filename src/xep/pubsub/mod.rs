@@ -1,8 +1,8 @@
 //! XEP-0060: Publish-Subscribe. One file a verb, named as the rule it speaks of in `crate::pubsub`.
 //!
-//! A request is one verb within `<pubsub/>`; [`VERBS`] is the list of them all, and the features that
-//! service discovery advertises are those of the verbs that are there. Refusals become errors in
-//! [`errors`], events become messages in [`notify`], configurations become forms in [`form`].
+//! A request is one verb within `<pubsub/>`; [`VERBS`] is the list of them all, and a test holds the
+//! features that service discovery advertises to it. Refusals become errors in [`errors`], events
+//! become messages in [`notify`], configurations become forms in [`form`].
 
 mod affiliations;
 mod configure;
@@ -40,30 +40,28 @@ pub(super) struct Spelling {
     pub(super) ns: &'static str,
     pub(super) name: &'static str,
     pub(super) kind: RequestKind,
-    /// The feature that tells of it, without `http://jabber.org/protocol/pubsub#`.
-    pub(super) feature: &'static str,
     translate: fn(&Words<'_>) -> Result<Work, StanzaError>,
 }
 
 /// Every verb that is understood.
 pub(super) const VERBS: &[Spelling] = &[
-    spelling(NS_PUBSUB, "create", RequestKind::Set, "create-nodes", create::create),
-    spelling(NS_PUBSUB, "publish", RequestKind::Set, "publish", publish::publish),
-    spelling(NS_PUBSUB, "retract", RequestKind::Set, "delete-items", retract::retract),
-    spelling(NS_PUBSUB, "subscribe", RequestKind::Set, "subscribe", subscribe::subscribe),
-    spelling(NS_PUBSUB, "unsubscribe", RequestKind::Set, "subscribe", subscribe::unsubscribe),
-    spelling(NS_PUBSUB, "items", RequestKind::Get, "retrieve-items", items::items),
-    spelling(NS_PUBSUB, "subscriptions", RequestKind::Get, "retrieve-subscriptions", subscriptions::own),
-    spelling(NS_PUBSUB, "affiliations", RequestKind::Get, "retrieve-affiliations", affiliations::own),
-    spelling(NS_OWNER, "configure", RequestKind::Get, "config-node", configure::configuration),
-    spelling(NS_OWNER, "configure", RequestKind::Set, "config-node", configure::configure),
-    spelling(NS_OWNER, "default", RequestKind::Get, "retrieve-default", configure::default),
-    spelling(NS_OWNER, "delete", RequestKind::Set, "delete-nodes", delete::delete),
-    spelling(NS_OWNER, "purge", RequestKind::Set, "purge-nodes", purge::purge),
-    spelling(NS_OWNER, "subscriptions", RequestKind::Get, "manage-subscriptions", subscriptions::of_node),
-    spelling(NS_OWNER, "subscriptions", RequestKind::Set, "manage-subscriptions", subscriptions::set),
-    spelling(NS_OWNER, "affiliations", RequestKind::Get, "modify-affiliations", affiliations::of_node),
-    spelling(NS_OWNER, "affiliations", RequestKind::Set, "modify-affiliations", affiliations::set),
+    spelling(NS_PUBSUB, "create", RequestKind::Set, create::create),
+    spelling(NS_PUBSUB, "publish", RequestKind::Set, publish::publish),
+    spelling(NS_PUBSUB, "retract", RequestKind::Set, retract::retract),
+    spelling(NS_PUBSUB, "subscribe", RequestKind::Set, subscribe::subscribe),
+    spelling(NS_PUBSUB, "unsubscribe", RequestKind::Set, subscribe::unsubscribe),
+    spelling(NS_PUBSUB, "items", RequestKind::Get, items::items),
+    spelling(NS_PUBSUB, "subscriptions", RequestKind::Get, subscriptions::own),
+    spelling(NS_PUBSUB, "affiliations", RequestKind::Get, affiliations::own),
+    spelling(NS_OWNER, "configure", RequestKind::Get, configure::configuration),
+    spelling(NS_OWNER, "configure", RequestKind::Set, configure::configure),
+    spelling(NS_OWNER, "default", RequestKind::Get, configure::default),
+    spelling(NS_OWNER, "delete", RequestKind::Set, delete::delete),
+    spelling(NS_OWNER, "purge", RequestKind::Set, purge::purge),
+    spelling(NS_OWNER, "subscriptions", RequestKind::Get, subscriptions::of_node),
+    spelling(NS_OWNER, "subscriptions", RequestKind::Set, subscriptions::set),
+    spelling(NS_OWNER, "affiliations", RequestKind::Get, affiliations::of_node),
+    spelling(NS_OWNER, "affiliations", RequestKind::Set, affiliations::set),
 ];
 
 /// Verbs of the specification that are not offered, and the feature that is missing.
@@ -75,7 +73,7 @@ pub(super) const NOT_OFFERED: &[(&str, &str, &str)] = &[
 ];
 
 /// What service discovery says of a service (XEP-0060 §10): the features of [`VERBS`], and those that
-/// tell how a verb is understood, each with its test in `tests.rs`.
+/// tell how a verb is understood.
 const FEATURES: &[Feature] = &[
     Feature::always(NS_PUBSUB, &[Entity::Service, Entity::Node]),
     Feature {
@@ -141,8 +139,7 @@ fn request(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     let words: Vec<&Element> = asked.element.children().filter(|child| child.ns() == ns).collect();
     let companion_of = |name: &str| COMPANIONS.iter().find(|(verb, _)| *verb == name).map(|(_, companion)| *companion);
     // The first word is the verb, unless it goes with another one: options may stand before it.
-    let goes_with_another =
-        |word: &&Element| words.iter().any(|other| companion_of(other.name()) == Some(word.name()));
+    let goes_with_another = |word: &&Element| words.iter().any(|other| companion_of(other.name()) == Some(word.name()));
     let mut verbs = words.iter().filter(|word| !goes_with_another(word));
     let (Some(verb), None) = (verbs.next(), verbs.next()) else {
         return Err(bad_request("a request has one verb"));
@@ -248,10 +245,9 @@ const fn spelling(
     ns: &'static str,
     name: &'static str,
     kind: RequestKind,
-    feature: &'static str,
     translate: fn(&Words<'_>) -> Result<Work, StanzaError>,
 ) -> Spelling {
-    Spelling { ns, name, kind, feature, translate }
+    Spelling { ns, name, kind, translate }
 }
 
 /// Which element goes with which verb (XEP-0060 §8.1.3, §6.3.7, §7.1.5).
@@ -270,4 +266,4 @@ const NS_METADATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
 const NS_PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

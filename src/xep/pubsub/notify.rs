@@ -181,3 +181,253 @@ fn attribute(out: &mut Vec<u8>, name: &str, value: &str) {
     escape_attribute(out, value);
     out.push(b'\'');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pubsub::{ItemFact, Media, NodeId, RawField};
+    use crate::xep::pubsub::tests::policy;
+    use crate::xml::{Element, Limits, parse_document};
+    use crate::xmpp::{Delay, Form, FormType, Message, MessageType, NS_CLIENT, Stanza};
+
+    fn config(fields: &[(&str, &str)]) -> NodeConfig {
+        let field = |(name, value): &(&str, &str)| RawField { name: (*name).into(), values: vec![(*value).into()] };
+        let fields: Vec<RawField> = fields.iter().map(field).collect();
+        NodeConfig::new(&policy()).with(&fields, &policy()).unwrap()
+    }
+
+    fn entry(kind: EventKind, fields: &[(&str, &str)]) -> Entry {
+        let service = BareJid::parse("pubsub.b.example").unwrap();
+        let address = Arc::new(NodeAddress { service, node: NodeId::parse("o'<n>").unwrap() });
+        let event = Event { seq: Seq(42), time: Timestamp::from_seconds(1_000_000_000), kind };
+        Entry::new(NodeKey(7), address, event, Arc::new(config(fields)))
+    }
+
+    fn published(id: Option<&str>, xml: Option<&str>) -> EventKind {
+        let payload =
+            |xml: &str| Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml: Arc::from(xml.as_bytes()) };
+        EventKind::Published {
+            item: id.map(|id| ItemId::parse(id).unwrap()),
+            publisher: BareJid::parse("a@b.example").unwrap(),
+            payload: xml.map(payload),
+            replaces: None,
+        }
+    }
+
+    fn every_kind() -> Vec<EventKind> {
+        let id = || ItemId::parse("i&1").unwrap();
+        vec![
+            published(Some("i&1"), Some("<x xmlns='urn:x'>a<y/></x>")),
+            published(Some("i&1"), None),
+            published(None, None),
+            EventKind::Retracted { item: id(), notify: true },
+            EventKind::Purged,
+            EventKind::Configured { config: Arc::new(config(&[("title", "T <&'")])) },
+            EventKind::Deleted { redirect: None },
+            EventKind::Deleted { redirect: Some(Arc::from("xmpp:p.example?;node='m'")) },
+        ]
+    }
+
+    /// The notification as its receiver reads it.
+    fn received(rest: &[u8]) -> Message {
+        let from = BareJid::parse("pubsub.b.example").unwrap();
+        let head = head(&from, &Jid::parse("a@b.example/o'neil <x>").unwrap());
+        let stream = [b"<stream xmlns='jabber:client'>", &head[..], rest, b"</stream>"].concat();
+        let stream = parse_document(&stream, &Limits::authenticated()).unwrap();
+        let message = stream.children().next().unwrap().clone();
+        let Ok(Stanza::Message(message)) = Stanza::parse(message) else { panic!("a message") };
+        assert_eq!(message.from, Some(Jid::Bare(from)));
+        assert_eq!(message.to, Jid::parse("a@b.example/o'neil <x>").ok());
+        message
+    }
+
+    fn event(message: &Message) -> &Element {
+        message.content.child("event", NS_EVENT).expect("an event").children().next().expect("what happened")
+    }
+
+    /// Reads a notification back as an event, as far as a subscriber is told of one.
+    fn read(message: &Message) -> EventKind {
+        let about = event(message);
+        assert!(about.ns() == NS_EVENT && about.attr("node") == Some("o'<n>"));
+        let id = |element: &Element| ItemId::parse(element.attr("id").unwrap()).unwrap();
+        let child = about.children().next();
+        match (about.name(), child.map(Element::name)) {
+            ("items", None) => published(None, None),
+            ("items", Some("item")) => {
+                let item = child.unwrap();
+                assert_eq!(item.attr("publisher"), Some("a@b.example"));
+                let payload = item.children().next().map(Element::to_string);
+                published(Some(id(item).as_str()), payload.as_deref())
+            }
+            ("items", Some("retract")) => EventKind::Retracted { item: id(child.unwrap()), notify: true },
+            ("purge", None) => EventKind::Purged,
+            ("configuration", Some("x")) => {
+                let form = Form::parse(child.unwrap()).unwrap();
+                assert_eq!(form.kind, FormType::Result);
+                let raw =
+                    |(name, values): (&str, &[String])| RawField { name: name.to_owned(), values: values.to_vec() };
+                let fields: Vec<RawField> = form.answers().map(raw).collect();
+                EventKind::Configured { config: Arc::new(NodeConfig::new(&policy()).with(&fields, &policy()).unwrap()) }
+            }
+            ("delete", child) => {
+                assert!(child.is_none_or(|name| name == "redirect"));
+                let uri = about.children().next().and_then(|redirect| redirect.attr("uri"));
+                EventKind::Deleted { redirect: uri.map(Arc::from) }
+            }
+            other => panic!("no event is told as {other:?}"),
+        }
+    }
+
+    // rows: 5, 49, 53, 232, 235, 237, 239, 277, 328, 343, 352
+    #[test]
+    fn every_event_reads_back_from_its_notification() {
+        for kind in every_kind() {
+            let entry = entry(kind.clone(), &[]);
+            let message = received(body(&entry));
+            assert_eq!(read(&message), kind);
+            assert_eq!(message.content.children().count(), 1, "{kind:?}");
+        }
+    }
+
+    // rows: 150
+    #[test]
+    fn a_late_notification_says_when_its_event_was() {
+        for kind in every_kind() {
+            let entry = entry(kind.clone(), &[]);
+            let message = received(&delayed(&entry));
+            assert_eq!(read(&message), kind);
+            let delay = message.content.child("delay", NS_DELAY).and_then(Delay::parse).expect("a delay");
+            assert_eq!((delay.from, delay.stamp), (Jid::parse("pubsub.b.example").ok(), entry.event.time));
+            assert_eq!(message.content.children().count(), 2);
+        }
+    }
+
+    // rows: 233, 502
+    #[test]
+    fn a_notification_is_named_after_its_event() {
+        let id = |entry: &Entry| received(body(entry)).id.unwrap();
+        let one = entry(EventKind::Purged, &[]);
+        let mut later = entry(EventKind::Purged, &[]);
+        later.event.seq = Seq(43);
+        let mut reborn = entry(EventKind::Purged, &[]);
+        reborn.key = NodeKey(8);
+        assert_eq!(id(&one), received(&delayed(&one)).id.unwrap());
+        assert!(id(&one) != id(&later) && id(&one) != id(&reborn) && id(&later) != id(&reborn));
+    }
+
+    // rows: 15, 46, 235, 236, 327
+    #[test]
+    fn a_node_that_delivers_no_payloads_tells_only_that_something_happened() {
+        let silent = &[("deliver_payloads", "0")][..];
+        let item = entry(published(Some("i&1"), Some("<x xmlns='urn:x'/>")), silent);
+        assert_eq!(read(&received(body(&item))), published(Some("i&1"), None));
+        let configured = entry(EventKind::Configured { config: Arc::new(config(silent)) }, silent);
+        let message = received(body(&configured));
+        assert_eq!((event(&message).name(), event(&message).nodes().len()), ("configuration", 0));
+    }
+
+    // rows: 51
+    #[test]
+    fn a_transient_node_without_payloads_has_no_items_to_tell() {
+        let transient = &[("persist_items", "0"), ("deliver_payloads", "0")];
+        let message = received(body(&entry(published(None, None), transient)));
+        assert_eq!((event(&message).name(), event(&message).nodes().len()), ("items", 0));
+    }
+
+    #[test]
+    fn the_owner_chooses_the_type_of_messages() {
+        for (word, kind) in [("normal", MessageType::Normal), ("headline", MessageType::Headline)] {
+            let entry = entry(EventKind::Purged, &[("notification_type", word)]);
+            assert_eq!(received(body(&entry)).kind, kind);
+        }
+    }
+
+    #[test]
+    fn a_notification_is_written_once() {
+        let entry = entry(published(Some("i"), Some("<x xmlns='urn:x'/>")), &[]);
+        assert_eq!(body(&entry).as_ptr(), body(&entry).as_ptr());
+        let expected = " type='headline' id='e7-42'><event xmlns='http://jabber.org/protocol/pubsub#event'>\
+                        <items node='o&#39;&lt;n&gt;'><item id='i' publisher='a@b.example'><x xmlns='urn:x'/></item>\
+                        </items></event></message>";
+        assert_eq!(std::str::from_utf8(body(&entry)).unwrap(), expected);
+    }
+
+    // rows: 325, 344
+    #[test]
+    fn the_owner_chooses_what_is_told() {
+        let retracted = |notify| EventKind::Retracted { item: ItemId::parse("i").unwrap(), notify };
+        let configured = || EventKind::Configured { config: Arc::new(config(&[])) };
+        for (kind, fields, told) in [
+            (published(Some("i"), None), &[][..], true),
+            (retracted(true), &[], true),
+            (retracted(false), &[], false),
+            (configured(), &[], false),
+            (configured(), &[("notify_config", "1")], true),
+            (EventKind::Deleted { redirect: None }, &[], true),
+            (EventKind::Deleted { redirect: None }, &[("notify_delete", "0")], false),
+        ] {
+            assert_eq!(shown(&entry(kind.clone(), fields)), told, "{kind:?} {fields:?}");
+        }
+    }
+
+    fn a_node(fields: &[(&str, &str)]) -> Arc<Node> {
+        let service = BareJid::parse("pubsub.b.example").unwrap();
+        Arc::new(Node {
+            key: NodeKey(7),
+            address: NodeAddress { service, node: NodeId::parse("o'<n>").unwrap() },
+            config: Arc::new(config(fields)),
+            creator: BareJid::parse("a@b.example").unwrap(),
+            created: Timestamp(0),
+            last_seq: Seq(42),
+            floor_seq: Seq(1),
+            items: 1,
+            owners: 1,
+            version: 1,
+        })
+    }
+
+    fn an_item() -> Item {
+        let publisher = BareJid::parse("a@b.example").unwrap();
+        let published = Timestamp::from_seconds(1_000_000_000);
+        let fact = ItemFact { id: ItemId::parse("i&1").unwrap(), seq: Seq(42), publisher, published };
+        let xml = Arc::from(&b"<x xmlns='urn:x'/>"[..]);
+        Item { fact, payload: Some(Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml }) }
+    }
+
+    // rows: 149, 150, 237
+    #[test]
+    fn the_last_item_looks_like_its_late_notification() {
+        for fields in [&[][..], &[("deliver_payloads", "0")], &[("notification_type", "normal")]] {
+            let late = entry(published(Some("i&1"), Some("<x xmlns='urn:x'/>")), fields);
+            assert_eq!(last_item(&a_node(fields), &an_item()), delayed(&late));
+        }
+    }
+
+    #[test]
+    fn an_item_newer_than_the_subscription_is_left_to_its_notification() {
+        let list = |entries: Vec<Item>| crate::store::List {
+            count: entries.len() as u64,
+            entries,
+            first: None,
+            last: None,
+            index: None,
+            complete: true,
+        };
+        let message = |entries: Vec<Item>, at: u64| {
+            let answer = Answer::Items { node: a_node(&[]), list: list(entries) };
+            last_message(&Answered { answer, at: None }, &Jid::parse("a@b.example").unwrap(), Seq(at))
+        };
+        assert_eq!(message(vec![], 42), None);
+        assert_eq!(message(vec![an_item()], 41), None);
+        let expected =
+            [&b"<message from='pubsub.b.example' to='a@b.example'"[..], &last_item(&a_node(&[]), &an_item())];
+        assert_eq!(message(vec![an_item()], 42), Some(Bytes::from(expected.concat())));
+    }
+
+    #[test]
+    fn a_head_stands_in_the_stream_s_namespace() {
+        let head = head(&BareJid::parse("p.example").unwrap(), &Jid::parse("a@b/c'd").unwrap());
+        assert_eq!(&head[..], b"<message from='p.example' to='a@b/c&#39;d'");
+        assert_eq!(NS_CLIENT, "jabber:client");
+    }
+}

@@ -1,9 +1,7 @@
 //! `<subscribe/>` and `<unsubscribe/>` (XEP-0060 §6.1, §6.2).
 
 use crate::engine::Answer;
-use crate::pubsub::{
-    Caller, Edge, NodeId, Page, Reply, Request, Role, Selection, Seq, Subscription, Verb,
-};
+use crate::pubsub::{Caller, Edge, NodeId, Page, Reply, Request, Role, Selection, Seq, Subscription, Verb};
 use crate::xep::pubsub::{NS_PUBSUB, Words, errors};
 use crate::xep::{Ask, Body, LastItem, Work, bad_request};
 use crate::xml::Element;

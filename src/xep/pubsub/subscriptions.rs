@@ -57,7 +57,8 @@ pub(super) fn set(words: &Words<'_>) -> Result<Work, StanzaError> {
     for entry in words.children("subscription") {
         let jid = jid(entry)?;
         let Some(state) = entry.attr("subscription") else { continue };
-        let state = SubscriptionState::parse(state).ok_or_else(|| bad_request("there is no such subscription state"))?;
+        let state =
+            SubscriptionState::parse(state).ok_or_else(|| bad_request("there is no such subscription state"))?;
         changes.push((jid, subid(entry), state));
     }
     Ok(Work::ask(words.asked.request(Verb::SetSubscriptions { node, changes }), configure::done))
