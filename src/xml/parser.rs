@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rxml::error::EndOrError;
 use rxml::{Options, Parse, RawEvent, RawParser, RawQName, WithOptions};
 
-use super::element::{Attribute, Element, Node};
+use super::element::{Attribute, Element, Node, XML_NS};
 use super::limits::{Limits, XmlError};
 use super::name::Name;
 use super::scope::Scope;
@@ -39,6 +39,8 @@ pub struct Parser {
     bytes: usize,
     elements: usize,
     attributes: usize,
+    /// The namespaces of its attributes, each once.
+    attribute_ns: Vec<Arc<str>>,
     whitespace_bytes: usize,
     /// The last two bytes the tokenizer has taken: they tell apart what it reports alike.
     last: [u8; 2],
@@ -93,6 +95,7 @@ impl Parser {
             bytes: 0,
             elements: 0,
             attributes: 0,
+            attribute_ns: Vec::new(),
             whitespace_bytes: 0,
             last: [0; 2],
             root: Box::default(),
@@ -197,6 +200,7 @@ impl Parser {
             self.bytes = 0;
             self.elements = 0;
             self.attributes = 0;
+            self.attribute_ns.clear();
             if self.stale {
                 self.tokens = tokenizer_within(&self.limits, &self.root);
                 self.stale = false;
@@ -304,13 +308,16 @@ impl Parser {
     }
 
     /// Attributes with their namespaces, now that all declarations of the tag are in scope.
-    fn resolve(&self, written: Vec<(RawQName, String)>) -> Result<Vec<Attribute>, XmlError> {
+    fn resolve(&mut self, written: Vec<(RawQName, String)>) -> Result<Vec<Attribute>, XmlError> {
         let mut attributes: Vec<Attribute> = Vec::with_capacity(written.len());
         for ((prefix, local), value) in written {
             let ns = match &prefix {
                 Some(prefix) => Some(self.scope.resolve(prefix.as_str())?),
                 None => None,
             };
+            if let Some(ns) = &ns {
+                self.count_attribute_ns(ns)?;
+            }
             let name = Name::new(local.as_str());
             // Namespaces in XML 1.0 §6.3: unique after the prefixes are resolved, too.
             if attributes.iter().any(|other| other.name == name && other.ns == ns) {
@@ -319,6 +326,19 @@ impl Parser {
             attributes.push(Attribute { ns, name, value: value.into_boxed_str() });
         }
         Ok(attributes)
+    }
+
+    /// Written again, an element declares its own namespace and those of its attributes: as many as
+    /// one element may. So whatever is read can be read again.
+    fn count_attribute_ns(&mut self, ns: &Arc<str>) -> Result<(), XmlError> {
+        if **ns == *XML_NS || self.attribute_ns.contains(ns) {
+            return Ok(());
+        }
+        if self.attribute_ns.len() + 1 >= self.limits.namespaces {
+            return Err(XmlError::TooManyNamespaces);
+        }
+        self.attribute_ns.push(ns.clone());
+        Ok(())
     }
 
     fn text(&mut self, text: String) -> Result<(), XmlError> {
@@ -358,6 +378,7 @@ impl Parser {
     fn release(&mut self) {
         self.tokens.release_temporaries();
         self.open.shrink_to_fit();
+        self.attribute_ns = Vec::new();
         self.scope.release();
     }
 }
