@@ -42,6 +42,8 @@ pub struct Parser {
     /// The namespaces of its attributes, each once.
     attribute_ns: Vec<Arc<str>>,
     whitespace_bytes: usize,
+    /// The last byte was a CR: an LF after it is part of the same end of line.
+    after_cr: bool,
     /// The last two bytes the tokenizer has taken: they tell apart what it reports alike.
     last: [u8; 2],
     /// The root's name as it was written.
@@ -81,6 +83,34 @@ struct Tag {
     attributes: Vec<(RawQName, String)>,
 }
 
+/// Makes each CR, and each CR LF, one LF before the tokenizer sees it (XML 1.0 §2.11). The tokenizer
+/// would do so itself, but it loses a CR in the value of an attribute.
+struct Lines {
+    /// Bytes at the front of the input among which there is no CR.
+    clean: usize,
+}
+
+impl Lines {
+    /// What to read from the front of the input, and whether it stands for a CR.
+    fn next<'a>(&mut self, input: &'a [u8]) -> (&'a [u8], bool) {
+        if self.clean == 0 {
+            if input.first() == Some(&b'\r') {
+                return (b"\n", true);
+            }
+            let window = &input[..input.len().min(WINDOW_BYTES)];
+            self.clean = match window.contains(&b'\r') {
+                true => window.iter().take_while(|byte| **byte != b'\r').count(),
+                false => window.len(),
+            };
+        }
+        (&input[..self.clean], false)
+    }
+
+    fn taken(&mut self, bytes: usize) {
+        self.clean = self.clean.saturating_sub(bytes);
+    }
+}
+
 impl Parser {
     pub fn new(limits: Limits) -> Self {
         Parser::with_shape(limits, Shape::Stream)
@@ -97,6 +127,7 @@ impl Parser {
             attributes: 0,
             attribute_ns: Vec::new(),
             whitespace_bytes: 0,
+            after_cr: false,
             last: [0; 2],
             root: Box::default(),
             scope: Scope::new(),
@@ -145,12 +176,14 @@ impl Parser {
     }
 
     fn advance(&mut self, input: &mut &[u8]) -> Result<Option<XmlEvent>, XmlError> {
+        let mut lines = Lines { clean: 0 };
         loop {
             match &self.phase {
                 Phase::Before | Phase::Between => {
                     if !self.begin(input)? {
                         return Ok(None);
                     }
+                    lines = Lines { clean: 0 };
                 }
                 Phase::Header | Phase::Stanza => {}
                 Phase::Closing => {
@@ -163,7 +196,7 @@ impl Parser {
                 }
                 Phase::Failed(error) => return Err(error.clone()),
             }
-            match self.token(input)? {
+            match self.token(input, &mut lines)? {
                 None => return Ok(None),
                 Some(token) => {
                     if let Some(event) = self.take(token)? {
@@ -211,25 +244,42 @@ impl Parser {
 
     /// The next token, or none when the input is used up. The tokenizer never sees a byte beyond the
     /// limit of the unit: it keeps an unfinished token to itself.
-    fn token(&mut self, input: &mut &[u8]) -> Result<Option<RawEvent>, XmlError> {
-        let room = self.limits.stanza_bytes.saturating_sub(self.bytes);
-        let within = &input[..input.len().min(room)];
-        let mut rest = within;
-        let result = self.tokens.parse(&mut rest, false);
-        let taken = within.len() - rest.len();
-        self.bytes += taken;
-        self.last = match within[..taken] {
-            [] => self.last,
-            [only] => [self.last[1], only],
-            [.., second, last] => [second, last],
-        };
-        *input = &input[taken..];
-        match result {
-            Ok(Some(token)) => Ok(Some(token)),
-            Ok(None) => Err(not_well_formed("it ends too early")),
-            Err(EndOrError::Error(error)) => Err(fault(error, self.last)),
-            Err(EndOrError::NeedMoreData) if self.bytes >= self.limits.stanza_bytes => Err(XmlError::TooBig),
-            Err(EndOrError::NeedMoreData) => Ok(None),
+    fn token(&mut self, input: &mut &[u8], lines: &mut Lines) -> Result<Option<RawEvent>, XmlError> {
+        loop {
+            if self.after_cr && input.first() == Some(&b'\n') {
+                *input = &input[1..];
+                self.bytes += 1;
+                self.after_cr = false;
+            }
+            let room = self.limits.stanza_bytes.saturating_sub(self.bytes);
+            let (within, is_cr) = lines.next(input);
+            let within = &within[..within.len().min(room)];
+            let mut rest = within;
+            let result = self.tokens.parse(&mut rest, false);
+            let taken = within.len() - rest.len();
+            *input = &input[taken..];
+            lines.taken(taken);
+            self.bytes += taken;
+            if taken > 0 {
+                self.after_cr = is_cr;
+            }
+            self.last = match within[..taken] {
+                [] => self.last,
+                [only] => [self.last[1], only],
+                [.., second, last] => [second, last],
+            };
+            match result {
+                Ok(Some(token)) => return Ok(Some(token)),
+                Ok(None) => return Err(not_well_formed("it ends too early")),
+                Err(EndOrError::Error(error)) => return Err(fault(error, self.last)),
+                Err(EndOrError::NeedMoreData) if self.bytes >= self.limits.stanza_bytes => {
+                    return Err(XmlError::TooBig);
+                }
+                Err(EndOrError::NeedMoreData) if input.is_empty() => return Ok(None),
+                // The tokenizer asks for more than it was given only when it has taken all of it.
+                Err(EndOrError::NeedMoreData) if taken == 0 => return Err(not_well_formed("it cannot be read")),
+                Err(EndOrError::NeedMoreData) => {}
+            }
         }
     }
 
@@ -443,3 +493,6 @@ fn fault(error: rxml::Error, last: [u8; 2]) -> XmlError {
         error => XmlError::NotWellFormed(error.to_string()),
     }
 }
+
+/// How far to look ahead for a CR at a time: an input is looked at once, however many events it holds.
+const WINDOW_BYTES: usize = 512;

@@ -243,6 +243,11 @@ fn text_is_joined_and_normalised_as_xml_says() {
     assert_eq!(stanza("<a>x&lt;y<![CDATA[<z>]]>&#13;\r\nw\rv</a>").text(), "x<y<z>\r\nw\nv");
     assert_eq!(stanza("<a>x&lt;y<![CDATA[<z>]]></a>").nodes().len(), 1, "pieces of one text are one node");
     assert_eq!(stanza("<a b='x\ty\r\nz&#9;'/>").attr("b"), Some("x y z\t"));
+    assert_eq!(stanza("<a b='x\ry\r\r\tz\r'/>").attr("b"), Some("x y   z "));
+    assert_eq!(stanza("<a b='\r\r\n\n\r&#13;\r'/>").attr("b"), Some("    \r "));
+    assert_eq!(stanza("<a\r\nb='1'\rc='2'\r>\r</a\r\n>").text(), "\n");
+    assert_eq!(stanza("<a><![CDATA[\r]\r\n]]></a>").text(), "\n]\n");
+    assert_eq!(stanza(format!("<a>{}</a>", "xyz\r\n".repeat(1000))).text(), "xyz\n".repeat(1000));
     assert_eq!(stanza("<a><![CDATA[]]></a>"), Element::new("a", "jabber:client"));
     assert_eq!(stanza("<a><b/>t<b/></a>").nodes().len(), 3);
 }
