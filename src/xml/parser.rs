@@ -6,6 +6,7 @@ use rxml::error::EndOrError;
 use rxml::{Options, Parse, RawEvent, RawParser, RawQName, WithOptions};
 
 use super::element::{Attribute, Element, Node, XML_NS};
+use super::letters::is_name_everywhere;
 use super::limits::{Limits, XmlError};
 use super::name::Name;
 use super::scope::Scope;
@@ -308,6 +309,7 @@ impl Parser {
     }
 
     fn open_tag(&mut self, name: RawQName) -> Result<(), XmlError> {
+        check_name(&name)?;
         self.tag = Some(Tag { name, attributes: Vec::new() });
         self.elements += 1;
         if self.depth() > self.limits.depth {
@@ -320,6 +322,7 @@ impl Parser {
     }
 
     fn attribute(&mut self, name: RawQName, value: String) -> Result<(), XmlError> {
+        check_name(&name)?;
         let depth = self.depth();
         let prefix = name.0.as_ref().map(|prefix| prefix.as_str());
         match (prefix, name.1.as_str()) {
@@ -461,6 +464,14 @@ fn tokenizer_within(limits: &Limits, root: &str) -> RawParser {
     let mut rest = tag.as_bytes();
     while tokens.parse(&mut rest, false).is_ok() {}
     tokens
+}
+
+fn check_name((prefix, local): &RawQName) -> Result<(), XmlError> {
+    let parts = [prefix.as_ref().map_or("", |prefix| prefix.as_str()), local.as_str()];
+    match parts.into_iter().all(is_name_everywhere) {
+        true => Ok(()),
+        false => Err(XmlError::Restricted("a name with a character that not every reader of XML accepts")),
+    }
 }
 
 fn is_space(byte: u8) -> bool {

@@ -168,6 +168,12 @@ fn a_stanza_is_refused_where_it_is_not_xml_or_restricted() {
         (b"<a/ >", Fault::NotWellFormed),
         (b"< a/>", Fault::NotWellFormed),
         (b"<a <b/>", Fault::NotWellFormed),
+        // X11: names that older readers take for a fault of the stream.
+        ("<größe höhe='1'/>".as_bytes(), Fault::None),
+        ("<s€/>".as_bytes(), Fault::Restricted),
+        ("<a s€='1'/>".as_bytes(), Fault::Restricted),
+        ("<𝒳:a xmlns:𝒳='u'/>".as_bytes(), Fault::Restricted),
+        ("<a xmlns:𝒳='u'/>".as_bytes(), Fault::Restricted),
         // Attributes are unique, before and after their prefixes are resolved (X4).
         (b"<a x='1' x='2'/>", Fault::NotWellFormed),
         (b"<a p:x='1' q:x='2' xmlns:p='u' xmlns:q='u'/>", Fault::NotWellFormed),
