@@ -193,9 +193,16 @@ impl Element {
     /// element declares its own only where it differs. What is written parses to an equal element,
     /// but for characters that no XML can hold (U+0000, U+FFFE ...): each becomes U+FFFD.
     pub fn write(&self, out: &mut Vec<u8>, parent_ns: &str) {
+        self.write_within(out, parent_ns, &mut Vec::new());
+    }
+
+    /// `declared` are the namespaces of attributes that have a prefix where the element stands: the
+    /// prefix is `n` with the index.
+    fn write_within<'e>(&'e self, out: &mut Vec<u8>, parent_ns: &str, declared: &mut Vec<&'e str>) {
         let name = self.name.as_str().as_bytes();
         // Namespaces in XML 1.0 §3: the namespace of `xml:` cannot be declared as the default.
         let (prefix, scope) = if *self.ns == *XML_NS { (&b"xml:"[..], parent_ns) } else { (&b""[..], &*self.ns) };
+        let inherited = declared.len();
         out.push(b'<');
         out.extend_from_slice(prefix);
         out.extend_from_slice(name);
@@ -204,22 +211,25 @@ impl Element {
             escape_attribute(out, scope);
             out.push(b'\'');
         }
-        self.write_attributes(out);
+        for attribute in &self.attributes {
+            attribute.write(out, declared);
+        }
         if self.children.is_empty() {
             out.extend_from_slice(b"/>");
-            return;
-        }
-        out.push(b'>');
-        for node in &self.children {
-            match node {
-                Node::Element(child) => child.write(out, scope),
-                Node::Text(text) => escape_text(out, text),
+        } else {
+            out.push(b'>');
+            for node in &self.children {
+                match node {
+                    Node::Element(child) => child.write_within(out, scope, declared),
+                    Node::Text(text) => escape_text(out, text),
+                }
             }
+            out.extend_from_slice(b"</");
+            out.extend_from_slice(prefix);
+            out.extend_from_slice(name);
+            out.push(b'>');
         }
-        out.extend_from_slice(b"</");
-        out.extend_from_slice(prefix);
-        out.extend_from_slice(name);
-        out.push(b'>');
+        declared.truncate(inherited);
     }
 
     /// The element on its own, with its namespace declared.
@@ -227,31 +237,6 @@ impl Element {
         let mut out = Vec::with_capacity(256);
         self.write(&mut out, "");
         out
-    }
-
-    fn write_attributes(&self, out: &mut Vec<u8>) {
-        let mut declared: Vec<&str> = Vec::new();
-        for attribute in &self.attributes {
-            out.push(b' ');
-            match attribute.ns() {
-                "" => {}
-                XML_NS => out.extend_from_slice(b"xml:"),
-                ns => {
-                    let prefix = declared.iter().position(|known| *known == ns).unwrap_or_else(|| {
-                        out.extend_from_slice(format!("xmlns:n{}='", declared.len()).as_bytes());
-                        escape_attribute(out, ns);
-                        out.extend_from_slice(b"' ");
-                        declared.push(ns);
-                        declared.len() - 1
-                    });
-                    out.extend_from_slice(format!("n{prefix}:").as_bytes());
-                }
-            }
-            out.extend_from_slice(attribute.name.as_str().as_bytes());
-            out.extend_from_slice(b"='");
-            escape_attribute(out, &attribute.value);
-            out.push(b'\'');
-        }
     }
 }
 
@@ -285,6 +270,28 @@ impl Attribute {
 
     fn is(&self, ns: &str, name: &str) -> bool {
         self.name.as_str() == name && self.ns() == ns
+    }
+
+    fn write<'e>(&'e self, out: &mut Vec<u8>, declared: &mut Vec<&'e str>) {
+        out.push(b' ');
+        match self.ns() {
+            "" => {}
+            XML_NS => out.extend_from_slice(b"xml:"),
+            ns => {
+                let prefix = declared.iter().position(|known| *known == ns).unwrap_or_else(|| {
+                    out.extend_from_slice(format!("xmlns:n{}='", declared.len()).as_bytes());
+                    escape_attribute(out, ns);
+                    out.extend_from_slice(b"' ");
+                    declared.push(ns);
+                    declared.len() - 1
+                });
+                out.extend_from_slice(format!("n{prefix}:").as_bytes());
+            }
+        }
+        out.extend_from_slice(self.name.as_str().as_bytes());
+        out.extend_from_slice(b"='");
+        escape_attribute(out, &self.value);
+        out.push(b'\'');
     }
 }
 

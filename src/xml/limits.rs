@@ -18,7 +18,8 @@ pub struct Limits {
     pub attributes: usize,
     /// Attributes of all elements of one unit.
     pub attributes_total: usize,
-    /// Namespace declarations on one element.
+    /// Namespace declarations on one element; one more than the namespaces that the attributes of one
+    /// unit may be of.
     pub namespaces: usize,
     /// Namespace declarations in scope at once: a lookup walks through them.
     pub namespaces_in_scope: usize,

@@ -8,6 +8,7 @@
 //! Not here: what an element means, where bytes come from, which stream error a fault becomes.
 
 mod element;
+mod letters;
 mod limits;
 mod name;
 mod parser;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rxml::error::EndOrError;
 use rxml::{Options, Parse, RawEvent, RawParser, RawQName, WithOptions};
 
-use super::element::{Attribute, Element, Node};
+use super::element::{Attribute, Element, Node, XML_NS};
+use super::letters::is_name_everywhere;
 use super::limits::{Limits, XmlError};
 use super::name::Name;
 use super::scope::Scope;
@@ -39,7 +40,11 @@ pub struct Parser {
     bytes: usize,
     elements: usize,
     attributes: usize,
+    /// The namespaces of its attributes, each once.
+    attribute_ns: Vec<Arc<str>>,
     whitespace_bytes: usize,
+    /// The last byte was a CR: an LF after it is part of the same end of line.
+    after_cr: bool,
     /// The last two bytes the tokenizer has taken: they tell apart what it reports alike.
     last: [u8; 2],
     /// The root's name as it was written.
@@ -79,6 +84,34 @@ struct Tag {
     attributes: Vec<(RawQName, String)>,
 }
 
+/// Makes each CR, and each CR LF, one LF before the tokenizer sees it (XML 1.0 §2.11). The tokenizer
+/// would do so itself, but it loses a CR in the value of an attribute.
+struct Lines {
+    /// Bytes at the front of the input among which there is no CR.
+    clean: usize,
+}
+
+impl Lines {
+    /// What to read from the front of the input, and whether it stands for a CR.
+    fn next<'a>(&mut self, input: &'a [u8]) -> (&'a [u8], bool) {
+        if self.clean == 0 {
+            if input.first() == Some(&b'\r') {
+                return (b"\n", true);
+            }
+            let window = &input[..input.len().min(WINDOW_BYTES)];
+            self.clean = match window.contains(&b'\r') {
+                true => window.iter().take_while(|byte| **byte != b'\r').count(),
+                false => window.len(),
+            };
+        }
+        (&input[..self.clean], false)
+    }
+
+    fn taken(&mut self, bytes: usize) {
+        self.clean = self.clean.saturating_sub(bytes);
+    }
+}
+
 impl Parser {
     pub fn new(limits: Limits) -> Self {
         Parser::with_shape(limits, Shape::Stream)
@@ -93,7 +126,9 @@ impl Parser {
             bytes: 0,
             elements: 0,
             attributes: 0,
+            attribute_ns: Vec::new(),
             whitespace_bytes: 0,
+            after_cr: false,
             last: [0; 2],
             root: Box::default(),
             scope: Scope::new(),
@@ -142,12 +177,14 @@ impl Parser {
     }
 
     fn advance(&mut self, input: &mut &[u8]) -> Result<Option<XmlEvent>, XmlError> {
+        let mut lines = Lines { clean: 0 };
         loop {
             match &self.phase {
                 Phase::Before | Phase::Between => {
                     if !self.begin(input)? {
                         return Ok(None);
                     }
+                    lines = Lines { clean: 0 };
                 }
                 Phase::Header | Phase::Stanza => {}
                 Phase::Closing => {
@@ -160,7 +197,7 @@ impl Parser {
                 }
                 Phase::Failed(error) => return Err(error.clone()),
             }
-            match self.token(input)? {
+            match self.token(input, &mut lines)? {
                 None => return Ok(None),
                 Some(token) => {
                     if let Some(event) = self.take(token)? {
@@ -197,6 +234,7 @@ impl Parser {
             self.bytes = 0;
             self.elements = 0;
             self.attributes = 0;
+            self.attribute_ns.clear();
             if self.stale {
                 self.tokens = tokenizer_within(&self.limits, &self.root);
                 self.stale = false;
@@ -207,25 +245,42 @@ impl Parser {
 
     /// The next token, or none when the input is used up. The tokenizer never sees a byte beyond the
     /// limit of the unit: it keeps an unfinished token to itself.
-    fn token(&mut self, input: &mut &[u8]) -> Result<Option<RawEvent>, XmlError> {
-        let room = self.limits.stanza_bytes.saturating_sub(self.bytes);
-        let within = &input[..input.len().min(room)];
-        let mut rest = within;
-        let result = self.tokens.parse(&mut rest, false);
-        let taken = within.len() - rest.len();
-        self.bytes += taken;
-        self.last = match within[..taken] {
-            [] => self.last,
-            [only] => [self.last[1], only],
-            [.., second, last] => [second, last],
-        };
-        *input = &input[taken..];
-        match result {
-            Ok(Some(token)) => Ok(Some(token)),
-            Ok(None) => Err(not_well_formed("it ends too early")),
-            Err(EndOrError::Error(error)) => Err(fault(error, self.last)),
-            Err(EndOrError::NeedMoreData) if self.bytes >= self.limits.stanza_bytes => Err(XmlError::TooBig),
-            Err(EndOrError::NeedMoreData) => Ok(None),
+    fn token(&mut self, input: &mut &[u8], lines: &mut Lines) -> Result<Option<RawEvent>, XmlError> {
+        loop {
+            if self.after_cr && input.first() == Some(&b'\n') {
+                *input = &input[1..];
+                self.bytes += 1;
+                self.after_cr = false;
+            }
+            let room = self.limits.stanza_bytes.saturating_sub(self.bytes);
+            let (within, is_cr) = lines.next(input);
+            let within = &within[..within.len().min(room)];
+            let mut rest = within;
+            let result = self.tokens.parse(&mut rest, false);
+            let taken = within.len() - rest.len();
+            *input = &input[taken..];
+            lines.taken(taken);
+            self.bytes += taken;
+            if taken > 0 {
+                self.after_cr = is_cr;
+            }
+            self.last = match within[..taken] {
+                [] => self.last,
+                [only] => [self.last[1], only],
+                [.., second, last] => [second, last],
+            };
+            match result {
+                Ok(Some(token)) => return Ok(Some(token)),
+                Ok(None) => return Err(not_well_formed("it ends too early")),
+                Err(EndOrError::Error(error)) => return Err(fault(error, self.last)),
+                Err(EndOrError::NeedMoreData) if self.bytes >= self.limits.stanza_bytes => {
+                    return Err(XmlError::TooBig);
+                }
+                Err(EndOrError::NeedMoreData) if input.is_empty() => return Ok(None),
+                // The tokenizer asks for more than it was given only when it has taken all of it.
+                Err(EndOrError::NeedMoreData) if taken == 0 => return Err(not_well_formed("it cannot be read")),
+                Err(EndOrError::NeedMoreData) => {}
+            }
         }
     }
 
@@ -254,6 +309,7 @@ impl Parser {
     }
 
     fn open_tag(&mut self, name: RawQName) -> Result<(), XmlError> {
+        check_name(&name)?;
         self.tag = Some(Tag { name, attributes: Vec::new() });
         self.elements += 1;
         if self.depth() > self.limits.depth {
@@ -266,6 +322,7 @@ impl Parser {
     }
 
     fn attribute(&mut self, name: RawQName, value: String) -> Result<(), XmlError> {
+        check_name(&name)?;
         let depth = self.depth();
         let prefix = name.0.as_ref().map(|prefix| prefix.as_str());
         match (prefix, name.1.as_str()) {
@@ -304,13 +361,16 @@ impl Parser {
     }
 
     /// Attributes with their namespaces, now that all declarations of the tag are in scope.
-    fn resolve(&self, written: Vec<(RawQName, String)>) -> Result<Vec<Attribute>, XmlError> {
+    fn resolve(&mut self, written: Vec<(RawQName, String)>) -> Result<Vec<Attribute>, XmlError> {
         let mut attributes: Vec<Attribute> = Vec::with_capacity(written.len());
         for ((prefix, local), value) in written {
             let ns = match &prefix {
                 Some(prefix) => Some(self.scope.resolve(prefix.as_str())?),
                 None => None,
             };
+            if let Some(ns) = &ns {
+                self.count_attribute_ns(ns)?;
+            }
             let name = Name::new(local.as_str());
             // Namespaces in XML 1.0 §6.3: unique after the prefixes are resolved, too.
             if attributes.iter().any(|other| other.name == name && other.ns == ns) {
@@ -319,6 +379,19 @@ impl Parser {
             attributes.push(Attribute { ns, name, value: value.into_boxed_str() });
         }
         Ok(attributes)
+    }
+
+    /// Written again, an element declares its own namespace and those of its attributes: as many as
+    /// one element may. So whatever is read can be read again.
+    fn count_attribute_ns(&mut self, ns: &Arc<str>) -> Result<(), XmlError> {
+        if **ns == *XML_NS || self.attribute_ns.contains(ns) {
+            return Ok(());
+        }
+        if self.attribute_ns.len() + 1 >= self.limits.namespaces {
+            return Err(XmlError::TooManyNamespaces);
+        }
+        self.attribute_ns.push(ns.clone());
+        Ok(())
     }
 
     fn text(&mut self, text: String) -> Result<(), XmlError> {
@@ -358,6 +431,7 @@ impl Parser {
     fn release(&mut self) {
         self.tokens.release_temporaries();
         self.open.shrink_to_fit();
+        self.attribute_ns = Vec::new();
         self.scope.release();
     }
 }
@@ -392,6 +466,14 @@ fn tokenizer_within(limits: &Limits, root: &str) -> RawParser {
     tokens
 }
 
+fn check_name((prefix, local): &RawQName) -> Result<(), XmlError> {
+    let parts = [prefix.as_ref().map_or("", |prefix| prefix.as_str()), local.as_str()];
+    match parts.into_iter().all(is_name_everywhere) {
+        true => Ok(()),
+        false => Err(XmlError::Restricted("a name with a character that not every reader of XML accepts")),
+    }
+}
+
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
@@ -422,3 +504,6 @@ fn fault(error: rxml::Error, last: [u8; 2]) -> XmlError {
         error => XmlError::NotWellFormed(error.to_string()),
     }
 }
+
+/// How far to look ahead for a CR at a time: an input is looked at once, however many events it holds.
+const WINDOW_BYTES: usize = 512;

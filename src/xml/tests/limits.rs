@@ -117,6 +117,27 @@ fn namespace_declarations_have_a_limit() {
 }
 
 #[test]
+fn namespaces_of_attributes_have_a_limit_so_that_what_is_read_can_be_read_again() {
+    for limits in [Limits::unauthenticated(), Limits::authenticated()] {
+        let used = |from: usize, to: usize| -> String {
+            (from..to).map(|at| format!(" xmlns:a{at}='{at}' a{at}:b=''")).collect()
+        };
+        let (n, half) = (limits.namespaces - 1, limits.namespaces / 2);
+        let inner = |to: usize| -> String { (0..to).map(|at| format!(" a{at}:c=''")).collect() };
+        let split = |to: usize| format!("<a{}><b{} xmlns='u'{}/></a>", used(0, half), used(half, to), inner(half));
+        let element = parse_document(split(n).as_bytes(), &limits).expect("it is at the limit");
+        assert_eq!(parse_document(&element.to_bytes(), &limits), Ok(element));
+        assert_eq!(parse_document(split(n + 1).as_bytes(), &limits), Err(XmlError::TooManyNamespaces));
+        // However deep it is, each namespace is declared once on the way.
+        let (open, close) = ("<p:a q:b='' r:c=''><q:a q:b='' r:c=''>", "</q:a></p:a>");
+        let deep = |pairs: usize| format!("{}{}", open.repeat(pairs), close.repeat(pairs));
+        let deep = format!("<a xmlns:p='u' xmlns:q='v' xmlns:r='w'><a>{}</a></a>", deep(limits.depth / 2 - 1));
+        let element = parse_document(deep.as_bytes(), &limits).expect("it is at the limit");
+        assert_eq!(parse_document(&element.to_bytes(), &limits), Ok(element));
+    }
+}
+
+#[test]
 fn names_and_values_have_a_limit() {
     for limits in [Limits::unauthenticated(), Limits::authenticated()] {
         let n = limits.token_bytes;

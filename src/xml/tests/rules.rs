@@ -168,6 +168,12 @@ fn a_stanza_is_refused_where_it_is_not_xml_or_restricted() {
         (b"<a/ >", Fault::NotWellFormed),
         (b"< a/>", Fault::NotWellFormed),
         (b"<a <b/>", Fault::NotWellFormed),
+        // X11: names that older readers take for a fault of the stream.
+        ("<größe höhe='1'/>".as_bytes(), Fault::None),
+        ("<s€/>".as_bytes(), Fault::Restricted),
+        ("<a s€='1'/>".as_bytes(), Fault::Restricted),
+        ("<𝒳:a xmlns:𝒳='u'/>".as_bytes(), Fault::Restricted),
+        ("<a xmlns:𝒳='u'/>".as_bytes(), Fault::Restricted),
         // Attributes are unique, before and after their prefixes are resolved (X4).
         (b"<a x='1' x='2'/>", Fault::NotWellFormed),
         (b"<a p:x='1' q:x='2' xmlns:p='u' xmlns:q='u'/>", Fault::NotWellFormed),
@@ -243,6 +249,11 @@ fn text_is_joined_and_normalised_as_xml_says() {
     assert_eq!(stanza("<a>x&lt;y<![CDATA[<z>]]>&#13;\r\nw\rv</a>").text(), "x<y<z>\r\nw\nv");
     assert_eq!(stanza("<a>x&lt;y<![CDATA[<z>]]></a>").nodes().len(), 1, "pieces of one text are one node");
     assert_eq!(stanza("<a b='x\ty\r\nz&#9;'/>").attr("b"), Some("x y z\t"));
+    assert_eq!(stanza("<a b='x\ry\r\r\tz\r'/>").attr("b"), Some("x y   z "));
+    assert_eq!(stanza("<a b='\r\r\n\n\r&#13;\r'/>").attr("b"), Some("    \r "));
+    assert_eq!(stanza("<a\r\nb='1'\rc='2'\r>\r</a\r\n>").text(), "\n");
+    assert_eq!(stanza("<a><![CDATA[\r]\r\n]]></a>").text(), "\n]\n");
+    assert_eq!(stanza(format!("<a>{}</a>", "xyz\r\n".repeat(1000))).text(), "xyz\n".repeat(1000));
     assert_eq!(stanza("<a><![CDATA[]]></a>"), Element::new("a", "jabber:client"));
     assert_eq!(stanza("<a><b/>t<b/></a>").nodes().len(), 3);
 }

@@ -27,6 +27,7 @@ const SAMPLES: &[&[u8]] = &[
     b"<a></b>",
     b"<a\x01/>",
     b"<a>\r\x01</a>",
+    b"<a\r\n b='\r\r\nx\ry\r'>\r\r\n\n\r<![CDATA[\r\n\r]]></a\r\n>\r\n<a/>\r",
 ];
 
 #[test]
@@ -94,6 +95,7 @@ const PARTS: &[&[u8]] = &[
     b" ",
     b"\r",
     b"\n",
+    b"<a b='x\r\ny\r'>",
     b"]]",
     b"]]>",
     b"<![CDATA[",
