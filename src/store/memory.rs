@@ -1,1 +1,531 @@
-//! Kept.
+//! The store in memory: for tests of other rooms and for trying out. It keeps the contract, but for
+//! durability, and is written to be seen through, not to be fast.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{Bound as End, Range};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::jid::BareJid;
+use crate::pubsub::{
+    Affiliation, Change, Event, EventKind, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page,
+    Payload, Selection, Seq, Subscription, SubscriptionState, Tombstone,
+};
+use crate::store::batch::{PurgeBounds, check, deletion_time};
+use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, item_edge, seq_edge};
+use crate::store::{Account, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token};
+use crate::time::Timestamp;
+
+pub struct MemoryStore {
+    identity: Identity,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    next_node_key: i64,
+    nodes: BTreeMap<NodeKey, Kept>,
+    keys: BTreeMap<NodeAddress, NodeKey>,
+    tombstones: BTreeMap<NodeAddress, Tombstone>,
+    accounts: BTreeMap<BareJid, Account>,
+    tokens: BTreeMap<String, Token>,
+}
+
+/// A node with everything that belongs to it.
+struct Kept {
+    node: Arc<Node>,
+    log: BTreeMap<Seq, Event>,
+    items: HashMap<ItemId, Seq>,
+    affiliations: BTreeMap<BareJid, Affiliation>,
+    /// By edge, which is their order.
+    subscriptions: BTreeMap<SubscriptionEdge, Subscription>,
+}
+
+impl MemoryStore {
+    /// An empty store with an identity of its own.
+    pub fn new() -> Self {
+        let identity = Identity::draw().expect("the system gives random bytes");
+        MemoryStore { identity, state: Mutex::new(State { next_node_key: 1, ..State::default() }) }
+    }
+
+    /// Each operation is done at once when its future is first polled, under one lock.
+    fn with<T: Send>(&self, work: impl FnOnce(&mut State) -> Result<T, Failure> + Send + 'static) -> Pending<'_, T> {
+        Box::pin(async move {
+            let mut state: MutexGuard<'_, State> = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.closed {
+                return Err(Failure::Closed);
+            }
+            work(&mut state)
+        })
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store for MemoryStore {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn reserve_node_keys(&self, count: u32) -> Pending<'_, Range<i64>> {
+        self.with(move |state| {
+            let start = state.next_node_key;
+            state.next_node_key += i64::from(count);
+            Ok(start..state.next_node_key)
+        })
+    }
+
+    fn gather(&self, asks: Vec<Ask>) -> Pending<'_, Vec<Found>> {
+        self.with(move |state| Ok(asks.iter().map(|ask| state.found(ask)).collect()))
+    }
+
+    fn commit(&self, batch: Vec<NodeCommit>) -> Pending<'_, ()> {
+        self.with(move |state| {
+            state.check_all(&batch)?;
+            batch.iter().for_each(|commit| state.apply(commit));
+            Ok(())
+        })
+    }
+
+    fn read_log(&self, node: NodeKey, after: Seq, events_max: usize, bytes_max: usize) -> Pending<'_, Option<LogPage>> {
+        self.with(move |state| {
+            let Some(kept) = state.nodes.get(&node) else { return Ok(None) };
+            let (floor_seq, last_seq) = (kept.node.floor_seq, kept.node.last_seq);
+            let mut page = LogPage { events: Vec::new(), floor_seq, last_seq };
+            let mut bytes = 0;
+            for (seq, event) in &kept.log {
+                if *seq <= after || *seq < floor_seq {
+                    continue;
+                }
+                if page.events.len() == events_max || bytes > bytes_max {
+                    break;
+                }
+                bytes += event_bytes(event);
+                page.events.push(event.clone());
+            }
+            Ok(Some(page))
+        })
+    }
+
+    fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>> {
+        self.with(move |state| match (state.nodes.get(&node), selection) {
+            (None, Selection::These(_)) => cut_these(page, Vec::new(), |_| unreachable!("nothing was found")),
+            (None, _) => Ok(item_list(&Cut::new(page, seq_edge)?, &[], |_| unreachable!("nothing was found"))),
+            (Some(kept), Selection::These(ids)) => {
+                let facts = ids.iter().filter_map(|id| kept.fact(id)).collect();
+                cut_these(page, facts, |fact| Ok(kept.item(fact)))
+            }
+            (Some(kept), selection) => {
+                let facts = kept.facts();
+                let newest = match selection {
+                    Selection::Newest(count) => usize::try_from(count).unwrap_or(usize::MAX).min(facts.len()),
+                    _ => facts.len(),
+                };
+                Ok(item_list(&Cut::new(page, seq_edge)?, &facts[facts.len() - newest..], |fact| kept.item(fact)))
+            }
+        })
+    }
+
+    fn read_subscriptions_of(
+        &self,
+        service: BareJid,
+        jid: BareJid,
+        node: Option<NodeKey>,
+        page: Page,
+    ) -> Pending<'_, List<(NodeId, Subscription)>> {
+        self.with(move |state| {
+            let mut found = BTreeMap::new();
+            for kept in state.of(&service, node) {
+                for subscription in kept.subscriptions.values().filter(|subscription| *subscription.jid.bare() == jid) {
+                    let id = &kept.node.address.node;
+                    found.insert(SubscriptionEdge::new(Some(id), subscription), (id.clone(), subscription.clone()));
+                }
+            }
+            page_of(&found, page, SubscriptionEdge::parse, SubscriptionEdge::text)
+        })
+    }
+
+    fn read_affiliations_of(
+        &self,
+        service: BareJid,
+        jid: BareJid,
+        node: Option<NodeKey>,
+        page: Page,
+    ) -> Pending<'_, List<(NodeId, Affiliation)>> {
+        self.with(move |state| {
+            let found: BTreeMap<NodeId, (NodeId, Affiliation)> = state
+                .of(&service, node)
+                .filter_map(|kept| Some((kept.node.address.node.clone(), *kept.affiliations.get(&jid)?)))
+                .map(|(id, affiliation)| (id.clone(), (id, affiliation)))
+                .collect();
+            page_of(&found, page, NodeId::parse, NodeId::to_string)
+        })
+    }
+
+    fn read_node_subscriptions(&self, node: NodeKey, page: Page) -> Pending<'_, List<Subscription>> {
+        self.with(move |state| {
+            let none = BTreeMap::new();
+            let found = state.nodes.get(&node).map_or(&none, |kept| &kept.subscriptions);
+            page_of(found, page, SubscriptionEdge::parse, SubscriptionEdge::text)
+        })
+    }
+
+    fn read_node_affiliations(&self, node: NodeKey, page: Page) -> Pending<'_, List<(BareJid, Affiliation)>> {
+        self.with(move |state| {
+            let kept = state.nodes.get(&node).into_iter().flat_map(|kept| &kept.affiliations);
+            let found = kept.map(|(jid, affiliation)| (jid.to_string(), (jid.clone(), *affiliation))).collect();
+            page_of(&found, page, |text| BareJid::parse(text).ok().map(|jid| jid.to_string()), String::clone)
+        })
+    }
+
+    fn read_nodes(&self, service: BareJid, page: Page) -> Pending<'_, List<Node>> {
+        self.with(move |state| {
+            let found = state.of(&service, None).map(|kept| (kept.node.address.node.clone(), (*kept.node).clone()));
+            page_of(&found.collect(), page, NodeId::parse, NodeId::to_string)
+        })
+    }
+
+    fn read_watched(
+        &self,
+        jid: BareJid,
+        after: Option<(NodeKey, Subscription)>,
+        max: usize,
+    ) -> Pending<'_, Vec<(Node, Subscription)>> {
+        self.with(move |state| {
+            let after = after.map(|(key, subscription)| (key, SubscriptionEdge::new(None, &subscription)));
+            let every = state.nodes.iter().flat_map(|(key, kept)| {
+                kept.subscriptions.iter().map(move |(edge, subscription)| ((*key, edge.clone()), kept, subscription))
+            });
+            let found = every
+                .filter(|(place, _, subscription)| *subscription.jid.bare() == jid && after.as_ref() < Some(place))
+                .map(|(_, kept, subscription)| ((*kept.node).clone(), subscription.clone()));
+            Ok(found.take(max).collect())
+        })
+    }
+
+    fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
+        self.with(move |state| {
+            let mut stale: Vec<(Timestamp, NodeAddress)> = state
+                .nodes
+                .values()
+                .filter_map(|kept| Some((kept.log.get(&kept.node.floor_seq)?.time, kept.node.address.clone())))
+                .filter(|(oldest, _)| *oldest < before)
+                .collect();
+            stale.sort();
+            Ok(stale.into_iter().map(|(_, address)| address).take(max).collect())
+        })
+    }
+
+    fn floor_for(&self, node: NodeKey, since: Timestamp, bytes_max: u64) -> Pending<'_, Seq> {
+        self.with(move |state| {
+            let Some(kept) = state.nodes.get(&node) else { return Ok(Seq(0)) };
+            let (mut least, mut bytes) = (kept.node.last_seq.next(), 0u64);
+            for (seq, event) in kept.log.range(kept.node.floor_seq..).rev() {
+                bytes += event_bytes(event) as u64;
+                if event.time < since || bytes > bytes_max {
+                    break;
+                }
+                least = *seq;
+            }
+            Ok(least)
+        })
+    }
+
+    fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()> {
+        self.with(move |state| Ok(state.tombstones.retain(|_, tombstone| tombstone.deleted >= before)))
+    }
+
+    fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>> {
+        self.with(move |state| Ok(state.accounts.get(&jid).cloned()))
+    }
+
+    fn put_account(&self, account: Account) -> Pending<'_, ()> {
+        self.put_accounts(vec![account])
+    }
+
+    fn put_accounts(&self, accounts: Vec<Account>) -> Pending<'_, ()> {
+        self.with(move |state| {
+            Ok(state.accounts.extend(accounts.into_iter().map(|account| (account.jid.clone(), account))))
+        })
+    }
+
+    fn remove_account(&self, jid: BareJid) -> Pending<'_, bool> {
+        self.with(move |state| {
+            state.tokens.retain(|_, token| token.account != jid);
+            Ok(state.accounts.remove(&jid).is_some())
+        })
+    }
+
+    fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>> {
+        self.with(move |state| {
+            let mut accounts: Vec<Account> = state.accounts.values().cloned().collect();
+            accounts.sort_by(|one, other| one.jid.as_str().cmp(other.jid.as_str()));
+            let after = after.as_ref().map(BareJid::as_str);
+            Ok(accounts.into_iter().filter(|account| after < Some(account.jid.as_str())).take(max).collect())
+        })
+    }
+
+    fn token(&self, id: String) -> Pending<'_, Option<Token>> {
+        self.with(move |state| Ok(state.tokens.get(&id).cloned()))
+    }
+
+    fn put_token(&self, token: Token) -> Pending<'_, ()> {
+        self.with(move |state| {
+            state.tokens.insert(token.id.clone(), token);
+            Ok(())
+        })
+    }
+
+    fn remove_token(&self, id: String) -> Pending<'_, bool> {
+        self.with(move |state| Ok(state.tokens.remove(&id).is_some()))
+    }
+
+    fn tokens(&self, account: Option<BareJid>) -> Pending<'_, Vec<Token>> {
+        self.with(move |state| {
+            let of = |token: &&Token| account.as_ref().is_none_or(|account| token.account == *account);
+            Ok(state.tokens.values().filter(of).cloned().collect())
+        })
+    }
+
+    fn touch_token(&self, id: String, used: Timestamp) -> Pending<'_, ()> {
+        self.with(move |state| {
+            if let Some(token) = state.tokens.get_mut(&id) {
+                token.last_used = Some(used);
+            }
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> Pending<'_, ()> {
+        self.with(|state| {
+            state.closed = true;
+            Ok(())
+        })
+    }
+}
+
+impl State {
+    fn of<'a>(&'a self, service: &'a BareJid, node: Option<NodeKey>) -> impl Iterator<Item = &'a Kept> {
+        self.nodes
+            .values()
+            .filter(move |kept| kept.node.address.service == *service)
+            .filter(move |kept| node.is_none_or(|node| kept.node.key == node))
+    }
+
+    fn found(&self, ask: &Ask) -> Found {
+        let kept = |node: &NodeKey| self.nodes.get(node);
+        match ask {
+            Ask::Node(address) => Found::Node(match self.keys.get(address).and_then(kept) {
+                Some(kept) => NodeState::Present(kept.node.clone()),
+                None => self.tombstones.get(address).cloned().map_or(NodeState::Absent, NodeState::Deleted),
+            }),
+            Ask::Affiliation(node, jid) => Found::Affiliation(
+                kept(node).and_then(|kept| kept.affiliations.get(jid)).copied().unwrap_or(Affiliation::None),
+            ),
+            Ask::Subscriptions(node, jid) => {
+                let all = kept(node).into_iter().flat_map(|kept| kept.subscriptions.values());
+                Found::Subscriptions(all.filter(|subscription| subscription.jid.bare() == jid).cloned().collect())
+            }
+            Ask::Item(node, item) => Found::Item(kept(node).and_then(|kept| kept.fact(item))),
+            Ask::Oldest(node, count) => {
+                let facts = kept(node).map_or_else(Vec::new, Kept::facts);
+                Found::Oldest(facts.into_iter().take(usize::try_from(*count).unwrap_or(usize::MAX)).collect())
+            }
+        }
+    }
+
+    /// Whether the whole batch can be applied, each part seeing what those before it will have done.
+    fn check_all(&self, batch: &[NodeCommit]) -> Result<(), Failure> {
+        let mut versions: HashMap<NodeKey, Option<u64>> = HashMap::new();
+        let mut places: HashMap<&NodeAddress, bool> = HashMap::new();
+        for commit in batch {
+            check(commit)?;
+            let (key, address) = (commit.node.key, &commit.node.address);
+            let version = versions.get(&key).copied().unwrap_or(self.nodes.get(&key).map(|kept| kept.node.version));
+            if commit.expected_version == 0 {
+                let taken = places.get(address).copied().unwrap_or_else(|| self.keys.contains_key(address));
+                if taken {
+                    return Err(Failure::Stale);
+                }
+                if version.is_some() {
+                    return Err(Failure::Refused(format!("the key of {address} was used before")));
+                }
+            } else if version != Some(commit.expected_version) {
+                return Err(Failure::Stale);
+            }
+            let stays = !matches!(commit.changes.last(), Some(Change::DeleteNode { .. }));
+            versions.insert(key, stays.then_some(commit.node.version));
+            places.insert(address, stays);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, commit: &NodeCommit) {
+        let (key, address) = (commit.node.key, &commit.node.address);
+        let kept = self.nodes.entry(key).or_insert_with(|| Kept::new(&commit.node));
+        kept.node = Arc::new(commit.node.clone());
+        kept.log.extend(commit.events.iter().map(|event| (event.seq, event.clone())));
+        self.keys.insert(address.clone(), key);
+        self.tombstones.remove(address);
+        let mut purges = PurgeBounds::of(commit);
+        for change in &commit.changes {
+            if let Change::DeleteNode { redirect } = change {
+                self.nodes.remove(&key);
+                self.keys.remove(address);
+                let (last_seq, deleted) = (commit.node.last_seq, deletion_time(commit));
+                let tombstone = Tombstone { key, last_seq, deleted, redirect: redirect.clone() };
+                self.tombstones.insert(address.clone(), tombstone);
+            } else if let Some(kept) = self.nodes.get_mut(&key) {
+                kept.apply(change, &mut purges);
+            }
+        }
+        if let Some(kept) = self.nodes.get_mut(&key) {
+            kept.trim();
+        }
+    }
+}
+
+impl Kept {
+    fn new(node: &Node) -> Self {
+        Kept {
+            node: Arc::new(node.clone()),
+            log: BTreeMap::new(),
+            items: HashMap::new(),
+            affiliations: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+        }
+    }
+
+    fn apply(&mut self, change: &Change, purges: &mut PurgeBounds<'_>) {
+        match change {
+            Change::CreateNode | Change::DeleteNode { .. } => {}
+            Change::Purge => {
+                let below = purges.next();
+                self.items.retain(|_, seq| *seq >= below);
+                self.log.range_mut(..below).for_each(|(_, event)| erase(event));
+            }
+            Change::PutItem { fact, .. } => {
+                self.items.insert(fact.id.clone(), fact.seq);
+            }
+            Change::RemoveItem { fact } => {
+                self.items.remove(&fact.id);
+                let mut next = Some(fact.seq);
+                while let Some(event) = next.and_then(|seq| self.log.get_mut(&seq)) {
+                    erase(event);
+                    next = match &event.kind {
+                        EventKind::Published { replaces, .. } => replaces.filter(|replaced| *replaced < event.seq),
+                        _ => None,
+                    };
+                }
+            }
+            Change::SetAffiliation { jid, affiliation: Affiliation::None } => {
+                self.affiliations.remove(jid);
+            }
+            Change::SetAffiliation { jid, affiliation } => {
+                self.affiliations.insert(jid.clone(), *affiliation);
+            }
+            Change::SetSubscription { subscription } => {
+                let edge = SubscriptionEdge::new(None, subscription);
+                match subscription.state {
+                    SubscriptionState::None => self.subscriptions.remove(&edge),
+                    _ => self.subscriptions.insert(edge, subscription.clone()),
+                };
+            }
+        }
+    }
+
+    /// Forgets what is below the floor, but for what a current item stands on.
+    fn trim(&mut self) {
+        let floor = self.node.floor_seq;
+        if self.log.first_key_value().is_some_and(|(seq, _)| *seq < floor) {
+            let stood_on: std::collections::HashSet<Seq> = self.items.values().copied().collect();
+            self.log.retain(|seq, _| *seq >= floor || stood_on.contains(seq));
+        }
+    }
+
+    fn fact(&self, id: &ItemId) -> Option<ItemFact> {
+        let event = self.log.get(self.items.get(id)?)?;
+        match &event.kind {
+            EventKind::Published { publisher, .. } => {
+                Some(ItemFact { id: id.clone(), seq: event.seq, publisher: publisher.clone(), published: event.time })
+            }
+            _ => None,
+        }
+    }
+
+    /// Oldest first.
+    fn facts(&self) -> Vec<ItemFact> {
+        let mut facts: Vec<ItemFact> = self.items.keys().filter_map(|id| self.fact(id)).collect();
+        facts.sort_by_key(|fact| fact.seq);
+        facts
+    }
+
+    fn item(&self, fact: ItemFact) -> Item {
+        Item { payload: self.payload(fact.seq), fact }
+    }
+
+    fn payload(&self, seq: Seq) -> Option<Payload> {
+        match &self.log.get(&seq)?.kind {
+            EventKind::Published { payload, .. } => payload.clone(),
+            _ => None,
+        }
+    }
+}
+
+fn erase(event: &mut Event) {
+    if let EventKind::Published { payload, .. } = &mut event.kind {
+        *payload = None;
+    }
+}
+
+fn item_list(cut: &Cut<Seq>, facts: &[ItemFact], item: impl Fn(ItemFact) -> Item) -> List<Item> {
+    let place = |seq: Seq| facts.partition_point(|fact| fact.seq < seq);
+    let chosen = match cut.bound {
+        Bound::First | Bound::Last => facts,
+        Bound::After(seq) => &facts[place(Seq(seq.0.saturating_add(1)))..],
+        Bound::Before(seq) => &facts[..place(seq)],
+    };
+    let mut page = ItemPage::new(cut.max);
+    let mut ahead = chosen.iter();
+    let mut back = chosen.iter().rev();
+    while let Some(fact) = if cut.forward() { ahead.next() } else { back.next() }
+        && page.takes()
+    {
+        page.push(item(fact.clone()));
+    }
+    cut.list(page.entries, page.more, facts.len() as u64, item_edge)
+}
+
+/// A page of what is ordered by its edges.
+fn page_of<K: Ord, T: Clone>(
+    all: &BTreeMap<K, T>,
+    page: Page,
+    parse: impl FnOnce(&str) -> Option<K>,
+    text: impl Fn(&K) -> String,
+) -> Result<List<T>, Failure> {
+    let cut = Cut::new(page, parse)?;
+    let range = match &cut.bound {
+        Bound::First | Bound::Last => (End::Unbounded, End::Unbounded),
+        Bound::After(edge) => (End::Excluded(edge), End::Unbounded),
+        Bound::Before(edge) => (End::Unbounded, End::Excluded(edge)),
+    };
+    let mut chosen: Vec<(&K, &T)> = all.range::<K, _>(range).collect();
+    if !cut.forward() {
+        chosen.reverse();
+    }
+    let more = chosen.len() > cut.max;
+    chosen.truncate(cut.max);
+    let list = cut.list(chosen, more, all.len() as u64, |(edge, _)| text(edge));
+    Ok(List {
+        entries: list.entries.into_iter().map(|(_, entry)| entry.clone()).collect(),
+        count: list.count,
+        first: list.first,
+        last: list.last,
+        index: list.index,
+        complete: list.complete,
+    })
+}

@@ -14,9 +14,12 @@
 //! 5. No operation's cost grows with the number of nodes, items or subscriptions that it does not name.
 
 mod account;
+mod batch;
 #[cfg(test)]
 mod contract;
+mod counted;
 pub mod memory;
+mod page;
 pub mod sqlite;
 
 use std::fmt;
@@ -31,6 +34,7 @@ use crate::pubsub::{
 use crate::time::Timestamp;
 
 pub use account::{Account, ScramKeys, Token, Verifier};
+pub use page::ITEMS_PAGE_BYTES_MAX;
 
 /// The answer of a store, later.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
@@ -53,12 +57,14 @@ pub trait Store: Send + Sync + 'static {
     /// the same view. Absent when there is no such node any more.
     fn read_log(&self, node: NodeKey, after: Seq, events_max: usize, bytes_max: usize) -> Pending<'_, Option<LogPage>>;
 
-    /// Current items with their payloads, oldest first within the page (`Selection::These`: in the
-    /// order asked). Edges are seqs in decimal.
+    /// Current items with their payloads, oldest first within the page. Edges are seqs in decimal, and
+    /// name places: they serve when their item has gone. `Selection::These` is answered in the order
+    /// asked, each item once, and an edge must be one of those items. A page ends early when its
+    /// payloads have passed [`ITEMS_PAGE_BYTES_MAX`]; it is not `complete` then.
     fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>>;
 
-    /// Subscriptions of one entity at a service, or at one node of it; ordered by node id, then JID,
-    /// then subid. Edges are what [`List::first`] and [`List::last`] bore.
+    /// Subscriptions of one entity at a service, or at one node of it; ordered by node id, then bare
+    /// JID, resource (none first) and subid. Edges are what [`List::first`] and [`List::last`] bore.
     fn read_subscriptions_of(
         &self,
         service: BareJid,
@@ -67,6 +73,8 @@ pub trait Store: Send + Sync + 'static {
         page: Page,
     ) -> Pending<'_, List<(NodeId, Subscription)>>;
 
+    /// Affiliations of one entity at a service, or at one node of it; ordered by node id, which is the
+    /// edge.
     fn read_affiliations_of(
         &self,
         service: BareJid,
@@ -75,17 +83,19 @@ pub trait Store: Send + Sync + 'static {
         page: Page,
     ) -> Pending<'_, List<(NodeId, Affiliation)>>;
 
-    /// All subscriptions of a node, ordered by JID, then subid.
+    /// All subscriptions of a node, ordered by bare JID, resource (none first) and subid. Edges are what
+    /// [`List::first`] and [`List::last`] bore.
     fn read_node_subscriptions(&self, node: NodeKey, page: Page) -> Pending<'_, List<Subscription>>;
 
-    /// All affiliations of a node, ordered by JID.
+    /// All affiliations of a node, ordered by JID, which is the edge.
     fn read_node_affiliations(&self, node: NodeKey, page: Page) -> Pending<'_, List<(BareJid, Affiliation)>>;
 
     /// Nodes of a service, ordered by node id (bytewise). Edges are node ids.
     fn read_nodes(&self, service: BareJid, page: Page) -> Pending<'_, List<Node>>;
 
     /// Every subscription of an account, at every service: what a session must watch when it comes
-    /// online. At most `max` of them, after the given (node key, subscription) of the last answer.
+    /// online. Ordered by node key, resource (none first) and subid; at most `max` of them, after the
+    /// given (node key, subscription) of the last answer.
     fn read_watched(
         &self,
         jid: BareJid,
@@ -93,11 +103,12 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> Pending<'_, Vec<(Node, Subscription)>>;
 
-    /// Nodes whose oldest retained event is older than `before`; at most `max`.
+    /// Nodes whose oldest retained event is older than `before`, the oldest first; at most `max`.
     fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>>;
 
     /// The least `floor_seq` with which every retained event is at least as new as `since` and the
-    /// payloads of the log make at most `bytes_max`.
+    /// payloads of the log make at most `bytes_max`; never below the floor that stands. 0 for a node
+    /// that is no more.
     fn floor_for(&self, node: NodeKey, since: Timestamp, bytes_max: u64) -> Pending<'_, Seq>;
 
     /// Forgets tombstones of nodes deleted before then.
@@ -137,6 +148,16 @@ pub struct Identity {
     pub decoy_key: [u8; 32],
 }
 
+impl Identity {
+    /// The identity of a store that is new.
+    fn draw() -> Result<Self, getrandom::Error> {
+        let mut identity = Identity { incarnation: getrandom::u32()?, cursor_key: [0; 32], decoy_key: [0; 32] };
+        getrandom::fill(&mut identity.cursor_key)?;
+        getrandom::fill(&mut identity.decoy_key)?;
+        Ok(identity)
+    }
+}
+
 /// One node's share of a batch.
 #[derive(Clone, Debug)]
 pub struct NodeCommit {
@@ -144,6 +165,9 @@ pub struct NodeCommit {
     pub node: Node,
     /// The version that the row must have now; 0 when `changes` begins with `CreateNode`.
     pub expected_version: u64,
+    /// In the order decided. Each `Purge` belongs to a `Purged` event, in the same order, and erases
+    /// what is before it. `DeleteNode` is the last, and `events` not empty then: the last one's time is
+    /// the tombstone's.
     pub changes: Vec<Change>,
     /// In order of seq, without a gap after the node's former `last_seq`.
     pub events: Vec<Event>,

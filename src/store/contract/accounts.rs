@@ -1,0 +1,96 @@
+//! Accounts and tokens.
+
+use std::sync::Arc;
+
+use super::hand::jid;
+use crate::store::{Account, ScramKeys, Store, Token, Verifier};
+use crate::time::Timestamp;
+
+pub async fn an_account_comes_back_with_either_verifier(store: Arc<dyn Store>) {
+    let alice = jid("alice@localhost");
+    assert_eq!(store.account(alice.clone()).await.unwrap(), None);
+    for verifier in [scram(1), Verifier::Argon2id("$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA".into()), scram(2)] {
+        let account = Account { verifier, admin: true, ..account("alice@localhost") };
+        store.put_account(account.clone()).await.unwrap();
+        assert_eq!(store.account(alice.clone()).await.unwrap(), Some(account));
+    }
+    let disabled = Account { disabled: true, admin: false, ..account("alice@localhost") };
+    store.put_account(disabled.clone()).await.unwrap();
+    assert_eq!(store.account(alice).await.unwrap(), Some(disabled));
+}
+
+pub async fn accounts_are_listed_in_slices(store: Arc<dyn Store>) {
+    let names = ["alice@localhost", "bob@example.org", "bob@localhost", "zoë@localhost", "élan@localhost"];
+    let accounts: Vec<Account> = names.iter().map(|name| account(name)).collect();
+    store.put_accounts(accounts.iter().rev().cloned().collect()).await.unwrap();
+    let (mut after, mut listed) = (None, Vec::new());
+    loop {
+        let slice = store.accounts(after.clone(), 2).await.unwrap();
+        assert!(slice.len() <= 2);
+        let Some(last) = slice.last() else { break };
+        after = Some(last.jid.clone());
+        listed.extend(slice);
+    }
+    assert_eq!(listed, accounts);
+}
+
+pub async fn removing_an_account_takes_its_tokens(store: Arc<dyn Store>) {
+    let (alice, bob) = (jid("alice@localhost"), jid("bob@localhost"));
+    store.put_accounts(vec![account("alice@localhost"), account("bob@localhost")]).await.unwrap();
+    for (id, owner) in [("t1", &alice), ("t2", &bob), ("t3", &alice)] {
+        store.put_token(Token { account: owner.clone(), ..token(id) }).await.unwrap();
+    }
+    assert!(store.remove_account(alice.clone()).await.unwrap());
+    assert!(!store.remove_account(alice.clone()).await.unwrap());
+    assert_eq!(store.account(alice.clone()).await.unwrap(), None);
+    assert!(store.tokens(Some(alice)).await.unwrap().is_empty());
+    let left: Vec<String> = store.tokens(None).await.unwrap().into_iter().map(|token| token.id).collect();
+    assert_eq!(left, ["t2"]);
+    assert!(store.account(bob).await.unwrap().is_some());
+}
+
+pub async fn tokens_come_back_touched_and_replaced(store: Arc<dyn Store>) {
+    assert_eq!(store.token("none".to_owned()).await.unwrap(), None);
+    let odd = ["", "publish:orders/*", "a:b;c", "12:x", "line\nbreak\0", "\u{1f980}"];
+    let mut token = Token { scopes: odd.map(str::to_owned).to_vec(), ..token("t\0'\"\u{e9}") };
+    store.put_token(token.clone()).await.unwrap();
+    assert_eq!(store.token(token.id.clone()).await.unwrap().as_ref(), Some(&token));
+    store.touch_token(token.id.clone(), Timestamp(77)).await.unwrap();
+    token.last_used = Some(Timestamp(77));
+    assert_eq!(store.token(token.id.clone()).await.unwrap().as_ref(), Some(&token));
+    store.touch_token("none".to_owned(), Timestamp(77)).await.unwrap();
+    token.scopes.clear();
+    token.expires = None;
+    store.put_token(token.clone()).await.unwrap();
+    assert_eq!(store.tokens(Some(token.account.clone())).await.unwrap(), [token.clone()]);
+    assert_eq!(store.token("t".to_owned()).await.unwrap(), None);
+    assert!(store.remove_token(token.id.clone()).await.unwrap());
+    assert!(!store.remove_token(token.id).await.unwrap());
+    assert!(store.tokens(None).await.unwrap().is_empty());
+}
+
+fn account(name: &str) -> Account {
+    Account { jid: jid(name), verifier: scram(7), admin: false, disabled: false, created: Timestamp(5) }
+}
+
+fn scram(seed: u8) -> Verifier {
+    let keys = |bytes: usize| ScramKeys {
+        salt: vec![0, seed, 255],
+        iterations: 10_000 + u32::from(seed),
+        stored_key: vec![seed; bytes],
+        server_key: vec![!seed; bytes],
+    };
+    Verifier::Scram { sha1: keys(20), sha256: keys(32), sha512: keys(64) }
+}
+
+fn token(id: &str) -> Token {
+    Token {
+        id: id.to_owned(),
+        secret_sha256: [9; 32],
+        account: jid("alice@localhost"),
+        scopes: vec!["publish:*".to_owned()],
+        created: Timestamp(5),
+        expires: Some(Timestamp(500)),
+        last_used: None,
+    }
+}

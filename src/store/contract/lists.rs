@@ -1,0 +1,311 @@
+//! Pages of every list (XEP-0059).
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::hand::{Hand, SERVICE, jid, subscription};
+use crate::jid::BareJid;
+use crate::pubsub::{
+    Affiliation, Edge, ItemId, Node, NodeId, NodeKey, Page, Selection, Subscription, SubscriptionState,
+};
+use crate::store::{Failure, ITEMS_PAGE_BYTES_MAX, Item, List, Store};
+
+/// Reads a list in pages of two, from each end, and wants it to be `whole` each time.
+async fn walk<T: PartialEq + Debug + Clone>(whole: &[T], read: impl AsyncFn(Page) -> Result<List<T>, Failure>) {
+    for (start, forward) in [(Edge::First, true), (Edge::Last, false)] {
+        let (mut edge, mut walked) = (start, Vec::new());
+        for _ in 0..=whole.len() {
+            let page = read(Page { max: 2, edge }).await.unwrap();
+            assert_eq!(page.count, whole.len() as u64);
+            let done = page.complete;
+            edge = match (forward, &page.first, &page.last) {
+                (true, _, Some(last)) => Edge::After(last.clone()),
+                (false, Some(first), _) => Edge::Before(first.clone()),
+                _ => break,
+            };
+            assert_index(&page, if forward { walked.len() } else { whole.len() - walked.len() - page.entries.len() });
+            let at = if forward { walked.len() } else { 0 };
+            walked.splice(at..at, page.entries);
+            assert_eq!(done, walked.len() == whole.len(), "complete says whether more is there");
+            if done {
+                break;
+            }
+        }
+        assert_eq!(walked, whole);
+        // Beyond the end there is an empty page.
+        if !whole.is_empty() {
+            let page = read(Page { max: 100, edge: Edge::First }).await.unwrap();
+            let (first, last) = (page.first.unwrap(), page.last.unwrap());
+            for edge in [Edge::After(last), Edge::Before(first)] {
+                let beyond = read(Page { max: 2, edge }).await.unwrap();
+                assert!(beyond.entries.is_empty() && beyond.complete && beyond.first.is_none());
+            }
+        }
+    }
+    let counted = read(Page { max: 0, edge: Edge::First }).await.unwrap();
+    assert_eq!((counted.count, counted.entries.len()), (whole.len() as u64, 0));
+    assert_eq!((counted.first, counted.last, counted.index), (None, None, None));
+    assert_eq!(counted.complete, whole.is_empty());
+}
+
+/// The index may be left out, but it may not be wrong.
+fn assert_index<T>(page: &List<T>, expected: usize) {
+    if let Some(index) = page.index {
+        assert_eq!(index, expected as u64);
+    }
+}
+
+pub async fn items_are_paged_in_both_directions(store: Arc<dyn Store>) {
+    let hand = with_items(&*store, 7).await;
+    let whole = store.read_items(hand.node.key, Selection::All, page(100, Edge::First)).await.unwrap();
+    assert_eq!(names(&whole), ["i0", "i1", "i2", "i3", "i4", "i5", "i6"]);
+    assert_eq!((whole.first.as_deref(), whole.last.as_deref(), whole.index), (Some("1"), Some("7"), Some(0)));
+    walk(&whole.entries, async |page| store.read_items(hand.node.key, Selection::All, page).await).await;
+    let item = &whole.entries[2];
+    assert_eq!(item.fact, hand.items["i2"]);
+    assert_eq!(&*item.payload.as_ref().unwrap().xml, b"<a>2</a>");
+}
+
+pub async fn pages_of_items_stay_in_place_while_items_go(store: Arc<dyn Store>) {
+    let mut hand = with_items(&*store, 8).await;
+    let key = hand.node.key;
+    let first = store.read_items(key, Selection::All, page(3, Edge::First)).await.unwrap();
+    assert_eq!(names(&first), ["i0", "i1", "i2"]);
+    // The edge itself goes, one moves to the end, one comes.
+    hand.retract("i2");
+    hand.retract("i0");
+    hand.publish("i4", "<again/>");
+    hand.publish("new", "<new/>");
+    hand.commit(&*store).await;
+    let next = store.read_items(key, Selection::All, page(3, Edge::After(first.last.unwrap()))).await.unwrap();
+    assert_eq!(names(&next), ["i3", "i5", "i6"]);
+    assert_eq!(next.count, 7);
+    let end = store.read_items(key, Selection::All, page(9, Edge::After(next.last.unwrap()))).await.unwrap();
+    assert_eq!(names(&end), ["i7", "i4", "new"]);
+    assert_eq!((end.index, end.complete), (Some(4), true));
+    let back = store.read_items(key, Selection::All, page(2, Edge::Before(first.first.unwrap()))).await.unwrap();
+    assert!(back.entries.is_empty() && back.complete);
+}
+
+pub async fn the_newest_items_are_a_list_of_their_own(store: Arc<dyn Store>) {
+    let hand = with_items(&*store, 6).await;
+    let key = hand.node.key;
+    for (count, expected) in [(0, 0), (1, 1), (4, 4), (6, 6), (7, 6), (u64::MAX, 6)] {
+        let whole = store.read_items(key, Selection::Newest(count), page(100, Edge::First)).await.unwrap();
+        assert_eq!(whole.entries.len(), expected, "{count}");
+        assert_eq!(names(&whole), ["i0", "i1", "i2", "i3", "i4", "i5"][6 - expected..]);
+        walk(&whole.entries, async |page| store.read_items(key, Selection::Newest(count), page).await).await;
+    }
+}
+
+pub async fn items_asked_by_name_come_in_that_order(store: Arc<dyn Store>) {
+    let hand = with_items(&*store, 5).await;
+    let these = |ids: &[&str]| Selection::These(ids.iter().map(|id| ItemId::parse(id).unwrap()).collect());
+    let asked = these(&["i4", "none", "i0", "i4", "i2"]);
+    let whole = store.read_items(hand.node.key, asked.clone(), page(100, Edge::First)).await.unwrap();
+    assert_eq!(names(&whole), ["i4", "i0", "i2"]);
+    assert!(whole.entries.iter().all(|item| item.payload.is_some()));
+    walk(&whole.entries, async |page| store.read_items(hand.node.key, asked.clone(), page).await).await;
+    let elsewhere = page(2, Edge::After(hand.items["i1"].seq.0.to_string()));
+    assert_eq!(store.read_items(hand.node.key, asked, elsewhere).await, Err(Failure::NoSuchEdge));
+    walk(&[], async |page| store.read_items(hand.node.key, these(&["none"]), page).await).await;
+}
+
+pub async fn a_page_of_items_ends_when_it_is_heavy(store: Arc<dyn Store>) {
+    let mut hand = Hand::create(&*store, SERVICE, "n").await;
+    for number in 0..4 {
+        hand.publish(&format!("i{number}"), &"x".repeat(ITEMS_PAGE_BYTES_MAX / 2 + 1));
+    }
+    hand.commit(&*store).await;
+    let key = hand.node.key;
+    let first = store.read_items(key, Selection::All, page(4, Edge::First)).await.unwrap();
+    assert_eq!((names(&first), first.complete, first.count), (vec!["i0", "i1"], false, 4));
+    let rest = store.read_items(key, Selection::All, page(4, Edge::After(first.last.unwrap()))).await.unwrap();
+    assert_eq!((names(&rest), rest.complete, rest.index), (vec!["i2", "i3"], true, Some(2)));
+    let last = store.read_items(key, Selection::All, page(4, Edge::Last)).await.unwrap();
+    assert_eq!((names(&last), last.complete), (vec!["i2", "i3"], false));
+    let these = Selection::These(["i3", "i1", "i2"].map(|id| ItemId::parse(id).unwrap()).to_vec());
+    let named = store.read_items(key, these, page(4, Edge::First)).await.unwrap();
+    assert_eq!((names(&named), named.complete), (vec!["i3", "i1"], false));
+}
+
+pub async fn an_edge_that_is_none_is_refused(store: Arc<dyn Store>) {
+    let hand = with_items(&*store, 1).await;
+    let (key, service, carol) = (hand.node.key, jid(SERVICE), jid("carol@localhost"));
+    for edge in ["", "x", "1x", "-1", "99999999999999999999999", "\u{7}"] {
+        for edge in [Edge::After(edge.to_owned()), Edge::Before(edge.to_owned())] {
+            let page = page(2, edge.clone());
+            let refused = |failure: Option<Failure>| assert_eq!(failure, Some(Failure::NoSuchEdge), "{edge:?}");
+            refused(store.read_items(key, Selection::All, page.clone()).await.err());
+            refused(store.read_node_subscriptions(key, page.clone()).await.err());
+            refused(store.read_subscriptions_of(service.clone(), carol.clone(), None, page).await.err());
+        }
+    }
+    let nonsense = page(2, Edge::After(String::new()));
+    assert_eq!(store.read_nodes(service.clone(), nonsense.clone()).await, Err(Failure::NoSuchEdge));
+    assert_eq!(store.read_node_affiliations(key, nonsense.clone()).await, Err(Failure::NoSuchEdge));
+    assert_eq!(store.read_affiliations_of(service, carol, None, nonsense).await, Err(Failure::NoSuchEdge));
+    // A number that no seq can be, and one that none is yet, are places nevertheless.
+    for place in [u64::MAX, 1000] {
+        let beyond = store.read_items(key, Selection::All, page(2, Edge::After(place.to_string()))).await.unwrap();
+        assert!(beyond.entries.is_empty());
+        let before = store.read_items(key, Selection::All, page(2, Edge::Before(place.to_string()))).await.unwrap();
+        assert_eq!(before.entries.len(), 1);
+    }
+}
+
+pub async fn subscriptions_of_a_node_are_paged(store: Arc<dyn Store>) {
+    let mut hand = Hand::create(&*store, SERVICE, "n").await;
+    let whole = subscribers();
+    for subscription in whole.iter().rev() {
+        hand.subscribe(&subscription.jid.to_string(), subscription.subid.as_str(), subscription.state);
+    }
+    hand.commit(&*store).await;
+    let key = hand.node.key;
+    walk(&whole, async |page| store.read_node_subscriptions(key, page).await).await;
+    // The edge goes meanwhile; its place stays.
+    let first = store.read_node_subscriptions(key, page(2, Edge::First)).await.unwrap();
+    let edge = &whole[1];
+    hand.subscribe(&edge.jid.to_string(), edge.subid.as_str(), SubscriptionState::None);
+    hand.commit(&*store).await;
+    let next = store.read_node_subscriptions(key, page(2, Edge::After(first.last.unwrap()))).await.unwrap();
+    assert_eq!(next.entries, whole[2..4]);
+}
+
+pub async fn subscriptions_of_an_entity_are_paged(store: Arc<dyn Store>) {
+    let (mut whole, mut keys) = (Vec::new(), Vec::new());
+    for node in ["b", "a", "c 1:x"] {
+        let mut hand = Hand::create(&*store, SERVICE, node).await;
+        for (who, subid) in [("carol@localhost", "s1"), ("carol@localhost/p", "s2"), ("carol@localhost/p", "s3")] {
+            let subscription = hand.subscribe(who, subid, SubscriptionState::Subscribed);
+            whole.push((NodeId::parse(node).unwrap(), subscription));
+        }
+        hand.subscribe("carola@localhost", "s4", SubscriptionState::Subscribed);
+        hand.commit(&*store).await;
+        keys.push(hand.node.key);
+    }
+    let mut elsewhere = Hand::create(&*store, "carol@localhost", "a").await;
+    elsewhere.subscribe("carol@localhost", "s5", SubscriptionState::Subscribed);
+    elsewhere.commit(&*store).await;
+    whole.sort_by(|one, other| one.0.cmp(&other.0));
+    let (service, carol) = (jid(SERVICE), jid("carol@localhost"));
+    let read = async |node: Option<NodeKey>, page| {
+        store.read_subscriptions_of(service.clone(), carol.clone(), node, page).await
+    };
+    walk(&whole, async |page| read(None, page).await).await;
+    walk(&whole[3..6], async |page| read(Some(keys[0]), page).await).await;
+    walk(&[], async |page| read(Some(elsewhere.node.key), page).await).await;
+}
+
+pub async fn affiliations_are_paged(store: Arc<dyn Store>) {
+    let people = ["a.example", "carol@localhost", "dave@localhost", "eve@localhost", "ö@localhost"];
+    let all = [
+        Affiliation::Owner,
+        Affiliation::Publisher,
+        Affiliation::PublishOnly,
+        Affiliation::Member,
+        Affiliation::Outcast,
+    ];
+    let (mut of_carol, mut keys) = (Vec::new(), Vec::new());
+    for (node, affiliation) in ["e", "d", "c", "b", "a"].into_iter().zip(all) {
+        let mut hand = Hand::create(&*store, SERVICE, node).await;
+        people.iter().for_each(|who| hand.affiliate(who, affiliation));
+        hand.commit(&*store).await;
+        of_carol.insert(0, (hand.node.address.node.clone(), affiliation));
+        keys.push(hand.node.key);
+    }
+    let of_node: Vec<(BareJid, Affiliation)> = people.iter().map(|who| (jid(who), Affiliation::Owner)).collect();
+    walk(&of_node, async |page| store.read_node_affiliations(keys[0], page).await).await;
+    let (service, carol) = (jid(SERVICE), jid("carol@localhost"));
+    let read = async |service: &BareJid, node: Option<NodeKey>, page| {
+        store.read_affiliations_of(service.clone(), carol.clone(), node, page).await
+    };
+    walk(&of_carol, async |page| read(&service, None, page).await).await;
+    walk(&of_carol[4..], async |page| read(&service, Some(keys[0]), page).await).await;
+    walk(&[], async |page| read(&jid("other.example"), None, page).await).await;
+}
+
+pub async fn nodes_are_paged_bytewise(store: Arc<dyn Store>) {
+    let mut nodes: Vec<Node> = Vec::new();
+    for name in ["z", "a/b", "a", "Z", "ä", "a b", "\u{1f980}", "~"] {
+        nodes.push(Hand::create(&*store, SERVICE, name).await.node);
+    }
+    Hand::create(&*store, "other.example", "a").await;
+    nodes.sort_by(|one, other| one.address.node.as_str().as_bytes().cmp(other.address.node.as_str().as_bytes()));
+    let service = jid(SERVICE);
+    walk(&nodes, async |page| store.read_nodes(service.clone(), page).await).await;
+    let from = store.read_nodes(service.clone(), page(1, Edge::After("b".to_owned()))).await.unwrap();
+    assert_eq!(from.entries[0].address.node.as_str(), "z", "an edge that no node has is a place");
+}
+
+pub async fn what_an_account_watches_is_read_in_slices(store: Arc<dyn Store>) {
+    let carol = jid("carol@localhost");
+    let mut whole: Vec<(Node, Subscription)> = Vec::new();
+    for (service, node) in [(SERVICE, "b"), ("carol@localhost", "a"), (SERVICE, "a")] {
+        let mut hand = Hand::create(&*store, service, node).await;
+        let bare = hand.subscribe("carol@localhost", "s9", SubscriptionState::Subscribed);
+        let full = hand.subscribe("carol@localhost/p", "s1", SubscriptionState::Pending);
+        hand.subscribe("dave@localhost", "s1", SubscriptionState::Subscribed);
+        hand.commit(&*store).await;
+        whole.extend([(hand.node.clone(), bare), (hand.node, full)]);
+    }
+    for max in [1, 2, 4, 100] {
+        let (mut after, mut read) = (None, Vec::new());
+        loop {
+            let slice = store.read_watched(carol.clone(), after.clone(), max).await.unwrap();
+            assert!(slice.len() <= max);
+            let Some((node, subscription)) = slice.last() else { break };
+            after = Some((node.key, subscription.clone()));
+            read.extend(slice);
+        }
+        assert_eq!(read, whole, "in slices of {max}");
+    }
+    assert!(store.read_watched(jid("carola@localhost"), None, 10).await.unwrap().is_empty());
+}
+
+pub async fn lists_of_what_is_absent_are_empty(store: Arc<dyn Store>) {
+    let (key, service, carol) = (NodeKey(404), jid(SERVICE), jid("carol@localhost"));
+    let these = Selection::These(vec![ItemId::parse("i").unwrap()]);
+    for selection in [Selection::All, Selection::Newest(3), these] {
+        walk(&[], async |page| store.read_items(key, selection.clone(), page).await).await;
+    }
+    walk(&[], async |page| store.read_node_subscriptions(key, page).await).await;
+    walk(&[], async |page| store.read_node_affiliations(key, page).await).await;
+    walk(&[], async |page| store.read_nodes(service.clone(), page).await).await;
+    for node in [None, Some(key)] {
+        walk(&[], async |page| store.read_subscriptions_of(service.clone(), carol.clone(), node, page).await).await;
+        walk(&[], async |page| store.read_affiliations_of(service.clone(), carol.clone(), node, page).await).await;
+    }
+}
+
+async fn with_items(store: &dyn Store, count: usize) -> Hand {
+    let mut hand = Hand::create(store, SERVICE, "n").await;
+    for number in 0..count {
+        hand.publish(&format!("i{number}"), &format!("<a>{number}</a>"));
+    }
+    hand.commit(store).await;
+    hand
+}
+
+/// In the order of lists.
+fn subscribers() -> Vec<Subscription> {
+    [
+        ("bob@localhost", "s9"),
+        ("bob@localhost/a", "s1"),
+        ("bob@localhost/a", "s2"),
+        ("bob@localhost/a/b 1:", "s0"),
+        ("bob@localhosta", "s1"),
+        ("carol.example", "'\"\u{1f980}"),
+        ("ö@localhost/\u{1f980}", "s1"),
+    ]
+    .map(|(who, subid)| subscription(who, subid, SubscriptionState::Subscribed))
+    .to_vec()
+}
+
+fn names(list: &List<Item>) -> Vec<&str> {
+    list.entries.iter().map(|item| item.fact.id.as_str()).collect()
+}
+
+fn page(max: u64, edge: Edge) -> Page {
+    Page { max, edge }
+}

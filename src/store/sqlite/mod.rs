@@ -1,0 +1,312 @@
+//! The store on disk: one SQLite file beside its write-ahead log.
+//!
+//! One thread owns the connection that writes; a few others own one each that can only read. Every
+//! answer is read from one transaction, so it is one consistent view, and because a write-ahead log
+//! lets readers begin after any commit that was answered, they see it.
+//!
+//! What is done when the disk refuses is told in `writer.rs`; the tables in `migrations/`.
+//! Not here: batching (one `commit` is one transaction, and `engine` makes it large), caches of facts.
+
+mod accounts;
+mod commit;
+mod lists;
+mod open;
+mod queue;
+mod read;
+mod row;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod writer;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::{Connection, params};
+
+use crate::jid::BareJid;
+use crate::pubsub::{Affiliation, Node, NodeAddress, NodeId, NodeKey, Page, Selection, Seq, Subscription};
+use crate::store::{Account, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token};
+use crate::time::Timestamp;
+
+pub use open::OpenError;
+
+use queue::Queue;
+use trouble::Trouble;
+use writer::Writer;
+
+/// Where the file is and what it may cost.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The database file, in a directory that exists. Others are put beside it.
+    pub path: PathBuf,
+    pub durability: Durability,
+    /// Threads that read, each with a connection.
+    pub readers: usize,
+    /// Writes that may wait for the writer; whoever comes later waits before the queue.
+    pub writer_queue_max: usize,
+    /// Reads that may wait for a reader.
+    pub reader_queue_max: usize,
+    /// Pages kept in memory, in KiB, for each connection.
+    pub cache_kib: u32,
+    /// The write-ahead log is moved into the database when it has grown to this, in KiB. A larger one
+    /// costs a longer wait then, and fewer writes in all.
+    pub wal_kib: u32,
+    /// How long to wait for another program that holds the database, such as a backup.
+    pub busy_timeout_ms: u64,
+}
+
+/// What a commit that was answered survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The loss of power.
+    Full,
+    /// The end of the process, however it comes. The loss of power may take the last commits, but
+    /// never their order.
+    Relaxed,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        SqliteOptions {
+            path: PathBuf::from("tidings.db"),
+            durability: Durability::Full,
+            readers: 2,
+            writer_queue_max: 256,
+            reader_queue_max: 1024,
+            cache_kib: 16 * 1024,
+            wal_kib: 16 * 1024,
+            busy_timeout_ms: 5000,
+        }
+    }
+}
+
+pub struct SqliteStore {
+    identity: Identity,
+    writer: Queue<Writer>,
+    readers: Queue<Connection>,
+    closed: AtomicBool,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it. Blocks while it does.
+    pub fn open(options: &SqliteOptions) -> Result<Self, OpenError> {
+        let opened = open::open(options)?;
+        let readers: Result<Vec<Connection>, OpenError> =
+            (0..options.readers.max(1)).map(|_| open::connect_reader(options)).collect();
+        let wal_pages_max = i64::from(options.wal_kib) * 1024 / i64::from(open::PAGE_BYTES);
+        let writer = Writer::new(opened.connection, opened.lock, wal_pages_max.max(1));
+        let no_thread =
+            |error: std::io::Error| OpenError::Failed { path: options.path.clone(), why: error.to_string() };
+        let writer = Queue::start("store-writer", vec![writer], options.writer_queue_max, Writer::tidy, Writer::close);
+        let readers = Queue::start("store-reader", readers?, options.reader_queue_max, |_| (), drop);
+        Ok(SqliteStore {
+            identity: opened.identity,
+            writer: writer.map_err(no_thread)?,
+            readers: readers.map_err(no_thread)?,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Trouble> + Send + 'static,
+    ) -> Pending<'_, T> {
+        Box::pin(async move {
+            self.must_be_open()?;
+            let lost = || Failure::Read("the reading thread has ended".to_owned());
+            self.readers.ask(lost, |db| read_one_view(db, work).map_err(Trouble::of_read)).await
+        })
+    }
+
+    /// Work in a transaction of its own.
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Trouble> + Send + 'static,
+    ) -> Pending<'_, T> {
+        self.on_writer(|writer| writer.transact(|db, _| work(db)))
+    }
+
+    fn on_writer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, Failure> + Send + 'static,
+    ) -> Pending<'_, T> {
+        Box::pin(async move {
+            self.must_be_open()?;
+            self.writer.ask(|| Failure::Unknown("the writing thread has ended".to_owned()), work).await
+        })
+    }
+
+    fn must_be_open(&self) -> Result<(), Failure> {
+        if self.closed.load(Ordering::Acquire) { Err(Failure::Closed) } else { Ok(()) }
+    }
+}
+
+impl Store for SqliteStore {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn reserve_node_keys(&self, count: u32) -> Pending<'_, Range<i64>> {
+        self.write(move |db| {
+            let end: i64 = db
+                .prepare_cached(
+                    "UPDATE meta SET next_node_key = next_node_key + ?1 WHERE one = 1 RETURNING next_node_key",
+                )?
+                .query_row([count], |row| row.get(0))?;
+            Ok(end - i64::from(count)..end)
+        })
+    }
+
+    fn gather(&self, asks: Vec<Ask>) -> Pending<'_, Vec<Found>> {
+        self.read(move |db| read::gather(db, &asks))
+    }
+
+    fn commit(&self, batch: Vec<NodeCommit>) -> Pending<'_, ()> {
+        self.on_writer(move |writer| {
+            let written = writer.transact(|db, configs| commit::write(db, configs, &batch))?;
+            writer.configs.learn(written);
+            Ok(())
+        })
+    }
+
+    fn read_log(&self, node: NodeKey, after: Seq, events_max: usize, bytes_max: usize) -> Pending<'_, Option<LogPage>> {
+        self.read(move |db| read::log(db, node, after, events_max, bytes_max))
+    }
+
+    fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>> {
+        self.read(move |db| read::items(db, node, selection, page))
+    }
+
+    fn read_subscriptions_of(
+        &self,
+        service: BareJid,
+        jid: BareJid,
+        node: Option<NodeKey>,
+        page: Page,
+    ) -> Pending<'_, List<(NodeId, Subscription)>> {
+        self.read(move |db| lists::subscriptions_of(db, &service, &jid, node, page))
+    }
+
+    fn read_affiliations_of(
+        &self,
+        service: BareJid,
+        jid: BareJid,
+        node: Option<NodeKey>,
+        page: Page,
+    ) -> Pending<'_, List<(NodeId, Affiliation)>> {
+        self.read(move |db| lists::affiliations_of(db, &service, &jid, node, page))
+    }
+
+    fn read_node_subscriptions(&self, node: NodeKey, page: Page) -> Pending<'_, List<Subscription>> {
+        self.read(move |db| lists::node_subscriptions(db, node, page))
+    }
+
+    fn read_node_affiliations(&self, node: NodeKey, page: Page) -> Pending<'_, List<(BareJid, Affiliation)>> {
+        self.read(move |db| lists::node_affiliations(db, node, page))
+    }
+
+    fn read_nodes(&self, service: BareJid, page: Page) -> Pending<'_, List<Node>> {
+        self.read(move |db| lists::nodes(db, &service, page))
+    }
+
+    fn read_watched(
+        &self,
+        jid: BareJid,
+        after: Option<(NodeKey, Subscription)>,
+        max: usize,
+    ) -> Pending<'_, Vec<(Node, Subscription)>> {
+        self.read(move |db| lists::watched(db, &jid, after.as_ref(), max))
+    }
+
+    fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
+        self.read(move |db| read::stale_logs(db, before, max))
+    }
+
+    fn floor_for(&self, node: NodeKey, since: Timestamp, bytes_max: u64) -> Pending<'_, Seq> {
+        self.read(move |db| read::floor(db, node, since, bytes_max))
+    }
+
+    /// In slices, so that commits get between.
+    fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()> {
+        Box::pin(async move {
+            loop {
+                let forgotten = self.write(move |db| {
+                    let sql = "DELETE FROM tombstones WHERE (service, node) IN \
+                               (SELECT service, node FROM tombstones WHERE deleted < ?1 LIMIT ?2)";
+                    Ok(db.prepare_cached(sql)?.execute(params![before, TOMBSTONES_SLICE as i64])?)
+                });
+                if forgotten.await? < TOMBSTONES_SLICE {
+                    return Ok(());
+                }
+            }
+        })
+    }
+
+    fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>> {
+        self.read(move |db| accounts::account(db, &jid))
+    }
+
+    fn put_account(&self, account: Account) -> Pending<'_, ()> {
+        self.write(move |db| accounts::put(db, &account))
+    }
+
+    fn put_accounts(&self, accounts: Vec<Account>) -> Pending<'_, ()> {
+        self.write(move |db| accounts.iter().try_for_each(|account| accounts::put(db, account)))
+    }
+
+    fn remove_account(&self, jid: BareJid) -> Pending<'_, bool> {
+        self.write(move |db| accounts::remove(db, &jid))
+    }
+
+    fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>> {
+        self.read(move |db| accounts::accounts(db, after.as_ref(), max))
+    }
+
+    fn token(&self, id: String) -> Pending<'_, Option<Token>> {
+        self.read(move |db| accounts::token(db, &id))
+    }
+
+    fn put_token(&self, token: Token) -> Pending<'_, ()> {
+        self.write(move |db| accounts::put_token(db, &token))
+    }
+
+    fn remove_token(&self, id: String) -> Pending<'_, bool> {
+        self.write(move |db| accounts::remove_token(db, &id))
+    }
+
+    fn tokens(&self, account: Option<BareJid>) -> Pending<'_, Vec<Token>> {
+        self.read(move |db| accounts::tokens(db, account.as_ref()))
+    }
+
+    fn touch_token(&self, id: String, used: Timestamp) -> Pending<'_, ()> {
+        self.write(move |db| accounts::touch_token(db, &id, used))
+    }
+
+    /// The readers end first: the connection that is closed last moves the write-ahead log into the
+    /// database, and only the writer can.
+    fn close(&self) -> Pending<'_, ()> {
+        Box::pin(async move {
+            if self.closed.swap(true, Ordering::AcqRel) {
+                return Err(Failure::Closed);
+            }
+            self.readers.end().await;
+            self.writer.end().await;
+            Ok(())
+        })
+    }
+}
+
+/// Answers from one view, however many statements it takes.
+fn read_one_view<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, Trouble> {
+    db.prepare_cached("BEGIN")?.execute([])?;
+    let answer = work(db);
+    // Ends the view whatever became of the work, or the write-ahead log could never be cut.
+    let ended = db.prepare_cached("COMMIT")?.execute([]);
+    let answer = answer?;
+    ended?;
+    Ok(answer)
+}
+
+const TOMBSTONES_SLICE: usize = 1000;

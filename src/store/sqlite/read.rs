@@ -1,0 +1,210 @@
+//! Questions about nodes, logs and items.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::pubsub::{Affiliation, ItemFact, ItemId, NodeAddress, NodeKey, NodeState, Page, Selection, Seq, Tombstone};
+use crate::store::page::{Bound, Cut, ItemPage, cut_these, event_bytes, item_edge, seq_edge};
+use crate::store::sqlite::row::{self, Count, EVENT_COLUMNS, NODE_COLUMNS};
+use crate::store::sqlite::trouble::Trouble;
+use crate::store::{Ask, Found, Item, List, LogPage};
+use crate::time::Timestamp;
+
+pub(super) fn gather(db: &Connection, asks: &[Ask]) -> Result<Vec<Found>, Trouble> {
+    asks.iter().map(|ask| found(db, ask)).collect()
+}
+
+fn found(db: &Connection, ask: &Ask) -> Result<Found, Trouble> {
+    Ok(match ask {
+        Ask::Node(address) => Found::Node(node_state(db, address)?),
+        Ask::Affiliation(node, jid) => {
+            let found = db
+                .prepare_cached("SELECT affiliation FROM affiliations WHERE node = ?1 AND jid = ?2")?
+                .query_row(params![node, jid.as_str()], |row| row.get(0))
+                .optional()?;
+            Found::Affiliation(found.unwrap_or(Affiliation::None))
+        }
+        Ask::Subscriptions(node, jid) => Found::Subscriptions(collect(
+            db,
+            "SELECT bare, resource, subid, state FROM subscriptions WHERE node = ?1 AND bare = ?2 \
+             ORDER BY resource, subid",
+            params![node, jid.as_str()],
+            |row| row::subscription(row, 0),
+        )?),
+        Ask::Item(node, item) => Found::Item(fact(db, *node, item)?),
+        Ask::Oldest(node, count) => Found::Oldest(collect(
+            db,
+            "SELECT i.item_id, i.seq, l.publisher, l.time FROM items i CROSS JOIN log l \
+             ON l.node = i.node AND l.seq = i.seq WHERE i.node = ?1 ORDER BY i.seq LIMIT ?2",
+            params![node, limit(*count)],
+            |row| row::fact(row, 0),
+        )?),
+    })
+}
+
+fn node_state(db: &Connection, address: &NodeAddress) -> Result<NodeState, Trouble> {
+    let place = [address.service.as_str(), address.node.as_str()];
+    let present = db
+        .prepare_cached(&format!("SELECT {NODE_COLUMNS} FROM nodes n WHERE n.service = ?1 AND n.node = ?2"))?
+        .query_row(place, row::node)
+        .optional()?;
+    if let Some(node) = present {
+        return Ok(NodeState::Present(node.into()));
+    }
+    let deleted = db
+        .prepare_cached("SELECT key, last_seq, deleted, redirect FROM tombstones WHERE service = ?1 AND node = ?2")?
+        .query_row(place, |row| {
+            Ok(Tombstone { key: row.get(0)?, last_seq: row.get(1)?, deleted: row.get(2)?, redirect: row.get(3)? })
+        })
+        .optional()?;
+    Ok(deleted.map_or(NodeState::Absent, NodeState::Deleted))
+}
+
+fn fact(db: &Connection, node: NodeKey, item: &ItemId) -> Result<Option<ItemFact>, Trouble> {
+    let fact = db
+        .prepare_cached(
+            "SELECT i.item_id, i.seq, l.publisher, l.time FROM items i CROSS JOIN log l \
+             ON l.node = i.node AND l.seq = i.seq WHERE i.node = ?1 AND i.item_id = ?2",
+        )?
+        .query_row(params![node, item.as_str()], |row| row::fact(row, 0))
+        .optional()?;
+    Ok(fact)
+}
+
+pub(super) fn log(
+    db: &Connection,
+    node: NodeKey,
+    after: Seq,
+    events_max: usize,
+    bytes_max: usize,
+) -> Result<Option<LogPage>, Trouble> {
+    let ends = db
+        .prepare_cached("SELECT floor_seq, last_seq FROM nodes WHERE key = ?1")?
+        .query_row([node], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((floor_seq, last_seq)) = ends else { return Ok(None) };
+    let mut page = LogPage { events: Vec::new(), floor_seq, last_seq };
+    // What lies below the floor is there for the items that stand on it, and is no history.
+    let from = after.next().max(floor_seq);
+    if after >= last_seq {
+        return Ok(Some(page));
+    }
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {EVENT_COLUMNS} FROM log WHERE node = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3"
+    ))?;
+    let mut rows = statement.query(params![node, from, limit(events_max as u64)])?;
+    let mut bytes = 0;
+    while bytes <= bytes_max
+        && let Some(row) = rows.next()?
+    {
+        let event = row::event(row)?;
+        bytes += event_bytes(&event);
+        page.events.push(event);
+    }
+    Ok(Some(page))
+}
+
+pub(super) fn items(db: &Connection, node: NodeKey, selection: Selection, page: Page) -> Result<List<Item>, Trouble> {
+    let total: Option<Count> =
+        db.prepare_cached("SELECT items FROM nodes WHERE key = ?1")?.query_row([node], |row| row.get(0)).optional()?;
+    let total = total.map_or(0, |count| count.0);
+    match selection {
+        Selection::All => items_after(db, node, Seq(0), total, page),
+        Selection::Newest(count) if count >= total => items_after(db, node, Seq(0), total, page),
+        Selection::Newest(count) => {
+            // The newest item that is not one of them.
+            let below = db
+                .prepare_cached("SELECT seq FROM items WHERE node = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2")?
+                .query_row(params![node, limit(count)], |row| row.get(0))
+                .optional()?;
+            items_after(db, node, below.unwrap_or(Seq(0)), count, page)
+        }
+        Selection::These(ids) => these(db, node, &ids, page),
+    }
+}
+
+/// A page of the items whose seq is above `below`.
+fn items_after(db: &Connection, node: NodeKey, below: Seq, count: u64, page: Page) -> Result<List<Item>, Trouble> {
+    let cut = Cut::new(page, seq_edge)?;
+    let (above, under) = match cut.bound {
+        Bound::First | Bound::Last => (below, SEQ_END),
+        Bound::After(seq) => (below.max(seq), SEQ_END),
+        Bound::Before(seq) => (below, seq.min(SEQ_END)),
+    };
+    let order = if cut.forward() { "ASC" } else { "DESC" };
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT i.item_id, i.seq, l.publisher, l.time, l.media, l.namespace, l.payload \
+         FROM items i CROSS JOIN log l ON l.node = i.node AND l.seq = i.seq \
+         WHERE i.node = ?1 AND i.seq > ?2 AND i.seq < ?3 ORDER BY i.seq {order} LIMIT ?4"
+    ))?;
+    let mut rows = statement.query(params![node, above.min(SEQ_END), under, limit(cut.max as u64 + 1)])?;
+    let mut page = ItemPage::new(cut.max);
+    while let Some(row) = rows.next()?
+        && page.takes()
+    {
+        page.push(Item { fact: row::fact(row, 0)?, payload: row::payload(row, 4)? });
+    }
+    Ok(cut.list(page.entries, page.more, count, item_edge))
+}
+
+fn these(db: &Connection, node: NodeKey, ids: &[ItemId], page: Page) -> Result<List<Item>, Trouble> {
+    let mut facts = Vec::new();
+    for id in ids {
+        facts.extend(fact(db, node, id)?);
+    }
+    cut_these(page, facts, |fact| {
+        let payload = db
+            .prepare_cached("SELECT media, namespace, payload FROM log WHERE node = ?1 AND seq = ?2")?
+            .query_row(params![node, fact.seq], |row| row::payload(row, 0))?;
+        Ok(Item { fact, payload })
+    })
+}
+
+/// Reads the log from its newest event backwards until one of them says stop.
+pub(super) fn floor(db: &Connection, node: NodeKey, since: Timestamp, bytes_max: u64) -> Result<Seq, Trouble> {
+    let ends: Option<(Seq, Seq)> = db
+        .prepare_cached("SELECT floor_seq, last_seq FROM nodes WHERE key = ?1")?
+        .query_row([node], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((floor, last)) = ends else { return Ok(Seq(0)) };
+    let mut statement = db.prepare_cached(
+        "SELECT seq, time, coalesce(length(payload), 0) FROM log WHERE node = ?1 AND seq >= ?2 ORDER BY seq DESC",
+    )?;
+    let mut rows = statement.query(params![node, floor])?;
+    let (mut least, mut bytes) = (last.next(), 0u64);
+    while let Some(row) = rows.next()? {
+        bytes = bytes.saturating_add(row.get::<_, Count>(2)?.0);
+        if row.get::<_, Timestamp>(1)? < since || bytes > bytes_max {
+            break;
+        }
+        least = row.get(0)?;
+    }
+    Ok(least)
+}
+
+pub(super) fn stale_logs(db: &Connection, before: Timestamp, max: usize) -> Result<Vec<NodeAddress>, Trouble> {
+    collect(
+        db,
+        "SELECT service, node FROM nodes WHERE oldest_time < ?1 ORDER BY oldest_time LIMIT ?2",
+        params![before, limit(max as u64)],
+        |row| Ok(NodeAddress { service: row.get(0)?, node: row.get(1)? }),
+    )
+}
+
+pub(super) fn collect<T>(
+    db: &Connection,
+    sql: &str,
+    given: &[&dyn rusqlite::ToSql],
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, Trouble> {
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map(given, read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// SQLite takes a negative limit for none at all, so one that does not fit must not wrap.
+pub(super) fn limit(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Above every seq.
+const SEQ_END: Seq = Seq(i64::MAX as u64);
