@@ -15,7 +15,7 @@
 //! |---|---|---|
 //! | `GET /v1/admin/users?after=JID` | | `200 {"users":[{"jid","admin","disabled","verifier"}],"next"?}`, ordered by JID |
 //! | `POST /v1/admin/users` | `{"name","password","admin":bool,"verifier"?:"scram"\|"argon2id"}` | `201 {"jid"}`; 409 when it exists |
-//! | `PATCH /v1/admin/users/{name}` | `{"password"?,"disabled"?}` | `200 {"tokens_revoked"}` |
+//! | `PATCH /v1/admin/users/{name}` | `{"password"?,"disabled"?}` | `200 {"jid"}` |
 //! | `DELETE /v1/admin/users/{name}` | | `204`; 404 |
 //! | `POST /v1/admin/users:import` | NDJSON lines `{"name","password"}`, at most [`user::IMPORT_LINES_MAX`] | `200 {"imported":n}` |
 //! | `GET /v1/admin/tokens` | | `200 {"tokens":[{"id","account","scopes","created","expires","last_used"}]}` |
@@ -48,6 +48,7 @@ use crate::config::{self, Config, Sources};
 
 pub use data::{Bound, DataLock, local_token, prepare_data_dir, remove_ready_file, write_ready_file};
 pub use first_run::{Certificate, FirstRun, prepare_accounts, prepare_certificate};
+pub use reach::open_store;
 pub use trouble::Trouble;
 pub use welcome::welcome;
 

@@ -10,6 +10,7 @@ use super::{Settings, Trouble};
 use crate::access::{self, Access};
 use crate::config::Config;
 use crate::store::Store;
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::time::SystemClock;
 
 pub enum Reach {
@@ -69,8 +70,17 @@ fn options(config: &Config) -> access::Options {
     }
 }
 
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, Trouble> {
-    todo!("{DATABASE} {}", config.data.dir.display())
+/// Opens the database of the data directory, or makes it. Blocks while it does. Whoever calls holds
+/// the [`DataLock`].
+pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Trouble> {
+    let options = SqliteOptions {
+        path: config.data.dir.join(DATABASE),
+        durability: config.store.durability,
+        readers: config.store.readers,
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open(&options);
+    store.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| Trouble::failed(error.to_string()))
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);

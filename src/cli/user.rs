@@ -124,8 +124,8 @@ async fn change(access: &Access, act: Act<'_>) -> Result<String, NotDone> {
         }
         Act::Password(name, password) => {
             let jid = access.user(name)?;
-            let revoked = access.set_password(&jid, password.clone()).await?;
-            Ok(told_password(jid.as_str(), revoked as u64))
+            access.set_password(&jid, password.clone()).await?;
+            Ok(told_password(jid.as_str()))
         }
         Act::Disable(name, disabled) => {
             let jid = access.user(name)?;
@@ -153,8 +153,8 @@ async fn ask(client: &Client, act: Act<'_>) -> Result<String, Trouble> {
         }
         Act::Password(name, password) => {
             let body = json!({ "password": text(password) });
-            let answer = client.ask_json(Method::PATCH, &path(name), Some(&body)).await?;
-            Ok(told_password(name, answer.get("tokens_revoked").and_then(Value::as_u64).unwrap_or(0)))
+            client.ask_json(Method::PATCH, &path(name), Some(&body)).await?;
+            Ok(told_password(name))
         }
         Act::Disable(name, disabled) => {
             client.ask_json(Method::PATCH, &path(name), Some(&json!({ "disabled": disabled }))).await?;
@@ -167,12 +167,8 @@ async fn ask(client: &Client, act: Act<'_>) -> Result<String, Trouble> {
     }
 }
 
-fn told_password(name: &str, revoked: u64) -> String {
-    match revoked {
-        0 => format!("changed the password of {name}"),
-        1 => format!("changed the password of {name}; 1 API token was revoked"),
-        many => format!("changed the password of {name}; {many} API tokens were revoked"),
-    }
+fn told_password(name: &str) -> String {
+    format!("changed the password of {name}; its sessions were cut and its API tokens revoked")
 }
 
 fn told_disabled(name: &str, disabled: bool) -> String {
