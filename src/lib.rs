@@ -4,6 +4,7 @@
 //! `tests/tidy.rs` holds who may import whom.
 
 pub mod access;
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod engine;

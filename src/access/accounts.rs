@@ -79,6 +79,10 @@ impl Access {
         Ok(jid)
     }
 
+    pub async fn account(&self, jid: &BareJid) -> Result<Option<Account>, NotDone> {
+        self.inner.store.account(jid.clone()).await.map_err(NotDone::Failed)
+    }
+
     /// Accounts after the given one, ordered by JID; at most `max`.
     pub async fn list_users(&self, after: Option<BareJid>, max: usize) -> Result<Vec<Account>, NotDone> {
         self.inner.store.accounts(after, max).await.map_err(NotDone::Failed)

@@ -18,6 +18,8 @@ mod pool;
 mod recent;
 mod revocation;
 mod scope;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod token;
 mod tokens;

@@ -20,6 +20,7 @@ use crate::access::VerifierKind;
 use crate::jid::BareJid;
 use crate::pubsub::WhoCreates;
 
+pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
 pub use reference::reference;
 pub use settings::{Kind, SETTINGS, Setting, Unset};
@@ -115,14 +116,6 @@ pub struct Limits {
 pub struct Store {
     pub durability: Durability,
     pub readers: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// What was answered survives the loss of power.
-    Full,
-    /// What was answered survives the death of the process; the loss of power may take the last moments.
-    Relaxed,
 }
 
 #[derive(Clone, Debug)]

@@ -1,0 +1,87 @@
+//! How accounts and tokens are reached: in the data directory itself while nobody uses it, else through
+//! the admin listener of the server that does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Door};
+use super::data::{DATABASE, DataLock, prepare_data_dir, read_ready_file};
+use super::{Settings, Trouble};
+use crate::access::{self, Access};
+use crate::config::Config;
+use crate::store::Store;
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::time::SystemClock;
+
+pub enum Reach {
+    /// No server runs, and none can start while this is held.
+    Stopped(Stopped),
+    Running(Client),
+}
+
+pub struct Stopped {
+    pub access: Access,
+    store: Arc<dyn Store>,
+    _lock: DataLock,
+}
+
+impl Reach {
+    pub async fn find(settings: &Settings, config: &Config) -> Result<Self, Trouble> {
+        let dir = &config.data.dir;
+        prepare_data_dir(dir)?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(lock) = DataLock::take(dir, Duration::ZERO)? {
+                let store = open_store(config)?;
+                let access = Access::new(store.clone(), Arc::new(SystemClock), options(config));
+                return Ok(Reach::Stopped(Stopped { access, store, _lock: lock }));
+            }
+            // Held by a server that serves, by one that starts or stops, or by another command.
+            if let Some(bound) = read_ready_file(dir)? {
+                let client = Client::new(settings, config, &bound, Door::Admin)?;
+                if client.answers().await {
+                    return Ok(Reach::Running(client));
+                }
+            }
+            if Instant::now() >= until {
+                let what = "is in use, but no server answers there";
+                return Err(Trouble::failed(format!("the data folder {} {what}: try again later", dir.display())));
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+impl Stopped {
+    /// Closes the store, so that nothing is left for the next one to recover.
+    pub async fn close(self) -> Result<(), Trouble> {
+        self.store.close().await.map_err(|error| Trouble::failed(format!("closing the database: {error}")))
+    }
+}
+
+/// What the configuration says of accounts. A command has the machine for itself.
+fn options(config: &Config) -> access::Options {
+    access::Options {
+        domains: config.hosts.iter().map(|host| host.domain.as_str().to_owned()).collect(),
+        verifier: config.auth.verifier,
+        scram_iterations: config.auth.scram_iterations,
+        checks_at_once: std::thread::available_parallelism().map_or(1, usize::from),
+        ..access::Options::default()
+    }
+}
+
+/// Opens the database of the data directory, or makes it. Blocks while it does. Whoever calls holds
+/// the [`DataLock`].
+pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Trouble> {
+    let options = SqliteOptions {
+        path: config.data.dir.join(DATABASE),
+        durability: config.store.durability,
+        readers: config.store.readers,
+        ..SqliteOptions::default()
+    };
+    let store = SqliteStore::open(&options);
+    store.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| Trouble::failed(error.to_string()))
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(50);
