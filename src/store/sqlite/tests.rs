@@ -162,6 +162,46 @@ async fn a_full_disk_refuses_writes_leaves_reads_and_is_overcome() {
     assert_eq!(full.log(&store).await, full.told);
 }
 
+/// The same with a disk that is really full: give it a directory on a file system of some megabytes,
+/// such as `mount -t tmpfs -o size=8m tmpfs DIRECTORY`.
+#[tokio::test]
+#[ignore = "needs TIDINGS_TEST_SMALL_DISK"]
+async fn a_disk_that_fills_up_is_overcome_without_a_restart() {
+    let directory = PathBuf::from(std::env::var_os("TIDINGS_TEST_SMALL_DISK").expect("a directory on a small disk"));
+    let ballast = directory.join("ballast");
+    std::fs::write(&ballast, vec![1; 2 << 20]).unwrap();
+    for wal_kib in [256, 1 << 20] {
+        let options = SqliteOptions { path: directory.join(format!("{wal_kib}.db")), wal_kib, ..place().1 };
+        let store = SqliteStore::open(&options).unwrap();
+        let mut hand = Hand::create(&store, SERVICE, "n").await;
+        let mut answered = hand.clone();
+        let mut number = 0;
+        let part = loop {
+            number += 1;
+            hand.publish(&format!("i{number}"), &"x".repeat(3000));
+            let part = hand.part();
+            match store.commit(vec![part.clone()]).await {
+                Ok(()) => answered = hand.clone(),
+                Err(failure) => {
+                    assert_eq!(failure, Failure::Full);
+                    break part;
+                }
+            }
+        };
+        for _ in 0..3 {
+            assert_eq!(store.commit(vec![part.clone()]).await, Err(Failure::Full));
+            assert_eq!(**answered.found(&store).await.present().unwrap(), answered.node);
+            assert_eq!(answered.log(&store).await, answered.told);
+        }
+        std::fs::remove_file(&ballast).unwrap();
+        store.commit(vec![part]).await.unwrap();
+        assert_eq!(hand.log(&store).await, hand.told);
+        store.close().await.unwrap();
+        std::fs::remove_file(&options.path).unwrap();
+        std::fs::write(&ballast, vec![1; 2 << 20]).unwrap();
+    }
+}
+
 /// The disk fails while a commit is written. This test runs itself again under a limit on the size of
 /// files, which makes the system refuse in the midst of the write-ahead log.
 #[test]
