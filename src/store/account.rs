@@ -16,6 +16,7 @@ pub struct Account {
 }
 
 /// How a password is checked: one kind an account, for a thief attacks the cheaper one.
+#[expect(clippy::large_enum_variant, reason = "held for a moment, one at a time")]
 #[derive(Clone, PartialEq, Eq)]
 pub enum Verifier {
     /// Keys for SCRAM (RFC 5802 §3), each hash with a salt of its own.

@@ -2,7 +2,7 @@
 
 mod accounts;
 mod commits;
-mod hand;
+pub mod hand;
 mod lists;
 mod logs;
 

@@ -236,7 +236,10 @@ impl Store for MemoryStore {
     }
 
     fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()> {
-        self.with(move |state| Ok(state.tombstones.retain(|_, tombstone| tombstone.deleted >= before)))
+        self.with(move |state| {
+            state.tombstones.retain(|_, tombstone| tombstone.deleted >= before);
+            Ok(())
+        })
     }
 
     fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>> {
@@ -249,7 +252,8 @@ impl Store for MemoryStore {
 
     fn put_accounts(&self, accounts: Vec<Account>) -> Pending<'_, ()> {
         self.with(move |state| {
-            Ok(state.accounts.extend(accounts.into_iter().map(|account| (account.jid.clone(), account))))
+            state.accounts.extend(accounts.into_iter().map(|account| (account.jid.clone(), account)));
+            Ok(())
         })
     }
 

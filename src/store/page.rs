@@ -38,6 +38,11 @@ impl<K> Cut<K> {
         matches!(self.bound, Bound::First | Bound::After(_))
     }
 
+    /// How many rows to read so as to know whether there are more than the page takes.
+    pub fn rows(&self) -> i64 {
+        self.max as i64 + 1
+    }
+
     /// Makes the page of what was read, in the order of reading; `more` tells that reading could have
     /// gone on.
     pub fn list<T>(&self, mut entries: Vec<T>, more: bool, count: u64, key: impl Fn(&T) -> String) -> List<T> {

@@ -10,14 +10,19 @@ use crate::store::{Account, Failure, ScramKeys, Token, Verifier};
 use crate::time::Timestamp;
 
 pub(super) fn account(db: &Connection, jid: &BareJid) -> Result<Option<Account>, Trouble> {
-    let found = collect(db, &format!("{ACCOUNT} WHERE jid = ?1"), params![jid.as_str()], head)?;
+    let found = collect(
+        db,
+        "SELECT jid, admin, disabled, created, argon2id FROM accounts WHERE jid = ?1",
+        params![jid.as_str()],
+        head,
+    )?;
     found.into_iter().next().map(|head| whole(db, head)).transpose()
 }
 
 pub(super) fn accounts(db: &Connection, after: Option<&BareJid>, max: usize) -> Result<Vec<Account>, Trouble> {
     let heads = collect(
         db,
-        &format!("{ACCOUNT} WHERE jid > ?1 ORDER BY jid LIMIT ?2"),
+        "SELECT jid, admin, disabled, created, argon2id FROM accounts WHERE jid > ?1 ORDER BY jid LIMIT ?2",
         params![after.map_or("", BareJid::as_str), limit(max as u64)],
         head,
     )?;
@@ -56,17 +61,28 @@ pub(super) fn remove(db: &Connection, jid: &BareJid) -> Result<bool, Trouble> {
 }
 
 pub(super) fn token(db: &Connection, id: &str) -> Result<Option<Token>, Trouble> {
-    let found = db.prepare_cached(&format!("{TOKEN} WHERE id = ?1"))?.query_row([id], read_token).optional()?;
+    let found = db
+        .prepare_cached(
+            "SELECT id, secret_sha256, account, scopes, created, expires, last_used FROM tokens WHERE id = ?1",
+        )?
+        .query_row([id], read_token)
+        .optional()?;
     Ok(found)
 }
 
 pub(super) fn tokens(db: &Connection, account: Option<&BareJid>) -> Result<Vec<Token>, Trouble> {
     match account {
         Some(jid) => {
-            let sql = format!("{TOKEN} WHERE account = ?1 ORDER BY id");
-            collect(db, &sql, params![jid.as_str()], read_token)
+            let sql = "SELECT id, secret_sha256, account, scopes, created, expires, last_used FROM tokens \
+                       WHERE account = ?1 ORDER BY id";
+            collect(db, sql, params![jid.as_str()], read_token)
         }
-        None => collect(db, &format!("{TOKEN} ORDER BY id"), params![], read_token),
+        None => collect(
+            db,
+            "SELECT id, secret_sha256, account, scopes, created, expires, last_used FROM tokens ORDER BY id",
+            params![],
+            read_token,
+        ),
     }
 }
 
@@ -155,8 +171,6 @@ fn read_token(row: &Row<'_>) -> rusqlite::Result<Token> {
     })
 }
 
-const ACCOUNT: &str = "SELECT jid, admin, disabled, created, argon2id FROM accounts";
-const TOKEN: &str = "SELECT id, secret_sha256, account, scopes, created, expires, last_used FROM tokens";
 const SHA1: &str = "SHA-1";
 const SHA256: &str = "SHA-256";
 const SHA512: &str = "SHA-512";

@@ -11,7 +11,7 @@ use crate::pubsub::{Affiliation, Node, NodeId, NodeKey, Page, Subscription};
 use crate::store::List;
 use crate::store::page::{Bound, Cut, SubscriptionEdge};
 use crate::store::sqlite::read::{collect, limit};
-use crate::store::sqlite::row::{self, NODE_COLUMNS};
+use crate::store::sqlite::row;
 use crate::store::sqlite::trouble::Trouble;
 
 pub(super) fn subscriptions_of(
@@ -22,7 +22,6 @@ pub(super) fn subscriptions_of(
     page: Page,
 ) -> Result<List<(NodeId, Subscription)>, Trouble> {
     let cut = Cut::new(page, SubscriptionEdge::parse)?;
-    let (sign, order) = direction(&cut);
     let [at_node, at_resource, at_subid] = match &cut.bound {
         Bound::First => [Place::Start; 3],
         Bound::Last => [Place::End; 3],
@@ -30,20 +29,13 @@ pub(super) fn subscriptions_of(
             [Place::At(&edge.node), Place::At(&edge.resource), Place::At(&edge.subid)]
         }
     };
-    let from = format!(
-        "FROM subscriptions s CROSS JOIN nodes n ON n.key = s.node WHERE s.bare = ?1 AND n.service = ?2 AND {}",
-        of_node("s", node)
-    );
-    let count = count(db, &from, params![jid.as_str(), service.as_str(), node])?;
+    let (jid, service, (least, most)) = (jid.as_str(), service.as_str(), nodes_from_to(node));
+    let count = count(db, SUBSCRIPTIONS_OF.count, params![jid, service, least, most])?;
     let (entries, more) = cut_rows(
         db,
-        &format!(
-            "SELECT n.node, s.bare, s.resource, s.subid, s.state {from} \
-             AND (n.node, s.resource, s.subid) {sign} (?4, ?5, ?6) \
-             ORDER BY n.node {order}, s.resource {order}, s.subid {order} LIMIT ?7"
-        ),
-        params![jid.as_str(), service.as_str(), node, at_node, at_resource, at_subid, limit(cut.max as u64 + 1)],
-        cut.max,
+        &SUBSCRIPTIONS_OF,
+        &cut,
+        params![jid, service, least, most, at_node, at_resource, at_subid, cut.rows()],
         |row| Ok((row.get(0)?, row::subscription(row, 1)?)),
     )?;
     Ok(cut.list(entries, more, count, |(node, subscription)| SubscriptionEdge::new(Some(node), subscription).text()))
@@ -57,25 +49,16 @@ pub(super) fn affiliations_of(
     page: Page,
 ) -> Result<List<(NodeId, Affiliation)>, Trouble> {
     let cut = Cut::new(page, NodeId::parse)?;
-    let (sign, order) = direction(&cut);
-    let from = format!(
-        "FROM affiliations a CROSS JOIN nodes n ON n.key = a.node WHERE a.jid = ?1 AND n.service = ?2 AND {}",
-        of_node("a", node)
-    );
-    let count = count(db, &from, params![jid.as_str(), service.as_str(), node])?;
-    let (entries, more) = cut_rows(
-        db,
-        &format!("SELECT n.node, a.affiliation {from} AND n.node {sign} ?4 ORDER BY n.node {order} LIMIT ?5"),
-        params![jid.as_str(), service.as_str(), node, place(&cut, NodeId::as_str), limit(cut.max as u64 + 1)],
-        cut.max,
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let (jid, service, (least, most)) = (jid.as_str(), service.as_str(), nodes_from_to(node));
+    let count = count(db, AFFILIATIONS_OF.count, params![jid, service, least, most])?;
+    let at = place(&cut, NodeId::as_str);
+    let given = params![jid, service, least, most, at, cut.rows()];
+    let (entries, more) = cut_rows(db, &AFFILIATIONS_OF, &cut, given, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(cut.list(entries, more, count, |(node, _): &(NodeId, Affiliation)| node.to_string()))
 }
 
 pub(super) fn node_subscriptions(db: &Connection, node: NodeKey, page: Page) -> Result<List<Subscription>, Trouble> {
     let cut = Cut::new(page, SubscriptionEdge::parse)?;
-    let (sign, order) = direction(&cut);
     let [at_bare, at_resource, at_subid] = match &cut.bound {
         Bound::First => [Place::Start; 3],
         Bound::Last => [Place::End; 3],
@@ -83,18 +66,9 @@ pub(super) fn node_subscriptions(db: &Connection, node: NodeKey, page: Page) -> 
             [Place::At(&edge.bare), Place::At(&edge.resource), Place::At(&edge.subid)]
         }
     };
-    let count = count(db, "FROM subscriptions WHERE node = ?1", params![node])?;
-    let (entries, more) = cut_rows(
-        db,
-        &format!(
-            "SELECT bare, resource, subid, state FROM subscriptions WHERE node = ?1 \
-             AND (bare, resource, subid) {sign} (?2, ?3, ?4) \
-             ORDER BY bare {order}, resource {order}, subid {order} LIMIT ?5"
-        ),
-        params![node, at_bare, at_resource, at_subid, limit(cut.max as u64 + 1)],
-        cut.max,
-        |row| row::subscription(row, 0),
-    )?;
+    let count = count(db, NODE_SUBSCRIPTIONS.count, params![node])?;
+    let given = params![node, at_bare, at_resource, at_subid, cut.rows()];
+    let (entries, more) = cut_rows(db, &NODE_SUBSCRIPTIONS, &cut, given, |row| row::subscription(row, 0))?;
     Ok(cut.list(entries, more, count, |subscription| SubscriptionEdge::new(None, subscription).text()))
 }
 
@@ -104,36 +78,17 @@ pub(super) fn node_affiliations(
     page: Page,
 ) -> Result<List<(BareJid, Affiliation)>, Trouble> {
     let cut = Cut::new(page, |text| BareJid::parse(text).ok())?;
-    let (sign, order) = direction(&cut);
-    let count = count(db, "FROM affiliations WHERE node = ?1", params![node])?;
-    let (entries, more) = cut_rows(
-        db,
-        &format!(
-            "SELECT jid, affiliation FROM affiliations WHERE node = ?1 AND jid {sign} ?2 ORDER BY jid {order} LIMIT ?3"
-        ),
-        params![node, place(&cut, BareJid::as_str), limit(cut.max as u64 + 1)],
-        cut.max,
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let count = count(db, NODE_AFFILIATIONS.count, params![node])?;
+    let given = params![node, place(&cut, BareJid::as_str), cut.rows()];
+    let (entries, more) = cut_rows(db, &NODE_AFFILIATIONS, &cut, given, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(cut.list(entries, more, count, |(jid, _): &(BareJid, Affiliation)| jid.to_string()))
 }
 
 pub(super) fn nodes(db: &Connection, service: &BareJid, page: Page) -> Result<List<Node>, Trouble> {
     let cut = Cut::new(page, NodeId::parse)?;
-    let (sign, order) = direction(&cut);
-    let counted = collect(db, "SELECT nodes FROM services WHERE service = ?1", params![service.as_str()], |row| {
-        row.get::<_, row::Count>(0)
-    })?;
-    let count = counted.first().map_or(0, |count| count.0);
-    let (entries, more) = cut_rows(
-        db,
-        &format!(
-            "SELECT {NODE_COLUMNS} FROM nodes n WHERE n.service = ?1 AND n.node {sign} ?2 ORDER BY n.node {order} LIMIT ?3"
-        ),
-        params![service.as_str(), place(&cut, NodeId::as_str), limit(cut.max as u64 + 1)],
-        cut.max,
-        row::node,
-    )?;
+    let count = count(db, NODES.count, params![service.as_str()])?;
+    let given = params![service.as_str(), place(&cut, NodeId::as_str), cut.rows()];
+    let (entries, more) = cut_rows(db, &NODES, &cut, given, row::node)?;
     Ok(cut.list(entries, more, count, |node| node.address.node.to_string()))
 }
 
@@ -149,12 +104,11 @@ pub(super) fn watched(
     };
     collect(
         db,
-        &format!(
-            "SELECT {NODE_COLUMNS}, s.bare, s.resource, s.subid, s.state \
-             FROM subscriptions s CROSS JOIN nodes n ON n.key = s.node \
-             WHERE s.bare = ?1 AND (s.node, s.resource, s.subid) > (?2, ?3, ?4) \
-             ORDER BY s.node, s.resource, s.subid LIMIT ?5"
-        ),
+        "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, \
+         n.version, s.bare, s.resource, s.subid, s.state \
+         FROM subscriptions s CROSS JOIN nodes n ON n.key = s.node \
+         WHERE s.bare = ?1 AND (s.node, s.resource, s.subid) > (?2, ?3, ?4) \
+         ORDER BY s.node, s.resource, s.subid LIMIT ?5",
         params![jid.as_str(), key, resource, subid, limit(max as u64)],
         |row| Ok((row::node(row)?, row::subscription(row, 11)?)),
     )
@@ -190,31 +144,82 @@ fn place<'a, K>(cut: &'a Cut<K>, text: impl FnOnce(&'a K) -> &'a str) -> Place<'
     }
 }
 
-fn direction<K>(cut: &Cut<K>) -> (&'static str, &'static str) {
-    if cut.forward() { (">", "ASC") } else { ("<", "DESC") }
+/// The range of keys to look at: one, or all.
+fn nodes_from_to(node: Option<NodeKey>) -> (NodeKey, NodeKey) {
+    node.map_or((NodeKey(i64::MIN), NodeKey(i64::MAX)), |node| (node, node))
 }
 
-/// Written so that the planner sees which it is.
-fn of_node(table: &str, node: Option<NodeKey>) -> String {
-    if node.is_some() { format!("{table}.node = ?3") } else { "?3 IS NULL".to_owned() }
+fn count(db: &Connection, sql: &str, given: &[&dyn ToSql]) -> Result<u64, Trouble> {
+    let counts = collect(db, sql, given, |row| row.get::<_, row::Count>(0))?;
+    Ok(counts.first().map_or(0, |count| count.0))
 }
 
-fn count(db: &Connection, from: &str, given: &[&dyn ToSql]) -> Result<u64, Trouble> {
-    let count: row::Count =
-        db.prepare_cached(&format!("SELECT count(*) {from}"))?.query_row(given, |row| row.get(0))?;
-    Ok(count.0)
-}
-
-/// The entries of a page, read with one more than it may have, and whether there was one more.
-fn cut_rows<T>(
+/// The entries of a page, and whether there was one more.
+fn cut_rows<K, T>(
     db: &Connection,
-    sql: &str,
+    texts: &Texts,
+    cut: &Cut<K>,
     given: &[&dyn ToSql],
-    max: usize,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<(Vec<T>, bool), Trouble> {
-    let mut entries = collect(db, sql, given, read)?;
-    let more = entries.len() > max;
-    entries.truncate(max);
+    let mut entries = collect(db, if cut.forward() { texts.forward } else { texts.backward }, given, read)?;
+    let more = entries.len() > cut.max;
+    entries.truncate(cut.max);
     Ok((entries, more))
 }
+
+/// The statements of one list. Both directions end with how many rows are wanted, and before it with
+/// the place that they start from.
+struct Texts {
+    count: &'static str,
+    forward: &'static str,
+    backward: &'static str,
+}
+
+const SUBSCRIPTIONS_OF: Texts = Texts {
+    count: "SELECT count(*) FROM subscriptions s CROSS JOIN nodes n ON n.key = s.node \
+            WHERE s.bare = ?1 AND n.service = ?2 AND s.node BETWEEN ?3 AND ?4",
+    forward: "SELECT n.node, s.bare, s.resource, s.subid, s.state \
+              FROM subscriptions s CROSS JOIN nodes n ON n.key = s.node \
+              WHERE s.bare = ?1 AND n.service = ?2 AND s.node BETWEEN ?3 AND ?4 \
+              AND (n.node, s.resource, s.subid) > (?5, ?6, ?7) ORDER BY n.node, s.resource, s.subid LIMIT ?8",
+    backward: "SELECT n.node, s.bare, s.resource, s.subid, s.state \
+               FROM subscriptions s CROSS JOIN nodes n ON n.key = s.node \
+               WHERE s.bare = ?1 AND n.service = ?2 AND s.node BETWEEN ?3 AND ?4 \
+               AND (n.node, s.resource, s.subid) < (?5, ?6, ?7) \
+               ORDER BY n.node DESC, s.resource DESC, s.subid DESC LIMIT ?8",
+};
+
+const AFFILIATIONS_OF: Texts = Texts {
+    count: "SELECT count(*) FROM affiliations a CROSS JOIN nodes n ON n.key = a.node \
+            WHERE a.jid = ?1 AND n.service = ?2 AND a.node BETWEEN ?3 AND ?4",
+    forward: "SELECT n.node, a.affiliation FROM affiliations a CROSS JOIN nodes n ON n.key = a.node \
+              WHERE a.jid = ?1 AND n.service = ?2 AND a.node BETWEEN ?3 AND ?4 AND n.node > ?5 \
+              ORDER BY n.node LIMIT ?6",
+    backward: "SELECT n.node, a.affiliation FROM affiliations a CROSS JOIN nodes n ON n.key = a.node \
+               WHERE a.jid = ?1 AND n.service = ?2 AND a.node BETWEEN ?3 AND ?4 AND n.node < ?5 \
+               ORDER BY n.node DESC LIMIT ?6",
+};
+
+const NODE_SUBSCRIPTIONS: Texts = Texts {
+    count: "SELECT count(*) FROM subscriptions WHERE node = ?1",
+    forward: "SELECT bare, resource, subid, state FROM subscriptions \
+              WHERE node = ?1 AND (bare, resource, subid) > (?2, ?3, ?4) ORDER BY bare, resource, subid LIMIT ?5",
+    backward: "SELECT bare, resource, subid, state FROM subscriptions \
+               WHERE node = ?1 AND (bare, resource, subid) < (?2, ?3, ?4) \
+               ORDER BY bare DESC, resource DESC, subid DESC LIMIT ?5",
+};
+
+const NODE_AFFILIATIONS: Texts = Texts {
+    count: "SELECT count(*) FROM affiliations WHERE node = ?1",
+    forward: "SELECT jid, affiliation FROM affiliations WHERE node = ?1 AND jid > ?2 ORDER BY jid LIMIT ?3",
+    backward: "SELECT jid, affiliation FROM affiliations WHERE node = ?1 AND jid < ?2 ORDER BY jid DESC LIMIT ?3",
+};
+
+const NODES: Texts = Texts {
+    count: "SELECT nodes FROM services WHERE service = ?1",
+    forward: "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, \
+              n.owners, n.version FROM nodes n WHERE n.service = ?1 AND n.node > ?2 ORDER BY n.node LIMIT ?3",
+    backward: "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, \
+               n.owners, n.version FROM nodes n WHERE n.service = ?1 AND n.node < ?2 ORDER BY n.node DESC LIMIT ?3",
+};

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::store::Identity;
@@ -112,6 +113,8 @@ fn settle(connection: &Connection, options: &SqliteOptions) -> rusqlite::Result<
     connection.busy_timeout(Duration::from_millis(options.busy_timeout_ms))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "cache_size", -i64::from(options.cache_kib))?;
+    // Or the planner looks at values that are bound, and some statements are made anew at every use.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Sorting must not need a disk that may be full.
     connection.pragma_update(None, "temp_store", "MEMORY")
 }

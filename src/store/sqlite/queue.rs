@@ -3,6 +3,7 @@
 //! SQLite blocks, so no connection is touched from an async task. A caller waits for a place in the
 //! queue and then for its answer; one that goes away does not take its work back.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -13,14 +14,22 @@ use crate::store::Failure;
 /// A queue served by one thread for each connection `D`.
 pub(super) struct Queue<D> {
     orders: mpsc::Sender<Order<D>>,
+    threads: usize,
     /// Each thread holds a sender and never sends: when all have ended, receiving says so.
     ended: tokio::sync::Mutex<mpsc::Receiver<()>>,
 }
 
 enum Order<D> {
     Do(Box<dyn FnOnce(&mut D) + Send>),
-    /// Take nothing more in, and end when what was taken in is done.
+    /// To one thread: leave.
     End,
+}
+
+/// Where the threads stand in line for orders.
+struct Line<D> {
+    received: Mutex<mpsc::Receiver<Order<D>>>,
+    /// Threads that have not left.
+    serving: AtomicUsize,
 }
 
 impl<D: Send + 'static> Queue<D> {
@@ -35,24 +44,16 @@ impl<D: Send + 'static> Queue<D> {
     ) -> Result<Self, std::io::Error> {
         let (orders, received) = mpsc::channel(queue_max.max(1));
         let (alive, ended) = mpsc::channel(1);
-        let received = Arc::new(Mutex::new(received));
-        for mut desk in desks {
-            let (received, alive) = (received.clone(), alive.clone());
+        let threads = desks.len();
+        let line = Arc::new(Line { received: Mutex::new(received), serving: AtomicUsize::new(threads) });
+        for desk in desks {
+            let (line, alive) = (line.clone(), alive.clone());
             thread::Builder::new().name(name.to_owned()).spawn(move || {
-                while let Some(order) = next(&received) {
-                    match order {
-                        Order::Do(work) => {
-                            work(&mut desk);
-                            after(&mut desk);
-                        }
-                        Order::End => received.lock().unwrap_or_else(PoisonError::into_inner).close(),
-                    }
-                }
-                last(desk);
+                last(line.serve(desk, after));
                 drop(alive);
             })?;
         }
-        Ok(Queue { orders, ended: tokio::sync::Mutex::new(ended) })
+        Ok(Queue { orders, threads, ended: tokio::sync::Mutex::new(ended) })
     }
 
     /// Does this work on one of the threads. `lost` is the answer when the thread ended in the midst of
@@ -73,13 +74,35 @@ impl<D: Send + 'static> Queue<D> {
 
     /// Finishes what was taken in and waits until all threads have ended.
     pub async fn end(&self) {
-        // Where nobody receives any more, the threads have ended already.
-        let _ = self.orders.send(Order::End).await;
+        for _ in 0..self.threads {
+            // Where nobody receives any more, the threads have ended already.
+            let _ = self.orders.send(Order::End).await;
+        }
         while self.ended.lock().await.recv().await.is_some() {}
     }
 }
 
-/// One thread waits for the next order while holding the lock, and the others wait for the lock.
-fn next<D>(received: &Mutex<mpsc::Receiver<Order<D>>>) -> Option<Order<D>> {
-    received.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
+impl<D> Line<D> {
+    fn serve(&self, mut desk: D, after: fn(&mut D)) -> D {
+        while let Some(Order::Do(work)) = self.next() {
+            work(&mut desk);
+            after(&mut desk);
+        }
+        // The last one to leave finishes what has come in meanwhile. Nobody else waits with the lock.
+        if self.serving.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.received.lock().unwrap_or_else(PoisonError::into_inner).close();
+            while let Some(order) = self.next() {
+                if let Order::Do(work) = order {
+                    work(&mut desk);
+                    after(&mut desk);
+                }
+            }
+        }
+        desk
+    }
+
+    /// One thread waits for the next order while it holds the lock, and the others wait for the lock.
+    fn next(&self) -> Option<Order<D>> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
+    }
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::pubsub::{Affiliation, ItemFact, ItemId, NodeAddress, NodeKey, NodeState, Page, Selection, Seq, Tombstone};
 use crate::store::page::{Bound, Cut, ItemPage, cut_these, event_bytes, item_edge, seq_edge};
-use crate::store::sqlite::row::{self, Count, EVENT_COLUMNS, NODE_COLUMNS};
+use crate::store::sqlite::row::{self, Count};
 use crate::store::sqlite::trouble::Trouble;
 use crate::store::{Ask, Found, Item, List, LogPage};
 use crate::time::Timestamp;
@@ -44,7 +44,10 @@ fn found(db: &Connection, ask: &Ask) -> Result<Found, Trouble> {
 fn node_state(db: &Connection, address: &NodeAddress) -> Result<NodeState, Trouble> {
     let place = [address.service.as_str(), address.node.as_str()];
     let present = db
-        .prepare_cached(&format!("SELECT {NODE_COLUMNS} FROM nodes n WHERE n.service = ?1 AND n.node = ?2"))?
+        .prepare_cached(
+            "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, \
+             n.owners, n.version FROM nodes n WHERE n.service = ?1 AND n.node = ?2",
+        )?
         .query_row(place, row::node)
         .optional()?;
     if let Some(node) = present {
@@ -88,9 +91,10 @@ pub(super) fn log(
     }
     // What lies below the floor is there for the items that stand on it, and is no history.
     let from = after.next().max(floor_seq);
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT {EVENT_COLUMNS} FROM log WHERE node = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3"
-    ))?;
+    let mut statement = db.prepare_cached(
+        "SELECT seq, time, kind, item_id, publisher, media, namespace, payload, prev, detail FROM log \
+         WHERE node = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+    )?;
     let mut rows = statement.query(params![node, from, limit(events_max as u64)])?;
     let mut bytes = 0;
     while bytes <= bytes_max
@@ -130,13 +134,8 @@ fn items_after(db: &Connection, node: NodeKey, below: Seq, count: u64, page: Pag
         Bound::After(seq) => (below.max(seq), SEQ_END),
         Bound::Before(seq) => (below, seq.min(SEQ_END)),
     };
-    let order = if cut.forward() { "ASC" } else { "DESC" };
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT i.item_id, i.seq, l.publisher, l.time, l.media, l.namespace, l.payload \
-         FROM items i CROSS JOIN log l ON l.node = i.node AND l.seq = i.seq \
-         WHERE i.node = ?1 AND i.seq > ?2 AND i.seq < ?3 ORDER BY i.seq {order} LIMIT ?4"
-    ))?;
-    let mut rows = statement.query(params![node, above.min(SEQ_END), under, limit(cut.max as u64 + 1)])?;
+    let mut statement = db.prepare_cached(if cut.forward() { ITEMS_FORWARD } else { ITEMS_BACKWARD })?;
+    let mut rows = statement.query(params![node, above.min(SEQ_END), under, cut.rows()])?;
     let mut page = ItemPage::new(cut.max);
     while let Some(row) = rows.next()?
         && page.takes()
@@ -206,5 +205,11 @@ pub(super) fn limit(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+const ITEMS_FORWARD: &str = "SELECT i.item_id, i.seq, l.publisher, l.time, l.media, l.namespace, l.payload \
+     FROM items i CROSS JOIN log l ON l.node = i.node AND l.seq = i.seq \
+     WHERE i.node = ?1 AND i.seq > ?2 AND i.seq < ?3 ORDER BY i.seq LIMIT ?4";
+const ITEMS_BACKWARD: &str = "SELECT i.item_id, i.seq, l.publisher, l.time, l.media, l.namespace, l.payload \
+     FROM items i CROSS JOIN log l ON l.node = i.node AND l.seq = i.seq \
+     WHERE i.node = ?1 AND i.seq > ?2 AND i.seq < ?3 ORDER BY i.seq DESC LIMIT ?4";
 /// Above every seq.
 const SEQ_END: Seq = Seq(i64::MAX as u64);

@@ -13,10 +13,7 @@ use crate::pubsub::{
 };
 use crate::time::Timestamp;
 
-/// The columns of a node, in the order in which [`node`] reads them.
-pub(super) const NODE_COLUMNS: &str = "n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, \
-     n.floor_seq, n.items, n.owners, n.version";
-
+/// Reads `key, service, node, config, creator, created, last_seq, floor_seq, items, owners, version`.
 pub(super) fn node(row: &Row<'_>) -> Result<Node> {
     Ok(Node {
         key: row.get(0)?,
@@ -59,8 +56,7 @@ pub(super) fn subscription(row: &Row<'_>, from: usize) -> Result<Subscription> {
     Ok(Subscription { jid, subid: row.get(from + 2)?, state: row.get(from + 3)? })
 }
 
-pub(super) const EVENT_COLUMNS: &str = "seq, time, kind, item_id, publisher, media, namespace, payload, prev, detail";
-
+/// Reads `seq, time, kind, item_id, publisher, media, namespace, payload, prev, detail`.
 pub(super) fn event(row: &Row<'_>) -> Result<Event> {
     let kind = match row.get::<_, i64>(2)? {
         PUBLISHED => EventKind::Published {
