@@ -134,7 +134,7 @@ const PUBLISH: &[Row] = &[
     // rows: 253, F29
     Row("a payload of another namespace is not", "type=urn-x", "hamlet publish a:ns=urn-y",
         "InvalidPayload { why: \"the namespace of the payload is not the node's type\" }"),
-    // rows: 242, 244, 245, 498, F11, F22
+    // rows: 242, 244, 245, 498, F11
     Row("the oldest makes room", "max_items=2 items:a,b",
         "hamlet publish c", "published c#21; put c#21; drop a#11; #21 c by hamlet@d; #22 a retracted"),
     // rows: 245, F17
