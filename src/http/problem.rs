@@ -159,7 +159,8 @@ impl From<Wrong> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let refused = |status: StatusCode, kind, title, detail: &str| Problem::new(status, kind, title, detail.to_owned());
+        let refused =
+            |status: StatusCode, kind, title, detail: &str| Problem::new(status, kind, title, detail.to_owned());
         let item_fault = |kind, detail: &str| refused(StatusCode::UNPROCESSABLE_ENTITY, kind, "Invalid item", detail);
         match refusal {
             Refusal::NodeAbsent => Problem::not_found("there is no such node"),
@@ -177,9 +178,7 @@ impl From<Refusal> for Problem {
                 refused(StatusCode::BAD_REQUEST, "nodeid-required", "Node required", "the request names no node")
             }
             Refusal::Forbidden => Problem::forbidden("your affiliation with the node does not allow that"),
-            Refusal::Outcast => {
-                refused(StatusCode::FORBIDDEN, "outcast", "Forbidden", "you are banned from the node")
-            }
+            Refusal::Outcast => refused(StatusCode::FORBIDDEN, "outcast", "Forbidden", "you are banned from the node"),
             Refusal::NotOnWhitelist => {
                 refused(StatusCode::FORBIDDEN, "closed-node", "Forbidden", "you are not on the node's whitelist")
             }
@@ -239,9 +238,12 @@ impl From<Refusal> for Problem {
             Refusal::NotSubscribed => {
                 refused(StatusCode::CONFLICT, "not-subscribed", "Not subscribed", "there is no such subscription")
             }
-            Refusal::InvalidSubId => {
-                refused(StatusCode::CONFLICT, "invalid-subid", "Invalid subid", "the subscription has another identifier")
-            }
+            Refusal::InvalidSubId => refused(
+                StatusCode::CONFLICT,
+                "invalid-subid",
+                "Invalid subid",
+                "the subscription has another identifier",
+            ),
             Refusal::TooManySubscriptions => refused(
                 StatusCode::CONFLICT,
                 "too-many-subscriptions",
@@ -254,12 +256,9 @@ impl From<Refusal> for Problem {
             Refusal::InvalidChange { why, unchanged: _ } => {
                 refused(StatusCode::UNPROCESSABLE_ENTITY, "invalid-change", "Invalid change", why)
             }
-            Refusal::DuplicateChange { jid } => refused(
-                StatusCode::BAD_REQUEST,
-                "duplicate-change",
-                "Duplicate change",
-                &format!("{jid} occurs twice"),
-            ),
+            Refusal::DuplicateChange { jid } => {
+                refused(StatusCode::BAD_REQUEST, "duplicate-change", "Duplicate change", &format!("{jid} occurs twice"))
+            }
             Refusal::NotPersistent => refused(
                 StatusCode::CONFLICT,
                 "persistent-items-unsupported",
@@ -271,6 +270,24 @@ impl From<Refusal> for Problem {
     }
 }
 
+impl From<PayloadError> for Problem {
+    fn from(error: PayloadError) -> Self {
+        let text = error.to_string();
+        let status = match &error {
+            // Not what its content type says it is.
+            PayloadError::Empty
+            | PayloadError::NotUtf8
+            | PayloadError::NotJson(_)
+            | PayloadError::JsonTooDeep
+            | PayloadError::NotXml(_) => StatusCode::BAD_REQUEST,
+            PayloadError::NoNamespace | PayloadError::NotAtom | PayloadError::Character(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+        };
+        Problem::new(status, "invalid-payload", "Invalid payload", text)
+    }
+}
+
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         // The reason is for the operator's log; a caller can do nothing with it.
@@ -279,9 +296,11 @@ impl From<Failure> for Problem {
             failure => tracing::warn!(%failure, "an HTTP request met a failure of the storage"),
         }
         match failure {
-            Failure::Stale => {
-                Problem::unavailable("contention", "another writer was faster; nothing was done", OVERLOAD_RETRY_SECONDS)
-            }
+            Failure::Stale => Problem::unavailable(
+                "contention",
+                "another writer was faster; nothing was done",
+                OVERLOAD_RETRY_SECONDS,
+            ),
             Failure::Full => Problem::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "storage-full",
@@ -319,3 +338,116 @@ pub(super) const TYPE_PREFIX: &str = "urn:tidings:problem:";
 const OVERLOAD_RETRY_SECONDS: u64 = 1;
 const RETRY_SECONDS: u64 = 5;
 const FULL_RETRY_SECONDS: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::jid::BareJid;
+    use crate::pubsub::{ItemId, Unchanged};
+
+    fn every_refusal() -> Vec<(Refusal, u16, &'static str)> {
+        let unchanged = || Unchanged::Affiliations(vec![]);
+        vec![
+            (Refusal::NodeAbsent, 404, "item-not-found"),
+            (Refusal::NodeGone { redirect: None }, 410, "node-deleted"),
+            (Refusal::NodeExists, 409, "node-exists"),
+            (Refusal::NodeRequired, 400, "nodeid-required"),
+            (Refusal::Forbidden, 403, "forbidden"),
+            (Refusal::Outcast, 403, "outcast"),
+            (Refusal::NotOnWhitelist, 403, "closed-node"),
+            (Refusal::MayNotCreate, 403, "may-not-create"),
+            (Refusal::RegistrationRequired, 403, "registration-required"),
+            (Refusal::ItemAbsent, 404, "item-not-found"),
+            (Refusal::ItemRequired, 422, "item-required"),
+            (Refusal::ItemForbidden, 422, "item-forbidden"),
+            (Refusal::PayloadRequired, 422, "payload-required"),
+            (Refusal::InvalidPayload { why: "so" }, 422, "invalid-payload"),
+            (Refusal::PayloadTooBig { bytes: 2, bytes_max: 1 }, 413, "payload-too-big"),
+            (Refusal::TooManyItems { items: 2, items_max: 1 }, 422, "max-items-exceeded"),
+            (Refusal::DuplicateItem { item: ItemId::parse("i").unwrap() }, 422, "duplicate-item"),
+            (Refusal::PreconditionFailed, 412, "precondition-failed"),
+            (Refusal::OptionsMismatch { field: Arc::from("f") }, 409, "precondition-not-met"),
+            (Refusal::InvalidConfig { field: Arc::from("f"), why: Arc::from("so") }, 422, "invalid-config"),
+            (Refusal::InvalidJid, 400, "invalid-jid"),
+            (Refusal::SubscriptionsClosed, 403, "subscriptions-closed"),
+            (Refusal::NotSubscribed, 409, "not-subscribed"),
+            (Refusal::InvalidSubId, 409, "invalid-subid"),
+            (Refusal::TooManySubscriptions, 409, "too-many-subscriptions"),
+            (Refusal::LastOwner { unchanged: unchanged() }, 409, "last-owner"),
+            (Refusal::InvalidChange { why: "so", unchanged: unchanged() }, 422, "invalid-change"),
+            (Refusal::DuplicateChange { jid: BareJid::parse("a@b").unwrap().into() }, 400, "duplicate-change"),
+            (Refusal::NotPersistent, 409, "persistent-items-unsupported"),
+            (Refusal::PageAbsent, 404, "page-not-found"),
+        ]
+    }
+
+    #[test]
+    fn every_refusal_has_its_status_and_its_stable_type() {
+        for (refusal, status, kind) in every_refusal() {
+            let shown = format!("{refusal:?}");
+            let problem = Problem::from(refusal);
+            let object: serde_json::Value = serde_json::from_slice(&problem.to_json()).unwrap();
+            assert_eq!(object["type"], format!("urn:tidings:problem:{kind}"), "{shown}");
+            assert_eq!(object["status"], status, "{shown}");
+            assert!(object["title"].as_str().is_some_and(|title| !title.is_empty()), "{shown}");
+            assert!(object["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{shown}");
+            let response = problem.into_response();
+            assert_eq!(response.status().as_u16(), status, "{shown}");
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        }
+    }
+
+    #[test]
+    fn failures_say_honestly_what_was_done_and_when_to_come_back() {
+        for (failure, status, kind) in [
+            (Failure::Stale, 503, "contention"),
+            (Failure::Full, 507, "storage-full"),
+            (Failure::Refused("disk I/O error at /x".to_owned()), 503, "storage-refused"),
+            (Failure::Unknown("broken at /x".to_owned()), 503, "outcome-unknown"),
+            (Failure::Read("broken at /x".to_owned()), 503, "storage-unreadable"),
+            (Failure::Closed, 503, "stopping"),
+        ] {
+            let problem = Problem::from(Wrong::Failed(failure));
+            assert_eq!((problem.status.as_u16(), problem.kind), (status, kind));
+            // Nobody is told "not done" where nobody knows, and nobody sees our insides.
+            assert_eq!(
+                problem.detail.contains("nothing was"),
+                !matches!(kind, "outcome-unknown" | "storage-unreadable")
+            );
+            assert!(!problem.detail.contains("/x"));
+            assert!(problem.into_response().headers().contains_key(RETRY_AFTER), "{kind}");
+        }
+        assert_eq!(Problem::from(Failure::NoSuchEdge).status.as_u16(), 404);
+        let overloaded = Problem::from(Wrong::Overloaded);
+        assert_eq!((overloaded.status.as_u16(), overloaded.kind), (503, "overloaded"));
+    }
+
+    #[test]
+    fn particulars_are_members_of_the_object() {
+        let gone = Problem::from(Refusal::NodeGone { redirect: Some(Arc::from("xmpp:pubsub.b?;node=x")) });
+        let object: serde_json::Value = serde_json::from_slice(&gone.to_json()).unwrap();
+        assert_eq!(object["redirect"], "xmpp:pubsub.b?;node=x");
+        let invalid = Refusal::InvalidConfig { field: Arc::from("a/b~c"), why: Arc::from("no \"such\" field") };
+        let object: serde_json::Value = serde_json::from_slice(&Problem::from(invalid).to_json()).unwrap();
+        let expected = serde_json::json!([{"detail": "no \"such\" field", "pointer": "/a~1b~0c"}]);
+        assert_eq!(object["errors"], expected);
+    }
+
+    #[test]
+    fn payloads_that_are_none_are_the_callers_fault() {
+        for (error, status) in [
+            (PayloadError::Empty, 400),
+            (PayloadError::NotUtf8, 400),
+            (PayloadError::NotJson("x".to_owned()), 400),
+            (PayloadError::JsonTooDeep, 400),
+            (PayloadError::NoNamespace, 422),
+            (PayloadError::NotAtom, 422),
+            (PayloadError::Character('\0'), 422),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!((problem.status.as_u16(), problem.kind), (status, "invalid-payload"));
+        }
+    }
+}

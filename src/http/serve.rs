@@ -26,8 +26,8 @@ use crate::http::Options;
 use crate::http::auth::Peer;
 
 /// Serves connections until the shutdown, and then until those that are open have ended, or
-/// `drain_time` is over. Streams end by themselves, through the token that the door was made with:
-/// it should be this one.
+/// `drain_time` is over. Event streams end by themselves,
+/// through the token that the door was made with: it should be this one.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -49,12 +49,8 @@ pub async fn serve(
         };
         let Some((stream, address, place)) = accepted else { continue };
         let peer = Peer { address, secure: acceptor.is_some() };
-        let connection = Connection {
-            router: router.clone(),
-            peer,
-            shutdown: shutdown.clone(),
-            options: options.clone(),
-        };
+        let connection =
+            Connection { router: router.clone(), peer, shutdown: shutdown.clone(), options: options.clone() };
         let acceptor = acceptor.clone();
         connections.spawn(async move {
             let _place = place;
@@ -112,7 +108,7 @@ impl Connection {
     }
 
     async fn run(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-        let router = TowerToHyperService::new(self.router);
+        let router = TowerToHyperService::new(self.router.clone());
         let peer = self.peer;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
@@ -136,7 +132,7 @@ impl Connection {
             }
         };
         if let Err(error) = outcome {
-            tracing::debug!(%error, peer = %peer.address, "an HTTP connection ended early");
+            tracing::debug!(%error, peer = %self.peer.address, "an HTTP connection ended early");
         }
     }
 }
