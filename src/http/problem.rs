@@ -273,16 +273,15 @@ impl From<Refusal> for Problem {
 impl From<PayloadError> for Problem {
     fn from(error: PayloadError) -> Self {
         let text = error.to_string();
-        let status = match &error {
-            // Not what its content type says it is.
+        let status = match error {
             PayloadError::Empty
             | PayloadError::NotUtf8
             | PayloadError::NotJson(_)
             | PayloadError::JsonTooDeep
-            | PayloadError::NotXml(_) => StatusCode::BAD_REQUEST,
-            PayloadError::NoNamespace | PayloadError::NotAtom | PayloadError::Character(_) => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            | PayloadError::NotXml(_)
+            | PayloadError::NoNamespace
+            | PayloadError::NotAtom
+            | PayloadError::Character(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Problem::new(status, "invalid-payload", "Invalid payload", text)
     }
@@ -437,17 +436,17 @@ mod tests {
 
     #[test]
     fn payloads_that_are_none_are_the_callers_fault() {
-        for (error, status) in [
-            (PayloadError::Empty, 400),
-            (PayloadError::NotUtf8, 400),
-            (PayloadError::NotJson("x".to_owned()), 400),
-            (PayloadError::JsonTooDeep, 400),
-            (PayloadError::NoNamespace, 422),
-            (PayloadError::NotAtom, 422),
-            (PayloadError::Character('\0'), 422),
+        for error in [
+            PayloadError::Empty,
+            PayloadError::NotUtf8,
+            PayloadError::NotJson("x".to_owned()),
+            PayloadError::JsonTooDeep,
+            PayloadError::NoNamespace,
+            PayloadError::NotAtom,
+            PayloadError::Character('\0'),
         ] {
             let problem = Problem::from(error);
-            assert_eq!((problem.status.as_u16(), problem.kind), (status, "invalid-payload"));
+            assert_eq!((problem.status.as_u16(), problem.kind), (422, "invalid-payload"));
         }
     }
 }
