@@ -54,7 +54,9 @@ pub(super) async fn configure(call: &Call, node: NodeId, config: Vec<RawField>) 
     call.ask(Verb::Configure { node: node.clone(), config }).await?;
     let answered = call.ask(Verb::Configuration { node: node.clone() }).await?;
     match &answered.answer {
-        Answer::Reply(Reply::Configuration { config }) => Ok(call.mark(rendered(&node, config, Shown::All), answered.at)),
+        Answer::Reply(Reply::Configuration { config }) => {
+            Ok(call.mark(rendered(&node, config, Shown::All), answered.at))
+        }
         _ => Err(Problem::internal("a configuration was answered with something else")),
     }
 }

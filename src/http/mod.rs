@@ -35,6 +35,9 @@ mod serve;
 mod subscriptions;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -159,7 +159,7 @@ mod tests {
         ] {
             let problem = fields(json).unwrap_err();
             assert_eq!(problem.status.as_u16(), 422, "{json}");
-            assert_eq!(problem.faults.first().map(|fault| fault.pointer.as_str()), Some(pointer), "{json}");
+            assert_eq!(problem.faults().first().map(|fault| fault.pointer.as_str()), Some(pointer), "{json}");
         }
         for json in ["[]", "5", "{", r#"{"title":"a","title":"b"}"#, "\u{feff}{}"] {
             assert_eq!(fields(json).unwrap_err().status.as_u16(), 400, "{json}");

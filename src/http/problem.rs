@@ -24,9 +24,15 @@ pub(super) struct Problem {
     pub(super) status: StatusCode,
     pub(super) title: &'static str,
     pub(super) detail: Cow<'static, str>,
-    pub(super) faults: Vec<Fault>,
+    /// What few problems have; in a box, because results bear problems everywhere.
+    more: Box<More>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct More {
+    faults: Vec<Fault>,
     /// Further members, each with its text.
-    pub(super) members: Vec<(&'static str, String)>,
+    members: Vec<(&'static str, String)>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -45,7 +51,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Problem { kind, status, title, detail: detail.into(), faults: vec![], members: vec![], headers: vec![] }
+        Problem { kind, status, title, detail: detail.into(), more: Box::default() }
     }
 
     /// The request cannot be understood.
@@ -82,17 +88,21 @@ impl Problem {
     }
 
     pub(super) fn fault(mut self, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        self.faults.push(Fault { detail: detail.into(), pointer: pointer.into() });
+        self.more.faults.push(Fault { detail: detail.into(), pointer: pointer.into() });
         self
     }
 
+    pub(super) fn faults(&self) -> &[Fault] {
+        &self.more.faults
+    }
+
     pub(super) fn member(mut self, name: &'static str, text: impl Into<String>) -> Self {
-        self.members.push((name, text.into()));
+        self.more.members.push((name, text.into()));
         self
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.more.headers.push((name, value));
         self
     }
 
@@ -113,12 +123,12 @@ impl Problem {
         object.text("title", self.title);
         object.number("status", u64::from(self.status.as_u16()));
         object.text("detail", &self.detail);
-        for (name, text) in &self.members {
+        for (name, text) in &self.more.members {
             object.text(name, text);
         }
-        if !self.faults.is_empty() {
+        if !self.more.faults.is_empty() {
             let mut faults = object.array("errors");
-            for fault in &self.faults {
+            for fault in &self.more.faults {
                 let mut entry = faults.object();
                 entry.text("detail", &fault.detail);
                 entry.text("pointer", &fault.pointer);
@@ -136,7 +146,7 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(self.to_json()));
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        for (name, value) in self.headers {
+        for (name, value) in self.more.headers {
             response.headers_mut().append(name, value);
         }
         response

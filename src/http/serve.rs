@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -110,7 +111,10 @@ impl Connection {
     async fn run(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
         let router = TowerToHyperService::new(self.router.clone());
         let peer = self.peer;
+        let asked = Arc::new(AtomicBool::new(false));
+        let asking = asked.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
+            asking.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
             let answer = router.call(request);
             async move { answer.await as Result<Response<Body>, std::convert::Infallible> }
@@ -127,6 +131,10 @@ impl Connection {
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
             () = self.shutdown.cancelled() => {
+                // Nothing was asked yet: there is nothing to finish.
+                if !asked.load(Ordering::Relaxed) {
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
