@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use crate::delivery::Cursors;
 use crate::engine::Position;
 use crate::http::problem::Problem;
-use crate::pubsub::{Media, NodeKey, Precondition, Seq};
+use crate::pubsub::{Media, NodeKey, Precondition, Refusal, Seq};
 
 /// The shape in which an item is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ pub(super) fn check_read(headers: &HeaderMap, quoted: &str) -> Result<ReadCondit
     if let Some(tags) = Tags::read(headers, &IF_MATCH)?
         && !tags.match_strongly(quoted)
     {
-        return Err(Problem::precondition_failed());
+        return Err(Refusal::PreconditionFailed.into());
     }
     match Tags::read(headers, &IF_NONE_MATCH)? {
         Some(tags) if tags.match_weakly(quoted) => Ok(ReadCondition::NotModified),

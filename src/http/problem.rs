@@ -72,11 +72,6 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
     }
 
-    pub(super) fn precondition_failed() -> Self {
-        let detail = "the item is not in the state that the request supposes";
-        Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", "Precondition failed", detail)
-    }
-
     pub(super) fn unavailable(kind: &'static str, detail: &'static str, seconds: u64) -> Self {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Unavailable", detail).retry_after(seconds)
     }
@@ -169,115 +164,95 @@ impl From<Wrong> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let refused =
-            |status: StatusCode, kind, title, detail: &str| Problem::new(status, kind, title, detail.to_owned());
-        let item_fault = |kind, detail: &str| refused(StatusCode::UNPROCESSABLE_ENTITY, kind, "Invalid item", detail);
-        match refusal {
-            Refusal::NodeAbsent => Problem::not_found("there is no such node"),
-            Refusal::NodeGone { redirect } => {
-                let gone = refused(StatusCode::GONE, "node-deleted", "Node deleted", "the node was deleted");
-                match redirect {
-                    Some(redirect) => gone.member("redirect", &*redirect),
-                    None => gone,
-                }
-            }
-            Refusal::NodeExists => {
-                refused(StatusCode::CONFLICT, "node-exists", "Node exists", "a node of that name exists already")
-            }
-            Refusal::NodeRequired => {
-                refused(StatusCode::BAD_REQUEST, "nodeid-required", "Node required", "the request names no node")
-            }
-            Refusal::Forbidden => Problem::forbidden("your affiliation with the node does not allow that"),
-            Refusal::Outcast => refused(StatusCode::FORBIDDEN, "outcast", "Forbidden", "you are banned from the node"),
-            Refusal::NotOnWhitelist => {
-                refused(StatusCode::FORBIDDEN, "closed-node", "Forbidden", "you are not on the node's whitelist")
-            }
-            Refusal::MayNotCreate => {
-                refused(StatusCode::FORBIDDEN, "may-not-create", "Forbidden", "you may not create nodes here")
-            }
-            Refusal::RegistrationRequired => refused(
-                StatusCode::FORBIDDEN,
-                "registration-required",
-                "Forbidden",
-                "only those who have an account here may create nodes",
-            ),
-            Refusal::ItemAbsent => Problem::not_found("there is no such item"),
-            Refusal::ItemRequired => item_fault("item-required", "the request bears no item where it must"),
-            Refusal::ItemForbidden => item_fault("item-forbidden", "the node takes notifications without items only"),
-            Refusal::PayloadRequired => item_fault("payload-required", "the node wants a payload in each item"),
-            Refusal::InvalidPayload { why } => item_fault("invalid-payload", why),
-            Refusal::PayloadTooBig { bytes, bytes_max } => refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload-too-big",
-                "Payload too big",
-                &format!("the payload makes {bytes} bytes of XML; the node takes at most {bytes_max}"),
-            ),
-            Refusal::TooManyItems { items, items_max } => refused(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "max-items-exceeded",
-                "Too many items",
-                &format!("{items} items; at most {items_max} are taken"),
-            ),
-            Refusal::DuplicateItem { item } => item_fault("duplicate-item", &format!("item {item} occurs twice")),
-            Refusal::PreconditionFailed => Problem::precondition_failed(),
-            Refusal::OptionsMismatch { field } => refused(
-                StatusCode::CONFLICT,
-                "precondition-not-met",
-                "Options do not match",
-                &format!("the node's {field} is not what the publish options ask for"),
-            ),
-            Refusal::InvalidConfig { field, why } => {
-                let pointer = format!("/{}", escape_pointer(&field));
-                refused(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "invalid-config",
-                    "Invalid configuration",
-                    &format!("{field}: {why}"),
-                )
-                .fault(pointer, &*why)
-            }
-            Refusal::InvalidJid => {
-                refused(StatusCode::BAD_REQUEST, "invalid-jid", "Invalid JID", "the JID is not yours to speak for")
-            }
-            Refusal::SubscriptionsClosed => refused(
-                StatusCode::FORBIDDEN,
-                "subscriptions-closed",
-                "Subscriptions closed",
-                "the node's owner has switched subscribing off",
-            ),
-            Refusal::NotSubscribed => {
-                refused(StatusCode::CONFLICT, "not-subscribed", "Not subscribed", "there is no such subscription")
-            }
-            Refusal::InvalidSubId => refused(
-                StatusCode::CONFLICT,
-                "invalid-subid",
-                "Invalid subid",
-                "the subscription has another identifier",
-            ),
-            Refusal::TooManySubscriptions => refused(
-                StatusCode::CONFLICT,
-                "too-many-subscriptions",
-                "Too many subscriptions",
-                "no more subscriptions are taken",
-            ),
-            Refusal::LastOwner { unchanged: _ } => {
-                refused(StatusCode::CONFLICT, "last-owner", "Last owner", "a node keeps at least one owner")
-            }
-            Refusal::InvalidChange { why, unchanged: _ } => {
-                refused(StatusCode::UNPROCESSABLE_ENTITY, "invalid-change", "Invalid change", why)
-            }
-            Refusal::DuplicateChange { jid } => {
-                refused(StatusCode::BAD_REQUEST, "duplicate-change", "Duplicate change", &format!("{jid} occurs twice"))
-            }
-            Refusal::NotPersistent => refused(
-                StatusCode::CONFLICT,
-                "persistent-items-unsupported",
-                "Items are not kept",
-                "the node does not keep items",
-            ),
-            Refusal::PageAbsent => page_absent(),
+        let (status, kind, title) = terms(&refusal);
+        let mut problem = Problem::new(status, kind, title, detail(&refusal));
+        if let Refusal::NodeGone { redirect: Some(redirect) } = &refusal {
+            problem = problem.member("redirect", &**redirect);
         }
+        if let Refusal::InvalidConfig { field, why } = &refusal {
+            problem = problem.fault(format!("/{}", escape_pointer(field)), &**why);
+        }
+        problem
     }
+}
+
+/// The table of refusals: status, stable kind, title.
+fn terms(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
+    use StatusCode as S;
+    match refusal {
+        Refusal::NodeAbsent => (S::NOT_FOUND, "item-not-found", "Not found"),
+        Refusal::NodeGone { .. } => (S::GONE, "node-deleted", "Node deleted"),
+        Refusal::NodeExists => (S::CONFLICT, "node-exists", "Node exists"),
+        Refusal::NodeRequired => (S::BAD_REQUEST, "nodeid-required", "Node required"),
+        Refusal::Forbidden => (S::FORBIDDEN, "forbidden", "Forbidden"),
+        Refusal::Outcast => (S::FORBIDDEN, "outcast", "Forbidden"),
+        Refusal::NotOnWhitelist => (S::FORBIDDEN, "closed-node", "Forbidden"),
+        Refusal::MayNotCreate => (S::FORBIDDEN, "may-not-create", "Forbidden"),
+        Refusal::RegistrationRequired => (S::FORBIDDEN, "registration-required", "Forbidden"),
+        Refusal::ItemAbsent => (S::NOT_FOUND, "item-not-found", "Not found"),
+        Refusal::ItemRequired => (S::UNPROCESSABLE_ENTITY, "item-required", "Invalid item"),
+        Refusal::ItemForbidden => (S::UNPROCESSABLE_ENTITY, "item-forbidden", "Invalid item"),
+        Refusal::PayloadRequired => (S::UNPROCESSABLE_ENTITY, "payload-required", "Invalid item"),
+        Refusal::InvalidPayload { .. } => (S::UNPROCESSABLE_ENTITY, "invalid-payload", "Invalid payload"),
+        Refusal::PayloadTooBig { .. } => (S::PAYLOAD_TOO_LARGE, "payload-too-big", "Payload too big"),
+        Refusal::TooManyItems { .. } => (S::UNPROCESSABLE_ENTITY, "max-items-exceeded", "Too many items"),
+        Refusal::DuplicateItem { .. } => (S::UNPROCESSABLE_ENTITY, "duplicate-item", "Invalid item"),
+        Refusal::PreconditionFailed => (S::PRECONDITION_FAILED, "precondition-failed", "Precondition failed"),
+        Refusal::OptionsMismatch { .. } => (S::CONFLICT, "precondition-not-met", "Options do not match"),
+        Refusal::InvalidConfig { .. } => (S::UNPROCESSABLE_ENTITY, "invalid-config", "Invalid configuration"),
+        Refusal::InvalidJid => (S::BAD_REQUEST, "invalid-jid", "Invalid JID"),
+        Refusal::SubscriptionsClosed => (S::FORBIDDEN, "subscriptions-closed", "Subscriptions closed"),
+        Refusal::NotSubscribed => (S::CONFLICT, "not-subscribed", "Not subscribed"),
+        Refusal::InvalidSubId => (S::CONFLICT, "invalid-subid", "Invalid subid"),
+        Refusal::TooManySubscriptions => (S::CONFLICT, "too-many-subscriptions", "Too many subscriptions"),
+        Refusal::LastOwner { .. } => (S::CONFLICT, "last-owner", "Last owner"),
+        Refusal::InvalidChange { .. } => (S::UNPROCESSABLE_ENTITY, "invalid-change", "Invalid change"),
+        Refusal::DuplicateChange { .. } => (S::BAD_REQUEST, "duplicate-change", "Duplicate change"),
+        Refusal::NotPersistent => (S::CONFLICT, "persistent-items-unsupported", "Items are not kept"),
+        Refusal::PageAbsent => (S::NOT_FOUND, "page-not-found", "No such page"),
+    }
+}
+
+/// What is the matter this time.
+fn detail(refusal: &Refusal) -> Cow<'static, str> {
+    let text = match refusal {
+        Refusal::NodeAbsent => "there is no such node",
+        Refusal::NodeGone { .. } => "the node was deleted",
+        Refusal::NodeExists => "a node of that name exists already",
+        Refusal::NodeRequired => "the request names no node",
+        Refusal::Forbidden => "your affiliation with the node does not allow that",
+        Refusal::Outcast => "you are banned from the node",
+        Refusal::NotOnWhitelist => "you are not on the node's whitelist",
+        Refusal::MayNotCreate => "you may not create nodes here",
+        Refusal::RegistrationRequired => "only those who have an account here may create nodes",
+        Refusal::ItemAbsent => "there is no such item",
+        Refusal::ItemRequired => "the request bears no item where it must",
+        Refusal::ItemForbidden => "the node takes notifications without items only",
+        Refusal::PayloadRequired => "the node wants a payload in each item",
+        Refusal::InvalidPayload { why } | Refusal::InvalidChange { why, .. } => why,
+        Refusal::PayloadTooBig { bytes, bytes_max } => {
+            return format!("the payload makes {bytes} bytes of XML; the node takes at most {bytes_max}").into();
+        }
+        Refusal::TooManyItems { items, items_max } => {
+            return format!("{items} items; at most {items_max} are taken").into();
+        }
+        Refusal::DuplicateItem { item } => return format!("item {item} occurs twice").into(),
+        Refusal::PreconditionFailed => PRECONDITION_FAILED,
+        Refusal::OptionsMismatch { field } => {
+            return format!("the node's {field} is not what the publish options ask for").into();
+        }
+        Refusal::InvalidConfig { field, why } => return format!("{field}: {why}").into(),
+        Refusal::InvalidJid => "the JID is not yours to speak for",
+        Refusal::SubscriptionsClosed => "the node's owner has switched subscribing off",
+        Refusal::NotSubscribed => "there is no such subscription",
+        Refusal::InvalidSubId => "the subscription has another identifier",
+        Refusal::TooManySubscriptions => "no more subscriptions are taken",
+        Refusal::LastOwner { .. } => "a node keeps at least one owner",
+        Refusal::DuplicateChange { jid } => return format!("{jid} occurs twice").into(),
+        Refusal::NotPersistent => "the node does not keep items",
+        Refusal::PageAbsent => PAGE_ABSENT,
+    };
+    text.into()
 }
 
 impl From<PayloadError> for Problem {
@@ -326,15 +301,10 @@ impl From<Failure> for Problem {
                 RETRY_SECONDS,
             ),
             Failure::Read(_) => Problem::unavailable("storage-unreadable", "the storage cannot be read", RETRY_SECONDS),
-            Failure::NoSuchEdge => page_absent(),
+            Failure::NoSuchEdge => Refusal::PageAbsent.into(),
             Failure::Closed => Problem::unavailable("stopping", "the server stops; nothing was done", RETRY_SECONDS),
         }
     }
-}
-
-fn page_absent() -> Problem {
-    let detail = "the page begins at an entry that is not in the list any more: begin again, or at another";
-    Problem::new(StatusCode::NOT_FOUND, "page-not-found", "No such page", detail)
 }
 
 /// RFC 6901 §3.
@@ -344,6 +314,8 @@ pub(super) fn escape_pointer(name: &str) -> String {
 
 /// What every `type` begins with.
 pub(super) const TYPE_PREFIX: &str = "urn:tidings:problem:";
+const PRECONDITION_FAILED: &str = "the item is not in the state that the request supposes";
+const PAGE_ABSENT: &str = "the page begins at an entry that is not in the list any more: begin again, or at another";
 const OVERLOAD_RETRY_SECONDS: u64 = 1;
 const RETRY_SECONDS: u64 = 5;
 const FULL_RETRY_SECONDS: u64 = 60;
