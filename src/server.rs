@@ -260,6 +260,7 @@ fn session_options(config: &Config) -> session::Options {
 
 fn http_options(config: &Config) -> http::Options {
     http::Options {
+        services: config.hosts.iter().map(|host| host.service.clone()).collect(),
         body_bytes_max: config.limits.http_body_bytes,
         header_bytes_max: config.limits.http_head_bytes,
         watches_per_account: config.limits.watches_per_account,
