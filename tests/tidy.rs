@@ -138,9 +138,9 @@ fn the_core_of_pubsub_uses_nothing_but_std() {
         for line in code.lines().map(str::trim) {
             let Some(used) = line.strip_prefix("use ").or_else(|| line.strip_prefix("pub use ")) else { continue };
             let first = used.split("::").next().unwrap_or(used).trim_end_matches(';');
-            let own = fs::read_dir("src/pubsub").unwrap().any(|entry| {
-                entry.unwrap().path().file_stem().is_some_and(|stem| stem.to_string_lossy() == first)
-            });
+            let own = fs::read_dir("src/pubsub")
+                .unwrap()
+                .any(|entry| entry.unwrap().path().file_stem().is_some_and(|stem| stem.to_string_lossy() == first));
             if !own && !["std", "crate", "super", "self", "proptest"].contains(&first) {
                 wrong.push(format!("{}: {line}", path.display()));
             }
@@ -295,8 +295,7 @@ fn functions(code: &str) -> Vec<(String, usize)> {
         let indent = line.len() - trimmed.len();
         let close = format!("{}}}", " ".repeat(indent));
         if let Some(length) = lines[start..].iter().position(|line| *line == close) {
-            let name: String =
-                trimmed[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let name: String = trimmed[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             found.push((name, length + 1));
         }
     }
