@@ -113,7 +113,8 @@ fn crates_stay_in_their_rooms() {
             if rooms.contains(&room.as_str()) {
                 continue;
             }
-            if mentions_crate(&code, name) {
+            // A test may hold a room against an oracle that the room itself must not use.
+            if !is_test(&path) && mentions_crate(&code, name) {
                 wrong.push(format!("{}: {name} belongs to {}", path.display(), rooms.join(", ")));
             }
         }
@@ -268,6 +269,10 @@ fn crate_paths(line: &str) -> Vec<String> {
         .collect()
 }
 
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")))
+}
+
 fn mentions_crate(code: &str, name: &str) -> bool {
     let path = format!("{name}::");
     code.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| {
@@ -290,6 +295,11 @@ fn functions(code: &str) -> Vec<(String, usize)> {
             .split_whitespace()
             .all(|word| word.starts_with("pub") || ["async", "const", "unsafe", "extern"].contains(&word));
         if !is_function || trimmed.starts_with("//") {
+            continue;
+        }
+        // A signature without a body: a method of a trait.
+        let ends = lines[start..].iter().find_map(|line| line.trim_end().chars().last().filter(|c| "{;}".contains(*c)));
+        if ends == Some(';') {
             continue;
         }
         let indent = line.len() - trimmed.len();
