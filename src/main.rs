@@ -52,7 +52,7 @@ async fn run_server(config: &Config, serve: &Serve) -> Result<(), Trouble> {
     if let Some(path) = &serve.ready_file {
         cli::write_ready_file(path, &bound)?;
     }
-    println!("{}", cli::welcome(config, &bound, &first));
+    print!("{}", cli::welcome(config, &bound, &first));
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}

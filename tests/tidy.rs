@@ -159,7 +159,8 @@ fn files_and_functions_stay_small() {
             wrong.push(format!("{}: {lines} lines", path.display()));
         }
         for (name, length) in functions(&code) {
-            if length > FUNCTION_LINES_MAX {
+            // The table of a table-driven test is data.
+            if length > FUNCTION_LINES_MAX && !is_test(&path) {
                 wrong.push(format!("{}: fn {name} has {length} lines", path.display()));
             }
         }
