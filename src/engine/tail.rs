@@ -31,7 +31,7 @@ impl Entry {
     }
 
     /// What the entry costs in memory, with both forms made.
-    fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         let payload = match &self.event.kind {
             EventKind::Published { payload: Some(payload), .. } => payload.xml.len(),
             _ => 0,
