@@ -1,1 +1,77 @@
-fn main() {}
+//! Arguments, configuration, server.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tidings::cli::{self, Bound, Command, DataLock, Serve, Settings, Trouble};
+use tidings::config::{Config, LogFormat};
+use tidings::server::{self, Parts};
+use tidings::time::{Clock, SystemClock};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let cli = cli::parse();
+    let outcome = match cli.command {
+        Command::Serve(serve) => run(&cli.settings, &serve),
+        command => return cli::run(&cli.settings, command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => trouble.report(),
+    }
+}
+
+fn run(settings: &Settings, serve: &Serve) -> Result<(), Trouble> {
+    let config = settings.load_for(serve)?;
+    log_to_stderr(&config);
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Trouble::failed(error.to_string()))?;
+    let served = runtime.block_on(run_server(&config, serve));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    served
+}
+
+async fn run_server(config: &Config, serve: &Serve) -> Result<(), Trouble> {
+    let failed = |error: &dyn std::fmt::Display| Trouble::failed(error.to_string());
+    let dir = &config.data.dir;
+    cli::prepare_data_dir(dir)?;
+    let lock = DataLock::take(dir, Duration::from_secs(5))?;
+    let _lock = lock.ok_or_else(|| {
+        Trouble::failed(format!("another tidings serves the data folder {}: stop it, or use --data", dir.display()))
+    })?;
+    let certificate = cli::prepare_certificate(config, SystemClock.now())?;
+    let store = cli::open_store(config)?;
+    let parts = Parts { store, certificate: certificate.chain, key: certificate.key };
+    let running = server::start(config, parts).await.map_err(|error| failed(&error))?;
+    let first = cli::prepare_accounts(config, &running.access).await?;
+    // Asked for before anyone is told that we serve: a signal from then on is a clean stop.
+    let mut terminated = signal(SignalKind::terminate()).map_err(|error| failed(&error))?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| failed(&error))?;
+    let at = running.addresses;
+    let bound = Bound { xmpp: at.xmpp, xmpp_tls: at.xmpp_tls, http: at.http, admin: at.admin };
+    cli::write_ready_file(&dir.join("ready.json"), &bound)?;
+    if let Some(path) = &serve.ready_file {
+        cli::write_ready_file(path, &bound)?;
+    }
+    print!("{}", cli::welcome(config, &bound, &first));
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    tracing::info!("stopping");
+    cli::remove_ready_file(dir);
+    tokio::select! {
+        () = running.stop() => Ok(()),
+        _ = terminated.recv() => Err(Trouble::failed("stopped at once, at the second signal")),
+        _ = interrupted.recv() => Err(Trouble::failed("stopped at once, at the second signal")),
+    }
+}
+
+fn log_to_stderr(config: &Config) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new(&config.log.filter));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

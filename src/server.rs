@@ -91,20 +91,17 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let delivery = Delivery::new(engine.clone(), delivery::Options::default(), leaving.clone());
     rooms.spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
     rooms.spawn(delivery.clone().run(over.clone()));
-    let hosts = config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
+    let hosts =
+        config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
     let xep = Xep::new(engine.clone(), hosts.collect(), xep::Options::default());
     let router = Router::new(xep);
-    let sessions =
-        Sessions::new(access.clone(), delivery.clone(), router, session_options(config), leaving.clone());
+    let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options(config), leaving.clone());
 
     let gate = Gate::new(GateOptions {
         connections_per_second: config.limits.connections_per_second,
         pending_authentications: config.limits.pending_authentications,
     });
-    let doors = [
-        (bound.xmpp, Transport::StartTls(acceptor.clone())),
-        (bound.xmpp_tls, Transport::DirectTls(acceptor)),
-    ];
+    let doors = [(bound.xmpp, Transport::StartTls(acceptor.clone())), (bound.xmpp_tls, Transport::DirectTls(acceptor))];
     for (listener, transport) in doors {
         if let Some(listener) = listener {
             rooms.spawn(net::serve(Serve {
@@ -147,12 +144,7 @@ impl Running {
 impl Bound {
     fn addresses(&self) -> Addresses {
         let of = |listener: &Option<TcpListener>| listener.as_ref().and_then(|bound| bound.local_addr().ok());
-        Addresses {
-            xmpp: of(&self.xmpp),
-            xmpp_tls: of(&self.xmpp_tls),
-            http: of(&self.http),
-            admin: of(&self.admin),
-        }
+        Addresses { xmpp: of(&self.xmpp), xmpp_tls: of(&self.xmpp_tls), http: of(&self.http), admin: of(&self.admin) }
     }
 }
 
@@ -168,9 +160,7 @@ async fn bind(config: &Config) -> Result<Bound, StartError> {
 async fn bind_one(address: Option<SocketAddr>, what: &str) -> Result<Option<TcpListener>, StartError> {
     match address {
         None => Ok(None),
-        Some(address) => {
-            net::bind(address, what).await.map(Some).map_err(|error| StartError(error.to_string()))
-        }
+        Some(address) => net::bind(address, what).await.map(Some).map_err(|error| StartError(error.to_string())),
     }
 }
 
@@ -260,6 +250,7 @@ fn session_options(config: &Config) -> session::Options {
 
 fn http_options(config: &Config) -> http::Options {
     http::Options {
+        services: config.hosts.iter().map(|host| host.service.clone()).collect(),
         body_bytes_max: config.limits.http_body_bytes,
         header_bytes_max: config.limits.http_head_bytes,
         watches_per_account: config.limits.watches_per_account,

@@ -64,7 +64,8 @@ pub fn prepare_data_dir(dir: &Path) -> Result<(), Trouble> {
         Ok(_) => {}
     }
     let mut entries = fs::read_dir(dir).map_err(|error| at("reading the data folder", dir, &error))?;
-    if !dir.join(LOCK).exists() && entries.next().is_some() {
+    let ours = [LOCK, DATABASE].iter().any(|name| dir.join(name).exists());
+    if !ours && entries.next().is_some() {
         return Err(Trouble::failed(format!(
             "the data folder {}: it holds something else; name an empty or a new one with --data",
             dir.display()

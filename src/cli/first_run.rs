@@ -168,3 +168,92 @@ const DAY_SECONDS: i64 = 86_400;
 
 /// Long, because nothing renews it: it is for trying things out.
 const VALID_DAYS: i64 = 3_650;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    use super::*;
+    use crate::access::Options;
+    use crate::config::{Sources, load};
+    use crate::store::memory::MemoryStore;
+    use crate::time::{Clock, SystemClock};
+
+    fn config(dir: &Path, sets: &[&str]) -> Config {
+        let sets = sets.iter().map(|set| (*set).to_owned()).collect();
+        load(&Sources { data: Some(dir.to_owned()), sets, ..Sources::default() }).unwrap()
+    }
+
+    fn access(store: &Arc<MemoryStore>) -> Access {
+        let options = Options { scram_iterations: 4_096, ..Options::default() };
+        Access::new(store.clone(), Arc::new(SystemClock), options)
+    }
+
+    #[test]
+    fn a_certificate_is_made_once_and_fits_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), &["xmpp.domain=example.org"]);
+        let made = prepare_certificate(&config, SystemClock.now()).unwrap();
+        assert!(made.created);
+        assert_eq!(made.chain, dir.path().join("certs/example.org.pem"));
+        let before = std::fs::read(&made.chain).unwrap();
+        assert!(!prepare_certificate(&config, SystemClock.now()).unwrap().created);
+        assert_eq!(std::fs::read(&made.chain).unwrap(), before);
+        let mode = std::fs::metadata(&made.key).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        let certificate = CertificateDer::from_pem_file(&made.chain).unwrap();
+        for name in ["example.org", "pubsub.example.org", "localhost"] {
+            let found = certificate.windows(name.len()).any(|window| window == name.as_bytes());
+            assert!(found, "{name}");
+        }
+        let key = PrivateKeyDer::from_pem_file(&made.key).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        assert!(server.unwrap().with_no_client_auth().with_single_cert(vec![certificate], key).is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_first_administrator_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), &[]);
+        let store = Arc::new(MemoryStore::new());
+        let first = prepare_accounts(&config, &access(&store)).await.unwrap();
+        let (jid, password) = (first.administrator.clone().unwrap(), first.password.clone().unwrap());
+        assert_eq!(jid.as_str(), "admin@localhost");
+        let kept = std::fs::read_to_string(dir.path().join(ADMIN_PASSWORD)).unwrap();
+        assert_eq!(kept.trim(), password);
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        assert!(access(&store).password(&jid, &password, peer).await.unwrap().admin);
+        assert!(access(&store).token(&first.token.clone().unwrap(), peer).await.unwrap().admin);
+        assert_eq!(local_token(dir.path()).unwrap(), first.token);
+
+        let second = prepare_accounts(&config, &access(&store)).await.unwrap();
+        assert_eq!((second.administrator, second.password, second.token), (Some(jid), None, None));
+
+        // Another database in the same folder: what is kept is no good for it.
+        let third = prepare_accounts(&config, &access(&Arc::new(MemoryStore::new()))).await.unwrap();
+        assert!(third.password.is_some() && third.token.is_some() && third.token != first.token);
+    }
+
+    #[tokio::test]
+    async fn an_administrator_who_is_there_is_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), &[]);
+        let access = access(&Arc::new(MemoryStore::new()));
+        let password = NewPassword::Chosen("x".to_owned());
+        let new = NewUser { name: "root".to_owned(), password, admin: true, verifier: None };
+        let root = access.add_user(new).await.unwrap();
+        let first = prepare_accounts(&config, &access).await.unwrap();
+        assert_eq!((first.administrator, first.password), (Some(root.clone()), None));
+        assert!(first.token.is_some());
+
+        access.set_disabled(&root, true).await.unwrap();
+        let none = prepare_accounts(&config, &access).await.unwrap();
+        assert_eq!((none.administrator, none.token), (None, None));
+    }
+}

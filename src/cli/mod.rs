@@ -202,6 +202,39 @@ mod tests {
     }
 
     #[test]
+    fn every_command_takes_the_settings_too() {
+        for line in [
+            "serve",
+            "user add alice --admin --verifier scram --password-stdin",
+            "user list --json",
+            "user passwd alice",
+            "user import -",
+            "user disable alice",
+            "user enable alice",
+            "user remove alice",
+            "token create alice --scope publish:orders/* --scope read:* --expires 90d --json",
+            "token list",
+            "token revoke x",
+            "node create orders/1 max_items=1 --service pubsub.localhost",
+            "node list --json",
+            "node show orders/1",
+            "node configure orders/1 max_items=1",
+            "node delete orders/1",
+            "node purge orders/1",
+            "publish orders/1 {} --id 7 --type application/json",
+            "publish orders/1 -",
+            "watch a b --since earliest --json",
+            "config check",
+            "config reference",
+            "version",
+        ] {
+            let words = ["tidings"].into_iter().chain(line.split(' ')).chain(["--data", "d", "--config", "c"]);
+            let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(cli.settings.data, Some(PathBuf::from("d")), "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_usage_is_wrong_usage() {
         for line in [
             &["tidings"][..],

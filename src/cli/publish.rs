@@ -16,7 +16,8 @@ use crate::config::Config;
 pub struct Publish {
     node: String,
     /// What is published; - or nothing is stdin
-    data: Option<String>,
+    #[arg(value_name = "DATA")]
+    content: Option<String>,
     /// Publish under this item id [default: the server makes one]
     #[arg(long)]
     id: Option<String>,
@@ -31,7 +32,7 @@ pub struct Publish {
 }
 
 pub async fn run(settings: &Settings, config: &Config, publish: Publish) -> Result<(), Trouble> {
-    let data = match publish.data.as_deref() {
+    let content = match publish.content.as_deref() {
         Some("-") => terminal::everything()?,
         Some(text) => text.as_bytes().to_vec(),
         None if io::stdin().is_terminal() => {
@@ -45,7 +46,7 @@ pub async fn run(settings: &Settings, config: &Config, publish: Publish) -> Resu
         Some(id) => (Method::PUT, format!("{items}/{}", segment(id))),
         None => (Method::POST, items),
     };
-    let sent = Sent { headers: vec![(CONTENT_TYPE, publish.media_type)], body: data.into() };
+    let sent = Sent { headers: vec![(CONTENT_TYPE, publish.media_type)], body: content.into() };
     let answer = client.ask(method, &path, sent).await?;
     let answer: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
     if publish.json {

@@ -85,3 +85,55 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, Trouble> {
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::access::{NewPassword, NewUser};
+    use crate::cli::Bound;
+    use crate::cli::data::{READY, write_ready_file, write_whole};
+    use crate::config::{Sources, load};
+
+    fn config(dir: &Path) -> Config {
+        let sets = vec!["auth.scram_iterations=4096".to_owned()];
+        load(&Sources { data: Some(dir.join("data")), sets, ..Sources::default() }).unwrap()
+    }
+
+    async fn stopped(config: &Config) -> Stopped {
+        match Reach::find(&Settings::default(), config).await.unwrap() {
+            Reach::Stopped(stopped) => stopped,
+            Reach::Running(_) => panic!("no server runs"),
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_server_the_data_directory_itself_is_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let first = stopped(&config).await;
+        let password = NewPassword::Chosen("x".to_owned());
+        let new = NewUser { name: "alice".to_owned(), password, admin: false, verifier: None };
+        first.access.add_user(new).await.unwrap();
+        first.close().await.unwrap();
+        let second = stopped(&config).await;
+        let users = second.access.list_users(None, 10).await.unwrap();
+        assert_eq!(users.len(), 1);
+        assert_eq!(users[0].jid.as_str(), "alice@localhost");
+        second.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn with_a_server_its_admin_listener_is_spoken_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        prepare_data_dir(&config.data.dir).unwrap();
+        let _held = DataLock::take(&config.data.dir, Duration::ZERO).unwrap().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let bound = Bound { admin: Some(listener.local_addr().unwrap()), ..Bound::default() };
+        write_ready_file(&config.data.dir.join(READY), &bound).unwrap();
+        write_whole(&config.data.dir.join("admin.token"), "tdg_x\n").unwrap();
+        assert!(matches!(Reach::find(&Settings::default(), &config).await.unwrap(), Reach::Running(_)));
+    }
+}

@@ -37,9 +37,12 @@ pub async fn run(settings: &Settings, config: &Config, watch: Watch) -> Result<(
     }
     let (lines, mut shown) = mpsc::channel(LINES_WAITING_MAX);
     let mut followers = JoinSet::new();
+    // Once before anything is followed: a server that is not there yet is a failure, not a pause.
+    Client::find(settings, config, Door::Api)?;
     for node in &watch.nodes {
         let follower = Follower {
-            client: Client::find(settings, config, Door::Api)?,
+            settings: settings.clone(),
+            config: config.clone(),
             path: format!("{}/items?watch=true", watch.at.path(Some(node))),
             node: node.clone(),
             since: watch.since.clone(),
@@ -63,7 +66,8 @@ pub async fn run(settings: &Settings, config: &Config, watch: Watch) -> Result<(
 
 /// Follows one node for as long as there is something to come.
 struct Follower {
-    client: Client,
+    settings: Settings,
+    config: Config,
     path: String,
     node: String,
     since: String,
@@ -109,7 +113,12 @@ impl Follower {
             None => format!("{}&since={}", self.path, segment(&self.since)),
         };
         let broken = |told: bool, why: String| Ended::Broken { told, why };
-        let response = match self.client.open(Method::GET, &path, Sent { headers, ..Sent::default() }).await {
+        // A server that was started anew may have other ports.
+        let client = match Client::find(&self.settings, &self.config, Door::Api) {
+            Ok(client) => client,
+            Err(why) => return broken(false, why.to_string()),
+        };
+        let response = match client.open(Method::GET, &path, Sent { headers, ..Sent::default() }).await {
             Ok(response) => response,
             Err(Unanswered::Unreached(why)) => return broken(false, why.to_string()),
             Err(Unanswered::Refused { status, problem }) if may_pass(status) => {

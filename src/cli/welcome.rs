@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::data::{ADMIN_PASSWORD, ADMIN_TOKEN};
 use super::first_run::own_certificate;
@@ -98,7 +98,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// A path as a shell takes it, within double quotes too.
-fn quoted(path: &PathBuf) -> String {
+fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
@@ -108,6 +108,8 @@ const WRITES: &str = "writing to a string never fails";
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::config::{Sources, load};
     use crate::jid::BareJid;

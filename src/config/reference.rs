@@ -20,11 +20,11 @@ pub fn reference() -> String {
         };
         write!(text, "\n### `{name}`\n\n{}\n", setting.meaning).expect(WRITES);
         if !setting.why.is_empty() {
-            write!(text, "{}\n", setting.why).expect(WRITES);
+            writeln!(text, "{}", setting.why).expect(WRITES);
         }
         write!(text, "\n- Type: {}\n- Default: {default}\n", described(setting.kind)).expect(WRITES);
         let variable = setting.key.to_ascii_uppercase().replace('.', "__");
-        write!(text, "- Also: `--set {}=…`, `TIDINGS__{variable}`\n", setting.key).expect(WRITES);
+        writeln!(text, "- Also: `--set {}=…`, `TIDINGS__{variable}`", setting.key).expect(WRITES);
     }
     text.push_str(HOSTS);
     text

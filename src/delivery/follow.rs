@@ -141,7 +141,15 @@ impl Follower {
 
     fn look(&self) -> Look {
         self.tail.pull(self.position, self.checked, |pull| match pull {
-            Pull::Entries(entries) => Look::Take(entries.take(ENTRIES_MAX).cloned().collect()),
+            Pull::Entries(entries) => {
+                let mut bytes = 0;
+                let within = |entry: &&Arc<Entry>| {
+                    let begun = bytes < ENTRIES_BYTES_MAX;
+                    bytes += entry.weight();
+                    begun
+                };
+                Look::Take(entries.take(ENTRIES_MAX).take_while(within).cloned().collect())
+            }
             Pull::CaughtUp => Look::Wait,
             Pull::Ended => Look::Ended,
             Pull::Below => Look::Below,
@@ -221,7 +229,9 @@ impl Drop for Follower {
     }
 }
 
-/// Entries handed out at once.
+/// Entries handed out at once: a reader that stalls holds on to no more.
 const ENTRIES_MAX: usize = 64;
+/// No entry is added to those handed out once they weigh so much.
+const ENTRIES_BYTES_MAX: usize = 64 << 10;
 /// Between two tries to ask a queue that is full.
 const OVERLOADED_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);

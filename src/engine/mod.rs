@@ -27,7 +27,7 @@ use crate::store::{Failure, Identity, Item, List, Store};
 use crate::time::Clock;
 
 pub use retention::Retention;
-pub use tail::{Entry, Pull, Tail, TailUse, Wake, WatcherId};
+pub use tail::{Entry, Pull, Tail, Wake, WatcherId};
 pub use turn::Turns;
 
 /// The success of a request, with what was read where it was a reading.

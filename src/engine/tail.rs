@@ -31,7 +31,7 @@ impl Entry {
     }
 
     /// What the entry costs in memory, with both forms made.
-    fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         let payload = match &self.event.kind {
             EventKind::Published { payload: Some(payload), .. } => payload.xml.len(),
             _ => 0,
@@ -260,13 +260,6 @@ pub(super) struct Tails {
     total_bytes_max: usize,
 }
 
-/// What all tails together take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TailUse {
-    pub tails: usize,
-    pub bytes: usize,
-}
-
 impl Tails {
     pub fn new(tail_bytes_max: usize, total_bytes_max: usize) -> Self {
         Tails { by_key: Mutex::default(), total: Arc::default(), tail_bytes_max, total_bytes_max }
@@ -321,11 +314,6 @@ impl Tails {
         let crowded = self.total.load(Ordering::Relaxed) > self.total_bytes_max;
         let bytes_max = if crowded { CROWDED_TAIL_BYTES.min(self.tail_bytes_max) } else { self.tail_bytes_max };
         tail.append(node, changes, &entries, bytes_max)
-    }
-
-    pub fn in_use(&self) -> TailUse {
-        let tails = self.by_key.lock().unwrap_or_else(PoisonError::into_inner).len();
-        TailUse { tails, bytes: self.total.load(Ordering::Relaxed) }
     }
 }
 

@@ -141,10 +141,13 @@ fn write_user(object: &mut Object<'_>, account: &Account) {
     object.text("jid", account.jid.as_str());
     object.boolean("admin", account.admin);
     object.boolean("disabled", account.disabled);
-    object.text("verifier", match account.verifier {
-        Verifier::Scram { .. } => "scram",
-        Verifier::Argon2id(_) => "argon2id",
-    });
+    object.text(
+        "verifier",
+        match account.verifier {
+            Verifier::Scram { .. } => "scram",
+            Verifier::Argon2id(_) => "argon2id",
+        },
+    );
 }
 
 #[derive(Deserialize)]
@@ -329,7 +332,9 @@ impl From<NotDone> for Problem {
         let text = not_done.to_string();
         let conflict = |text| Problem::new(StatusCode::CONFLICT, "user-exists", "User exists", text);
         match not_done {
-            NotDone::Name(..) | NotDone::ForeignDomain(_) => Problem::invalid(text).fault("/name", "not an account here"),
+            NotDone::Name(..) | NotDone::ForeignDomain(_) => {
+                Problem::invalid(text).fault("/name", "not an account here")
+            }
             NotDone::Password => Problem::invalid(text).fault("/password", "not a password"),
             NotDone::Exists(_) => conflict(text),
             NotDone::NoSuchUser(_) | NotDone::NoSuchToken(_) => Problem::not_found(text),
@@ -386,6 +391,8 @@ mod tests {
         assert!(serde_json::from_str::<UserWish>(r#"{"name":"a","password":"b","verifier":"scram"}"#).is_ok());
         assert!(serde_json::from_str::<UserWish>(r#"{"name":"a","password":"b","role":"admin"}"#).is_err());
         assert!(serde_json::from_str::<UserChange>(r#"{"disable":true}"#).is_err());
-        assert!(serde_json::from_str::<TokenWish>(r#"{"account":"a","scopes":["read:*"],"expires_seconds":5}"#).is_ok());
+        assert!(
+            serde_json::from_str::<TokenWish>(r#"{"account":"a","scopes":["read:*"],"expires_seconds":5}"#).is_ok()
+        );
     }
 }

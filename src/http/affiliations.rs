@@ -69,7 +69,7 @@ fn changes(pairs: Pairs) -> Result<Vec<(BareJid, Affiliation)>, Problem> {
             (Ok(_), None) => problem = problem.fault(pointer, format!("one of {} is expected", words())),
         }
     }
-    if problem.faults.is_empty() { Ok(changes) } else { Err(problem) }
+    if problem.faults().is_empty() { Ok(changes) } else { Err(problem) }
 }
 
 fn words() -> String {
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(read(json), Ok(expected));
         assert_eq!(read("{}"), Ok(vec![]));
         let problem = read(r#"{"a@b/c":"owner","d@e":"king","f@g":1,"h@i":"member"}"#).unwrap_err();
-        let pointers: Vec<&str> = problem.faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        let pointers: Vec<&str> = problem.faults().iter().map(|fault| fault.pointer.as_str()).collect();
         assert_eq!((problem.status.as_u16(), pointers), (422, vec!["/a@b~1c", "/d@e", "/f@g"]));
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    fn ip(&self) -> IpAddr {
+    pub(super) fn ip(&self) -> IpAddr {
         self.address.ip().to_canonical()
     }
 
@@ -135,7 +135,10 @@ mod tests {
         let romeo = || BareJid::parse("romeo@example.org").unwrap();
         let basic = |password: &str| {
             let encoded = STANDARD.encode(format!("romeo@example.org:{password}"));
-            (format!("Basic {encoded}"), Credential::Basic { account: romeo(), password: Cow::Owned(password.to_owned()) })
+            (
+                format!("Basic {encoded}"),
+                Credential::Basic { account: romeo(), password: Cow::Owned(password.to_owned()) },
+            )
         };
         let (plain, with_colons) = (basic("secret"), basic("a:b:é"));
         for (value, credential) in [

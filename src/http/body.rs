@@ -79,14 +79,20 @@ pub(super) fn require_json(headers: &HeaderMap, types: &'static str) -> Result<(
 pub(super) async fn receive(door: &Door, headers: &HeaderMap, body: Body) -> Result<Received, Problem> {
     if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "compressed bodies are not taken";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-encoding", "Unsupported encoding", detail));
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported-encoding",
+            "Unsupported encoding",
+            detail,
+        ));
     }
     let options = &door.options;
     let size = body.size_hint();
     if size.lower() > options.body_bytes_max as u64 {
         return Err(too_large(options));
     }
-    let size_max = size.upper().map_or(options.body_bytes_max, |upper| upper.min(options.body_bytes_max as u64) as usize);
+    let size_max =
+        size.upper().map_or(options.body_bytes_max, |upper| upper.min(options.body_bytes_max as u64) as usize);
     let memory = if size_max <= FREE_BYTES_MAX {
         None
     } else {
@@ -139,12 +145,6 @@ impl Window {
     fn was_slow(&self, options: &Options) -> bool {
         let seconds = options.body_window.max(Duration::from_millis(1)).as_secs_f64();
         (self.bytes as f64) < options.body_rate_min as f64 * seconds
-    }
-}
-
-impl From<PayloadError> for Problem {
-    fn from(error: PayloadError) -> Self {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-payload", "Invalid payload", error.to_string())
     }
 }
 

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use crate::delivery::Cursors;
 use crate::engine::Position;
 use crate::http::problem::Problem;
-use crate::pubsub::{Media, NodeKey, Precondition, Seq};
+use crate::pubsub::{Media, NodeKey, Precondition, Refusal, Seq};
 
 /// The shape in which an item is handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Tag {
     fn seq(&self, cursors: &Cursors, node: NodeKey) -> Option<Seq> {
         let (position, _suffix) = self.opaque.rsplit_once('-')?;
         let (_epoch, seq) = position.rsplit_once('-')?;
-        let seq = Seq(seq.parse().ok()?);
+        let seq = Seq(u64::from_str_radix(seq, 16).ok()?);
         (cursors.etag(Position { node, seq }) == position).then_some(seq)
     }
 }
@@ -161,7 +161,7 @@ pub(super) fn check_read(headers: &HeaderMap, quoted: &str) -> Result<ReadCondit
     if let Some(tags) = Tags::read(headers, &IF_MATCH)?
         && !tags.match_strongly(quoted)
     {
-        return Err(Problem::precondition_failed());
+        return Err(Refusal::PreconditionFailed.into());
     }
     match Tags::read(headers, &IF_NONE_MATCH)? {
         Some(tags) if tags.match_weakly(quoted) => Ok(ReadCondition::NotModified),
@@ -224,11 +224,34 @@ mod tests {
             assert_eq!(Tags::read(&headers(&IF_MATCH, values), &IF_MATCH), Ok(Some(expected)), "{values:?}");
         }
         assert_eq!(Tags::read(&HeaderMap::new(), &IF_MATCH), Ok(None));
-        for values in [&["a"][..], &["\"a"], &["\"a\"b"], &["*, \"a\""], &["*", "*"], &["w/\"a\""], &[""], &["\"a b\""]] {
+        for values in [&["a"][..], &["\"a"], &["\"a\"b"], &["*, \"a\""], &["*", "*"], &["w/\"a\""], &[""], &["\"a b\""]]
+        {
             assert!(Tags::read(&headers(&IF_MATCH, values), &IF_MATCH).is_err(), "{values:?}");
         }
         let many = vec!["\"a\""; TAGS_MAX + 1];
         assert!(Tags::read(&headers(&IF_MATCH, &many), &IF_MATCH).is_err());
+    }
+
+    #[test]
+    fn a_tag_of_ours_names_its_position_whatever_its_suffix() {
+        let cursors = Cursors::new(&crate::store::Identity { incarnation: 9, cursor_key: [1; 32], decoy_key: [0; 32] });
+        let node = NodeKey(77);
+        for seq in [1, 10, 255, u64::MAX] {
+            let at = Position { node, seq: Seq(seq) };
+            for (media, form) in
+                [(None, Form::Native), (Some(Media::Xml), Form::Json), (Some(Media::Text), Form::Native)]
+            {
+                let quoted = entity_tag(&cursors, at, media, form);
+                let read = Tags::read(&headers(&IF_MATCH, &[quoted.as_str()]), &IF_MATCH).unwrap().unwrap();
+                let Tags::These(tags) = read else { panic!("{quoted}") };
+                assert_eq!(candidates(&tags, &cursors, node), [Precondition::At(Seq(seq))], "{quoted}");
+                assert_eq!(candidates(&tags, &cursors, NodeKey(78)), [], "{quoted}");
+            }
+        }
+        for opaque in ["", "-", "x", "9.4d-1", "9.4d-01-j", "9.4d-+1-j", "8.4d-1-j", "9.4D-1-j"] {
+            assert_eq!(candidates(&[tag(false, opaque)], &cursors, node), [], "{opaque}");
+        }
+        assert_eq!(candidates(&[tag(true, "9.4d-1-j")], &cursors, node), []);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The configuration of a node: `GET` and `PATCH /v1/nodes/{node}` (XEP-0060 §8.2, §5.4).
 //!
-//! The resource is the configuration itself, by the names of XEP-0060 §16.4.4 without the prefix. Its
-//! owners see all of it; who else may know of the node sees what the node's metadata shows.
+//! The configuration goes by the names of XEP-0060 §16.4.4 without the prefix. A node's owners see all
+//! of it; who else may know of the node sees what the node's metadata shows.
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -25,7 +25,7 @@ pub(super) async fn show(call: &Call, node: NodeId) -> Result<Response, Problem>
                 let Answer::Reply(Reply::Configuration { config }) = &answered.answer else {
                     return Err(Problem::internal("a configuration was answered with something else"));
                 };
-                return Ok(call.mark(rendered(config, Shown::All), answered.at));
+                return Ok(call.mark(rendered(&node, config, Shown::All), answered.at));
             }
             // Not an owner: the metadata is what is left, if the token covers that.
             Err(Wrong::Refused(Refusal::Forbidden)) => {}
@@ -37,7 +37,7 @@ pub(super) async fn show(call: &Call, node: NodeId) -> Result<Response, Problem>
     let Answer::Reply(Reply::Metadata { node }) = &answered.answer else {
         return Err(Problem::internal("metadata was answered with something else"));
     };
-    Ok(call.mark(rendered(&node.config, Shown::Metadata), answered.at))
+    Ok(call.mark(rendered(&node.address.node, &node.config, Shown::Metadata), answered.at))
 }
 
 pub(super) async fn patch(call: &Call, node: NodeId, body: Body) -> Result<Response, Problem> {
@@ -45,24 +45,29 @@ pub(super) async fn patch(call: &Call, node: NodeId, body: Body) -> Result<Respo
     WriteCondition::refuse(&call.parts.headers)?;
     call.require(Scope::Manage, &node)?;
     require_json(&call.parts.headers, "application/json, application/merge-patch+json")?;
-    let config = Pairs::read(&receive(&call.door, &call.parts.headers, body).await?.bytes)?.into_fields()?;
+    let config = Pairs::read(&receive(&call.door, &call.parts.headers, body).await?.bytes)?.into_fields(&node)?;
     configure(call, node, config).await
 }
 
 /// Sets the fields that are named, and answers with the whole.
 pub(super) async fn configure(call: &Call, node: NodeId, config: Vec<RawField>) -> Result<Response, Problem> {
     call.ask(Verb::Configure { node: node.clone(), config }).await?;
-    let answered = call.ask(Verb::Configuration { node }).await?;
+    let answered = call.ask(Verb::Configuration { node: node.clone() }).await?;
     match &answered.answer {
-        Answer::Reply(Reply::Configuration { config }) => Ok(call.mark(rendered(config, Shown::All), answered.at)),
+        Answer::Reply(Reply::Configuration { config }) => {
+            Ok(call.mark(rendered(&node, config, Shown::All), answered.at))
+        }
         _ => Err(Problem::internal("a configuration was answered with something else")),
     }
 }
 
-fn rendered(config: &NodeConfig, fields: Shown) -> Response {
+fn rendered(node: &NodeId, config: &NodeConfig, fields: Shown) -> Response {
     let mut out = Vec::with_capacity(512);
     let mut object = Object::begin(&mut out);
-    write_config(&mut object, config, fields);
+    object.text("node", node.as_str());
+    let mut shown = object.object("config");
+    write_config(&mut shown, config, fields);
+    shown.end();
     object.end();
     json(StatusCode::OK, out)
 }

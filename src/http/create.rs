@@ -29,7 +29,7 @@ pub(super) async fn put(call: &Call, node: NodeId, body: Body) -> Result<Respons
     };
     call.require(Scope::Manage, &node)?;
     require_json(&call.parts.headers, "application/json")?;
-    let config = Pairs::read(&receive(&call.door, &call.parts.headers, body).await?.bytes)?.into_fields()?;
+    let config = Pairs::read(&receive(&call.door, &call.parts.headers, body).await?.bytes)?.into_fields(&node)?;
     let refused = match call.ask(Verb::Create { node: Some(node.clone()), config: config.clone() }).await {
         Ok(answered) => {
             let Answer::Reply(Reply::Created { node }) = &answered.answer else {

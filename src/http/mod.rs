@@ -35,6 +35,9 @@ mod serve;
 mod subscriptions;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +80,8 @@ pub struct Door {
 /// Every limit and interval of the door.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Services that are kept here beside the one that `/v1/nodes` speaks of.
+    pub services: Vec<BareJid>,
     /// Connections that are open at once; more wait unaccepted.
     pub connections_max: usize,
     /// A TLS handshake that has not ended by then is cut.
@@ -117,6 +122,11 @@ impl Door {
         let watches = watch::Watches::new(options.watches_per_account);
         Arc::new(Door { rooms, service, closing, options, watches, body_memory })
     }
+
+    /// Whether this server keeps the nodes of a service.
+    fn keeps(&self, service: &BareJid) -> bool {
+        *service == self.service || self.options.services.contains(service)
+    }
 }
 
 /// The API: everything of `/v1` but administration.
@@ -142,6 +152,7 @@ async fn answer_admin(State(door): State<Arc<Door>>, request: Request) -> Respon
 impl Default for Options {
     fn default() -> Self {
         Options {
+            services: vec![],
             connections_max: 20_000,
             handshake_time: Duration::from_secs(10),
             header_time: Duration::from_secs(10),
@@ -151,7 +162,7 @@ impl Default for Options {
             body_window: Duration::from_secs(30),
             body_rate_min: 1024,
             write_stall_time: Duration::from_secs(300),
-            drain_time: Duration::from_secs(25),
+            drain_time: Duration::from_secs(10),
             page_entries: 50,
             page_entries_max: 100,
             watches_per_account: 1000,

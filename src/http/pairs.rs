@@ -5,7 +5,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::http::problem::{Problem, escape_pointer};
-use crate::pubsub::{Field, FieldKind, RawField};
+use crate::pubsub::{Field, FieldKind, NodeId, RawField};
 
 /// The members of an object.
 #[derive(Debug)]
@@ -20,10 +20,27 @@ impl Pairs {
         serde_json::from_slice(bytes).map_err(malformed)
     }
 
-    /// The fields of a node configuration, from JSON of their types. Whether a value will do is for
-    /// the rules to say.
-    pub(super) fn into_fields(self) -> Result<Vec<RawField>, Problem> {
-        self.0.into_iter().map(|(name, value)| raw_field(name, value)).collect()
+    /// The fields of a node's configuration, from JSON of their types: the object itself, or what we
+    /// answer with, in which they stand under `config`. Whether a value will do is for the rules to say.
+    pub(super) fn into_fields(self, node: &NodeId) -> Result<Vec<RawField>, Problem> {
+        if !self.0.iter().any(|(name, _)| name == "config") {
+            return self.0.into_iter().map(|(name, value)| raw_field("", name, value)).collect();
+        }
+        let mut fields = vec![];
+        for (name, value) in self.0 {
+            match (name.as_str(), value) {
+                ("config", Value::Object(config)) => {
+                    for (name, value) in config {
+                        fields.push(raw_field("/config", name, value)?);
+                    }
+                }
+                ("config", _) => return Err(wrong("", "config", "an object")),
+                ("node", Value::String(named)) if NodeId::parse(&named).as_ref() == Some(node) => {}
+                ("node", _) => return Err(wrong("", "node", "the name of the node")),
+                (name, _) => return Err(wrong("", name, "nothing but node and config beside it")),
+            }
+        }
+        Ok(fields)
     }
 }
 
@@ -31,16 +48,14 @@ pub(super) fn malformed(error: serde_json::Error) -> Problem {
     Problem::bad_request(format!("the body is not the JSON that is expected: {error}"))
 }
 
-fn raw_field(name: String, value: Value) -> Result<RawField, Problem> {
-    let wrong = |expected: &str| {
-        Problem::new(
-            axum::http::StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid-config",
-            "Invalid configuration",
-            format!("{name}: {expected} is expected"),
-        )
-        .fault(format!("/{}", escape_pointer(&name)), format!("{expected} is expected"))
-    };
+fn wrong(place: &str, name: &str, expected: &str) -> Problem {
+    let status = axum::http::StatusCode::UNPROCESSABLE_ENTITY;
+    Problem::new(status, "invalid-config", "Invalid configuration", format!("{name}: {expected} is expected"))
+        .fault(format!("{place}/{}", escape_pointer(name)), format!("{expected} is expected"))
+}
+
+fn raw_field(place: &str, name: String, value: Value) -> Result<RawField, Problem> {
+    let wrong = |expected: &str| wrong(place, &name, expected);
     let kind = Field::named(&name).map(|field| field.kind);
     let values = match (kind, value) {
         (Some(FieldKind::Boolean), Value::Bool(value)) => vec![if value { "1" } else { "0" }.to_owned()],
@@ -99,7 +114,7 @@ mod tests {
     use super::*;
 
     fn fields(json: &str) -> Result<Vec<(String, Vec<String>)>, Problem> {
-        let fields = Pairs::read(json.as_bytes())?.into_fields()?;
+        let fields = Pairs::read(json.as_bytes())?.into_fields(&NodeId::parse("n").unwrap())?;
         Ok(fields.into_iter().map(|field| (field.name, field.values)).collect())
     }
 
@@ -115,6 +130,8 @@ mod tests {
             (r#"{"contact":["a@b","c@d"]}"#, "contact", &["a@b", "c@d"]),
             (r#"{"contact":[]}"#, "contact", &[]),
             (r#"{"nonsense":1}"#, "nonsense", &[]),
+            (r#"{"node":"n","config":{"max_items":5}}"#, "max_items", &["5"]),
+            (r#"{"config":{"title":"T"}}"#, "title", &["T"]),
         ] {
             let values = values.iter().map(|value| (*value).to_owned()).collect();
             assert_eq!(fields(json), Ok(vec![(name.to_owned(), values)]), "{json}");
@@ -135,10 +152,14 @@ mod tests {
             (r#"{"title":null}"#, "/title"),
             (r#"{"contact":"a"}"#, "/contact"),
             (r#"{"contact":["a",1]}"#, "/contact"),
+            (r#"{"config":{"title":5}}"#, "/config/title"),
+            (r#"{"config":5}"#, "/config"),
+            (r#"{"config":{},"node":"m"}"#, "/node"),
+            (r#"{"config":{},"title":"T"}"#, "/title"),
         ] {
             let problem = fields(json).unwrap_err();
             assert_eq!(problem.status.as_u16(), 422, "{json}");
-            assert_eq!(problem.faults.first().map(|fault| fault.pointer.as_str()), Some(pointer), "{json}");
+            assert_eq!(problem.faults().first().map(|fault| fault.pointer.as_str()), Some(pointer), "{json}");
         }
         for json in ["[]", "5", "{", r#"{"title":"a","title":"b"}"#, "\u{feff}{}"] {
             assert_eq!(fields(json).unwrap_err().status.as_u16(), 400, "{json}");

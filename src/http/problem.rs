@@ -24,9 +24,15 @@ pub(super) struct Problem {
     pub(super) status: StatusCode,
     pub(super) title: &'static str,
     pub(super) detail: Cow<'static, str>,
-    pub(super) faults: Vec<Fault>,
+    /// What few problems have; in a box, because results bear problems everywhere.
+    more: Box<More>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct More {
+    faults: Vec<Fault>,
     /// Further members, each with its text.
-    pub(super) members: Vec<(&'static str, String)>,
+    members: Vec<(&'static str, String)>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -45,7 +51,7 @@ impl Problem {
         title: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Problem { kind, status, title, detail: detail.into(), faults: vec![], members: vec![], headers: vec![] }
+        Problem { kind, status, title, detail: detail.into(), more: Box::default() }
     }
 
     /// The request cannot be understood.
@@ -66,11 +72,6 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden", detail)
     }
 
-    pub(super) fn precondition_failed() -> Self {
-        let detail = "the item is not in the state that the request supposes";
-        Problem::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", "Precondition failed", detail)
-    }
-
     pub(super) fn unavailable(kind: &'static str, detail: &'static str, seconds: u64) -> Self {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Unavailable", detail).retry_after(seconds)
     }
@@ -82,17 +83,21 @@ impl Problem {
     }
 
     pub(super) fn fault(mut self, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        self.faults.push(Fault { detail: detail.into(), pointer: pointer.into() });
+        self.more.faults.push(Fault { detail: detail.into(), pointer: pointer.into() });
         self
     }
 
+    pub(super) fn faults(&self) -> &[Fault] {
+        &self.more.faults
+    }
+
     pub(super) fn member(mut self, name: &'static str, text: impl Into<String>) -> Self {
-        self.members.push((name, text.into()));
+        self.more.members.push((name, text.into()));
         self
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.more.headers.push((name, value));
         self
     }
 
@@ -113,12 +118,12 @@ impl Problem {
         object.text("title", self.title);
         object.number("status", u64::from(self.status.as_u16()));
         object.text("detail", &self.detail);
-        for (name, text) in &self.members {
+        for (name, text) in &self.more.members {
             object.text(name, text);
         }
-        if !self.faults.is_empty() {
+        if !self.more.faults.is_empty() {
             let mut faults = object.array("errors");
-            for fault in &self.faults {
+            for fault in &self.more.faults {
                 let mut entry = faults.object();
                 entry.text("detail", &fault.detail);
                 entry.text("pointer", &fault.pointer);
@@ -136,7 +141,7 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::from(self.to_json()));
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        for (name, value) in self.headers {
+        for (name, value) in self.more.headers {
             response.headers_mut().append(name, value);
         }
         response
@@ -159,115 +164,111 @@ impl From<Wrong> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let refused = |status: StatusCode, kind, title, detail: &str| Problem::new(status, kind, title, detail.to_owned());
-        let item_fault = |kind, detail: &str| refused(StatusCode::UNPROCESSABLE_ENTITY, kind, "Invalid item", detail);
-        match refusal {
-            Refusal::NodeAbsent => Problem::not_found("there is no such node"),
-            Refusal::NodeGone { redirect } => {
-                let gone = refused(StatusCode::GONE, "node-deleted", "Node deleted", "the node was deleted");
-                match redirect {
-                    Some(redirect) => gone.member("redirect", &*redirect),
-                    None => gone,
-                }
-            }
-            Refusal::NodeExists => {
-                refused(StatusCode::CONFLICT, "node-exists", "Node exists", "a node of that name exists already")
-            }
-            Refusal::NodeRequired => {
-                refused(StatusCode::BAD_REQUEST, "nodeid-required", "Node required", "the request names no node")
-            }
-            Refusal::Forbidden => Problem::forbidden("your affiliation with the node does not allow that"),
-            Refusal::Outcast => {
-                refused(StatusCode::FORBIDDEN, "outcast", "Forbidden", "you are banned from the node")
-            }
-            Refusal::NotOnWhitelist => {
-                refused(StatusCode::FORBIDDEN, "closed-node", "Forbidden", "you are not on the node's whitelist")
-            }
-            Refusal::MayNotCreate => {
-                refused(StatusCode::FORBIDDEN, "may-not-create", "Forbidden", "you may not create nodes here")
-            }
-            Refusal::RegistrationRequired => refused(
-                StatusCode::FORBIDDEN,
-                "registration-required",
-                "Forbidden",
-                "only those who have an account here may create nodes",
-            ),
-            Refusal::ItemAbsent => Problem::not_found("there is no such item"),
-            Refusal::ItemRequired => item_fault("item-required", "the request bears no item where it must"),
-            Refusal::ItemForbidden => item_fault("item-forbidden", "the node takes notifications without items only"),
-            Refusal::PayloadRequired => item_fault("payload-required", "the node wants a payload in each item"),
-            Refusal::InvalidPayload { why } => item_fault("invalid-payload", why),
-            Refusal::PayloadTooBig { bytes, bytes_max } => refused(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "payload-too-big",
-                "Payload too big",
-                &format!("the payload makes {bytes} bytes of XML; the node takes at most {bytes_max}"),
-            ),
-            Refusal::TooManyItems { items, items_max } => refused(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "max-items-exceeded",
-                "Too many items",
-                &format!("{items} items; at most {items_max} are taken"),
-            ),
-            Refusal::DuplicateItem { item } => item_fault("duplicate-item", &format!("item {item} occurs twice")),
-            Refusal::PreconditionFailed => Problem::precondition_failed(),
-            Refusal::OptionsMismatch { field } => refused(
-                StatusCode::CONFLICT,
-                "precondition-not-met",
-                "Options do not match",
-                &format!("the node's {field} is not what the publish options ask for"),
-            ),
-            Refusal::InvalidConfig { field, why } => {
-                let pointer = format!("/{}", escape_pointer(&field));
-                refused(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "invalid-config",
-                    "Invalid configuration",
-                    &format!("{field}: {why}"),
-                )
-                .fault(pointer, &*why)
-            }
-            Refusal::InvalidJid => {
-                refused(StatusCode::BAD_REQUEST, "invalid-jid", "Invalid JID", "the JID is not yours to speak for")
-            }
-            Refusal::SubscriptionsClosed => refused(
-                StatusCode::FORBIDDEN,
-                "subscriptions-closed",
-                "Subscriptions closed",
-                "the node's owner has switched subscribing off",
-            ),
-            Refusal::NotSubscribed => {
-                refused(StatusCode::CONFLICT, "not-subscribed", "Not subscribed", "there is no such subscription")
-            }
-            Refusal::InvalidSubId => {
-                refused(StatusCode::CONFLICT, "invalid-subid", "Invalid subid", "the subscription has another identifier")
-            }
-            Refusal::TooManySubscriptions => refused(
-                StatusCode::CONFLICT,
-                "too-many-subscriptions",
-                "Too many subscriptions",
-                "no more subscriptions are taken",
-            ),
-            Refusal::LastOwner { unchanged: _ } => {
-                refused(StatusCode::CONFLICT, "last-owner", "Last owner", "a node keeps at least one owner")
-            }
-            Refusal::InvalidChange { why, unchanged: _ } => {
-                refused(StatusCode::UNPROCESSABLE_ENTITY, "invalid-change", "Invalid change", why)
-            }
-            Refusal::DuplicateChange { jid } => refused(
-                StatusCode::BAD_REQUEST,
-                "duplicate-change",
-                "Duplicate change",
-                &format!("{jid} occurs twice"),
-            ),
-            Refusal::NotPersistent => refused(
-                StatusCode::CONFLICT,
-                "persistent-items-unsupported",
-                "Items are not kept",
-                "the node does not keep items",
-            ),
-            Refusal::PageAbsent => page_absent(),
+        let (status, kind, title) = terms(&refusal);
+        let mut problem = Problem::new(status, kind, title, detail(&refusal));
+        if let Refusal::NodeGone { redirect: Some(redirect) } = &refusal {
+            problem = problem.member("redirect", &**redirect);
         }
+        if let Refusal::InvalidConfig { field, why } = &refusal {
+            problem = problem.fault(format!("/{}", escape_pointer(field)), &**why);
+        }
+        problem
+    }
+}
+
+/// The table of refusals: status, stable kind, title.
+fn terms(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
+    use StatusCode as S;
+    match refusal {
+        Refusal::NodeAbsent => (S::NOT_FOUND, "item-not-found", "Not found"),
+        Refusal::NodeGone { .. } => (S::GONE, "node-deleted", "Node deleted"),
+        Refusal::NodeExists => (S::CONFLICT, "node-exists", "Node exists"),
+        Refusal::NodeRequired => (S::BAD_REQUEST, "nodeid-required", "Node required"),
+        Refusal::Forbidden => (S::FORBIDDEN, "forbidden", "Forbidden"),
+        Refusal::Outcast => (S::FORBIDDEN, "outcast", "Forbidden"),
+        Refusal::NotOnWhitelist => (S::FORBIDDEN, "closed-node", "Forbidden"),
+        Refusal::MayNotCreate => (S::FORBIDDEN, "may-not-create", "Forbidden"),
+        Refusal::RegistrationRequired => (S::FORBIDDEN, "registration-required", "Forbidden"),
+        Refusal::ItemAbsent => (S::NOT_FOUND, "item-not-found", "Not found"),
+        Refusal::ItemRequired => (S::UNPROCESSABLE_ENTITY, "item-required", "Invalid item"),
+        Refusal::ItemForbidden => (S::UNPROCESSABLE_ENTITY, "item-forbidden", "Invalid item"),
+        Refusal::PayloadRequired => (S::UNPROCESSABLE_ENTITY, "payload-required", "Invalid item"),
+        Refusal::InvalidPayload { .. } => (S::UNPROCESSABLE_ENTITY, "invalid-payload", "Invalid payload"),
+        Refusal::PayloadTooBig { .. } => (S::PAYLOAD_TOO_LARGE, "payload-too-big", "Payload too big"),
+        Refusal::TooManyItems { .. } => (S::UNPROCESSABLE_ENTITY, "max-items-exceeded", "Too many items"),
+        Refusal::DuplicateItem { .. } => (S::UNPROCESSABLE_ENTITY, "duplicate-item", "Invalid item"),
+        Refusal::PreconditionFailed => (S::PRECONDITION_FAILED, "precondition-failed", "Precondition failed"),
+        Refusal::OptionsMismatch { .. } => (S::CONFLICT, "precondition-not-met", "Options do not match"),
+        Refusal::InvalidConfig { .. } => (S::UNPROCESSABLE_ENTITY, "invalid-config", "Invalid configuration"),
+        Refusal::InvalidJid => (S::BAD_REQUEST, "invalid-jid", "Invalid JID"),
+        Refusal::SubscriptionsClosed => (S::FORBIDDEN, "subscriptions-closed", "Subscriptions closed"),
+        Refusal::NotSubscribed => (S::CONFLICT, "not-subscribed", "Not subscribed"),
+        Refusal::InvalidSubId => (S::CONFLICT, "invalid-subid", "Invalid subid"),
+        Refusal::TooManySubscriptions => (S::CONFLICT, "too-many-subscriptions", "Too many subscriptions"),
+        Refusal::LastOwner { .. } => (S::CONFLICT, "last-owner", "Last owner"),
+        Refusal::InvalidChange { .. } => (S::UNPROCESSABLE_ENTITY, "invalid-change", "Invalid change"),
+        Refusal::DuplicateChange { .. } => (S::BAD_REQUEST, "duplicate-change", "Duplicate change"),
+        Refusal::NotPersistent => (S::CONFLICT, "persistent-items-unsupported", "Items are not kept"),
+        Refusal::PageAbsent => (S::NOT_FOUND, "page-not-found", "No such page"),
+    }
+}
+
+/// What is the matter this time.
+fn detail(refusal: &Refusal) -> Cow<'static, str> {
+    let text = match refusal {
+        Refusal::NodeAbsent => "there is no such node",
+        Refusal::NodeGone { .. } => "the node was deleted",
+        Refusal::NodeExists => "a node of that name exists already",
+        Refusal::NodeRequired => "the request names no node",
+        Refusal::Forbidden => "your affiliation with the node does not allow that",
+        Refusal::Outcast => "you are banned from the node",
+        Refusal::NotOnWhitelist => "you are not on the node's whitelist",
+        Refusal::MayNotCreate => "you may not create nodes here",
+        Refusal::RegistrationRequired => "only those who have an account here may create nodes",
+        Refusal::ItemAbsent => "there is no such item",
+        Refusal::ItemRequired => "the request bears no item where it must",
+        Refusal::ItemForbidden => "the node takes notifications without items only",
+        Refusal::PayloadRequired => "the node wants a payload in each item",
+        Refusal::InvalidPayload { why } | Refusal::InvalidChange { why, .. } => why,
+        Refusal::PayloadTooBig { bytes, bytes_max } => {
+            return format!("the payload makes {bytes} bytes of XML; the node takes at most {bytes_max}").into();
+        }
+        Refusal::TooManyItems { items, items_max } => {
+            return format!("{items} items; at most {items_max} are taken").into();
+        }
+        Refusal::DuplicateItem { item } => return format!("item {item} occurs twice").into(),
+        Refusal::PreconditionFailed => PRECONDITION_FAILED,
+        Refusal::OptionsMismatch { field } => {
+            return format!("the node's {field} is not what the publish options ask for").into();
+        }
+        Refusal::InvalidConfig { field, why } => return format!("{field}: {why}").into(),
+        Refusal::InvalidJid => "the JID is not yours to speak for",
+        Refusal::SubscriptionsClosed => "the node's owner has switched subscribing off",
+        Refusal::NotSubscribed => "there is no such subscription",
+        Refusal::InvalidSubId => "the subscription has another identifier",
+        Refusal::TooManySubscriptions => "no more subscriptions are taken",
+        Refusal::LastOwner { .. } => "a node keeps at least one owner",
+        Refusal::DuplicateChange { jid } => return format!("{jid} occurs twice").into(),
+        Refusal::NotPersistent => "the node does not keep items",
+        Refusal::PageAbsent => PAGE_ABSENT,
+    };
+    text.into()
+}
+
+impl From<PayloadError> for Problem {
+    fn from(error: PayloadError) -> Self {
+        let text = error.to_string();
+        let status = match error {
+            PayloadError::Empty
+            | PayloadError::NotUtf8
+            | PayloadError::NotJson(_)
+            | PayloadError::JsonTooDeep
+            | PayloadError::NotXml(_)
+            | PayloadError::NoNamespace
+            | PayloadError::NotAtom
+            | PayloadError::Character(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Problem::new(status, "invalid-payload", "Invalid payload", text)
     }
 }
 
@@ -279,9 +280,11 @@ impl From<Failure> for Problem {
             failure => tracing::warn!(%failure, "an HTTP request met a failure of the storage"),
         }
         match failure {
-            Failure::Stale => {
-                Problem::unavailable("contention", "another writer was faster; nothing was done", OVERLOAD_RETRY_SECONDS)
-            }
+            Failure::Stale => Problem::unavailable(
+                "contention",
+                "another writer was faster; nothing was done",
+                OVERLOAD_RETRY_SECONDS,
+            ),
             Failure::Full => Problem::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "storage-full",
@@ -298,15 +301,10 @@ impl From<Failure> for Problem {
                 RETRY_SECONDS,
             ),
             Failure::Read(_) => Problem::unavailable("storage-unreadable", "the storage cannot be read", RETRY_SECONDS),
-            Failure::NoSuchEdge => page_absent(),
+            Failure::NoSuchEdge => Refusal::PageAbsent.into(),
             Failure::Closed => Problem::unavailable("stopping", "the server stops; nothing was done", RETRY_SECONDS),
         }
     }
-}
-
-fn page_absent() -> Problem {
-    let detail = "the page begins at an entry that is not in the list any more: begin again, or at another";
-    Problem::new(StatusCode::NOT_FOUND, "page-not-found", "No such page", detail)
 }
 
 /// RFC 6901 §3.
@@ -316,6 +314,121 @@ pub(super) fn escape_pointer(name: &str) -> String {
 
 /// What every `type` begins with.
 pub(super) const TYPE_PREFIX: &str = "urn:tidings:problem:";
+const PRECONDITION_FAILED: &str = "the item is not in the state that the request supposes";
+const PAGE_ABSENT: &str = "the page begins at an entry that is not in the list any more: begin again, or at another";
 const OVERLOAD_RETRY_SECONDS: u64 = 1;
 const RETRY_SECONDS: u64 = 5;
 const FULL_RETRY_SECONDS: u64 = 60;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::jid::BareJid;
+    use crate::pubsub::{ItemId, Unchanged};
+
+    fn every_refusal() -> Vec<(Refusal, u16, &'static str)> {
+        let unchanged = || Unchanged::Affiliations(vec![]);
+        vec![
+            (Refusal::NodeAbsent, 404, "item-not-found"),
+            (Refusal::NodeGone { redirect: None }, 410, "node-deleted"),
+            (Refusal::NodeExists, 409, "node-exists"),
+            (Refusal::NodeRequired, 400, "nodeid-required"),
+            (Refusal::Forbidden, 403, "forbidden"),
+            (Refusal::Outcast, 403, "outcast"),
+            (Refusal::NotOnWhitelist, 403, "closed-node"),
+            (Refusal::MayNotCreate, 403, "may-not-create"),
+            (Refusal::RegistrationRequired, 403, "registration-required"),
+            (Refusal::ItemAbsent, 404, "item-not-found"),
+            (Refusal::ItemRequired, 422, "item-required"),
+            (Refusal::ItemForbidden, 422, "item-forbidden"),
+            (Refusal::PayloadRequired, 422, "payload-required"),
+            (Refusal::InvalidPayload { why: "so" }, 422, "invalid-payload"),
+            (Refusal::PayloadTooBig { bytes: 2, bytes_max: 1 }, 413, "payload-too-big"),
+            (Refusal::TooManyItems { items: 2, items_max: 1 }, 422, "max-items-exceeded"),
+            (Refusal::DuplicateItem { item: ItemId::parse("i").unwrap() }, 422, "duplicate-item"),
+            (Refusal::PreconditionFailed, 412, "precondition-failed"),
+            (Refusal::OptionsMismatch { field: Arc::from("f") }, 409, "precondition-not-met"),
+            (Refusal::InvalidConfig { field: Arc::from("f"), why: Arc::from("so") }, 422, "invalid-config"),
+            (Refusal::InvalidJid, 400, "invalid-jid"),
+            (Refusal::SubscriptionsClosed, 403, "subscriptions-closed"),
+            (Refusal::NotSubscribed, 409, "not-subscribed"),
+            (Refusal::InvalidSubId, 409, "invalid-subid"),
+            (Refusal::TooManySubscriptions, 409, "too-many-subscriptions"),
+            (Refusal::LastOwner { unchanged: unchanged() }, 409, "last-owner"),
+            (Refusal::InvalidChange { why: "so", unchanged: unchanged() }, 422, "invalid-change"),
+            (Refusal::DuplicateChange { jid: BareJid::parse("a@b").unwrap().into() }, 400, "duplicate-change"),
+            (Refusal::NotPersistent, 409, "persistent-items-unsupported"),
+            (Refusal::PageAbsent, 404, "page-not-found"),
+        ]
+    }
+
+    #[test]
+    fn every_refusal_has_its_status_and_its_stable_type() {
+        for (refusal, status, kind) in every_refusal() {
+            let shown = format!("{refusal:?}");
+            let problem = Problem::from(refusal);
+            let object: serde_json::Value = serde_json::from_slice(&problem.to_json()).unwrap();
+            assert_eq!(object["type"], format!("urn:tidings:problem:{kind}"), "{shown}");
+            assert_eq!(object["status"], status, "{shown}");
+            assert!(object["title"].as_str().is_some_and(|title| !title.is_empty()), "{shown}");
+            assert!(object["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{shown}");
+            let response = problem.into_response();
+            assert_eq!(response.status().as_u16(), status, "{shown}");
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        }
+    }
+
+    #[test]
+    fn failures_say_honestly_what_was_done_and_when_to_come_back() {
+        for (failure, status, kind) in [
+            (Failure::Stale, 503, "contention"),
+            (Failure::Full, 507, "storage-full"),
+            (Failure::Refused("disk I/O error at /x".to_owned()), 503, "storage-refused"),
+            (Failure::Unknown("broken at /x".to_owned()), 503, "outcome-unknown"),
+            (Failure::Read("broken at /x".to_owned()), 503, "storage-unreadable"),
+            (Failure::Closed, 503, "stopping"),
+        ] {
+            let problem = Problem::from(Wrong::Failed(failure));
+            assert_eq!((problem.status.as_u16(), problem.kind), (status, kind));
+            // Nobody is told "not done" where nobody knows, and nobody sees our insides.
+            assert_eq!(
+                problem.detail.contains("nothing was"),
+                !matches!(kind, "outcome-unknown" | "storage-unreadable")
+            );
+            assert!(!problem.detail.contains("/x"));
+            assert!(problem.into_response().headers().contains_key(RETRY_AFTER), "{kind}");
+        }
+        assert_eq!(Problem::from(Failure::NoSuchEdge).status.as_u16(), 404);
+        let overloaded = Problem::from(Wrong::Overloaded);
+        assert_eq!((overloaded.status.as_u16(), overloaded.kind), (503, "overloaded"));
+    }
+
+    #[test]
+    fn particulars_are_members_of_the_object() {
+        let gone = Problem::from(Refusal::NodeGone { redirect: Some(Arc::from("xmpp:pubsub.b?;node=x")) });
+        let object: serde_json::Value = serde_json::from_slice(&gone.to_json()).unwrap();
+        assert_eq!(object["redirect"], "xmpp:pubsub.b?;node=x");
+        let invalid = Refusal::InvalidConfig { field: Arc::from("a/b~c"), why: Arc::from("no \"such\" field") };
+        let object: serde_json::Value = serde_json::from_slice(&Problem::from(invalid).to_json()).unwrap();
+        let expected = serde_json::json!([{"detail": "no \"such\" field", "pointer": "/a~1b~0c"}]);
+        assert_eq!(object["errors"], expected);
+    }
+
+    #[test]
+    fn payloads_that_are_none_are_the_callers_fault() {
+        for error in [
+            PayloadError::Empty,
+            PayloadError::NotUtf8,
+            PayloadError::NotJson("x".to_owned()),
+            PayloadError::JsonTooDeep,
+            PayloadError::NoNamespace,
+            PayloadError::NotAtom,
+            PayloadError::Character('\0'),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!((problem.status.as_u16(), problem.kind), (422, "invalid-payload"));
+        }
+    }
+}

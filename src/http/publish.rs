@@ -87,7 +87,7 @@ pub(super) async fn attempt(
             outcome => return Ok(outcome?),
         }
     }
-    Err(Problem::precondition_failed())
+    Err(Refusal::PreconditionFailed.into())
 }
 
 /// Entity tags name positions of one incarnation of a node.

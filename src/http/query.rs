@@ -84,7 +84,10 @@ mod tests {
         assert_eq!(query.text("after"), Some("a/b c+"));
         assert_eq!(query.boolean("watch"), Ok(Some(true)));
         let query = Query::parse(None, KNOWN).unwrap();
-        assert_eq!((query.text("after"), query.boolean("watch"), query.number("limit", 0, 9)), (None, Ok(None), Ok(None)));
+        assert_eq!(
+            (query.text("after"), query.boolean("watch"), query.number("limit", 0, 9)),
+            (None, Ok(None), Ok(None))
+        );
         assert!(Query::parse(Some(""), KNOWN).is_ok());
     }
 
@@ -93,7 +96,16 @@ mod tests {
         for raw in ["limits=1", "Limit=1", "limit=1&limit=1", "x", "=1", "%", "after=%zz", "after=%ff"] {
             assert_eq!(Query::parse(Some(raw), KNOWN).unwrap_err().status.as_u16(), 400, "{raw}");
         }
-        for raw in ["limit=", "limit=-1", "limit=+5", "limit=%2B5", "limit=0", "limit=101", "limit=1e1", "limit=99999999999999999999"] {
+        for raw in [
+            "limit=",
+            "limit=-1",
+            "limit=+5",
+            "limit=%2B5",
+            "limit=0",
+            "limit=101",
+            "limit=1e1",
+            "limit=99999999999999999999",
+        ] {
             let query = Query::parse(Some(raw), KNOWN).unwrap();
             assert_eq!(query.number("limit", 1, 100).unwrap_err().status.as_u16(), 400, "{raw}");
         }

@@ -15,7 +15,9 @@ use crate::engine::{Answered, Position, Wrong};
 use crate::http::auth::{Peer, authenticate};
 use crate::http::path::{Place, Service, What};
 use crate::http::problem::Problem;
-use crate::http::{Door, affiliations, configure, create, delete, items, nodes, publish, purge, retract, subscriptions};
+use crate::http::{
+    Door, affiliations, configure, create, delete, items, nodes, publish, purge, retract, subscriptions,
+};
 use crate::jid::BareJid;
 use crate::pubsub::{Caller, NodeId, Request as Ask, Role, Verb};
 
@@ -52,6 +54,11 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
         return Err(method_not_allowed(allowed));
     }
     let login = authenticate(&door.rooms.access, &parts.headers, peer(&parts)).await?;
+    if let Service::Named(jid) = &service
+        && !door.keeps(jid)
+    {
+        return Err(Problem::not_found("there is no such service here"));
+    }
     let call = Call { door, login, service, parts };
     match (what, method) {
         (What::Nodes, _) => nodes::list(&call).await,
@@ -89,7 +96,8 @@ pub(super) fn method_not_allowed(allowed: &[Method]) -> Problem {
     let names = names.join(", ");
     let allow = HeaderValue::try_from(&names).expect("methods are visible ASCII");
     let detail = format!("this path takes {names}");
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail).header(ALLOW, allow)
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+        .header(ALLOW, allow)
 }
 
 /// Who is at the other end; `serve` says so of every request.
@@ -150,7 +158,8 @@ impl Call {
         let challenge = format!("Bearer realm=\"tidings\", error=\"insufficient_scope\", scope=\"{scope}\"");
         let challenge = HeaderValue::try_from(challenge).expect("the challenge is visible ASCII");
         let detail = format!("the token's scopes do not cover {scope} at this node");
-        Err(Problem::new(StatusCode::FORBIDDEN, "insufficient-scope", "Insufficient scope", detail).challenge(challenge))
+        Err(Problem::new(StatusCode::FORBIDDEN, "insufficient-scope", "Insufficient scope", detail)
+            .challenge(challenge))
     }
 
     pub(super) async fn ask(&self, verb: Verb) -> Result<Answered, Wrong> {

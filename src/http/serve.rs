@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ use crate::http::Options;
 use crate::http::auth::Peer;
 
 /// Serves connections until the shutdown, and then until those that are open have ended, or
-/// `drain_time` is over. Streams end by themselves, through the token that the door was made with:
-/// it should be this one.
+/// `drain_time` is over. Event streams end by themselves,
+/// through the token that the door was made with: it should be this one.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -49,12 +50,8 @@ pub async fn serve(
         };
         let Some((stream, address, place)) = accepted else { continue };
         let peer = Peer { address, secure: acceptor.is_some() };
-        let connection = Connection {
-            router: router.clone(),
-            peer,
-            shutdown: shutdown.clone(),
-            options: options.clone(),
-        };
+        let connection =
+            Connection { router: router.clone(), peer, shutdown: shutdown.clone(), options: options.clone() };
         let acceptor = acceptor.clone();
         connections.spawn(async move {
             let _place = place;
@@ -112,9 +109,12 @@ impl Connection {
     }
 
     async fn run(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-        let router = TowerToHyperService::new(self.router);
+        let router = TowerToHyperService::new(self.router.clone());
         let peer = self.peer;
+        let asked = Arc::new(AtomicBool::new(false));
+        let asking = asked.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
+            asking.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
             let answer = router.call(request);
             async move { answer.await as Result<Response<Body>, std::convert::Infallible> }
@@ -131,12 +131,16 @@ impl Connection {
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
             () = self.shutdown.cancelled() => {
+                // Nothing was asked yet: there is nothing to finish.
+                if !asked.load(Ordering::Relaxed) {
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         };
         if let Err(error) = outcome {
-            tracing::debug!(%error, peer = %peer.address, "an HTTP connection ended early");
+            tracing::debug!(%error, peer = %self.peer.address, "an HTTP connection ended early");
         }
     }
 }

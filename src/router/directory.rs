@@ -112,7 +112,10 @@ impl Presence {
             if at == own || session.priority.is_some() {
                 let _ = session.inbox.try_send(Routed::Stanza(stanza.clone()));
             }
-            if initial && at != own && let Some(presence) = &session.presence {
+            if initial
+                && at != own
+                && let Some(presence) = &session.presence
+            {
                 let _ = self.inbox.try_send(Routed::Stanza(presence.clone()));
             }
         }

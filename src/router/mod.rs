@@ -217,8 +217,14 @@ fn message_error(message: Message, condition: Condition) -> Reaction {
 fn presence_error(stanza: PresenceStanza, condition: Condition) -> Reaction {
     let mut content = stanza.content;
     content.push(StanzaError::new(condition).to_element("jabber:client"));
-    let error =
-        PresenceStanza { id: stanza.id, from: stanza.to, to: stanza.from, kind: PresenceType::Error, priority: 0, content };
+    let error = PresenceStanza {
+        id: stanza.id,
+        from: stanza.to,
+        to: stanza.from,
+        kind: PresenceType::Error,
+        priority: 0,
+        content,
+    };
     Reaction::Write(wire_bytes(&error.into_element()))
 }
 

@@ -12,8 +12,7 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Turns a plain pipe into an encrypted one; for STARTTLS (RFC 6120 §5).
-pub type Upgrade =
-    Box<dyn FnOnce(Box<dyn Io>) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Io>>> + Send>> + Send>;
+pub type Upgrade = Box<dyn FnOnce(Box<dyn Io>) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Io>>> + Send>> + Send>;
 
 pub struct Pipe {
     pub io: Box<dyn Io>,

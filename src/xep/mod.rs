@@ -94,12 +94,6 @@ impl Xep {
         &self.shared.hosts
     }
 
-    /// Whether requests to this address are for [`Xep::answer`]: a domain of the server, a pub/sub
-    /// service, or the caller's own account, which no address stands for too (RFC 6120 §10.3.3).
-    pub fn serves(&self, caller: &Caller, to: Option<&Jid>) -> bool {
-        Target::of(&self.shared.hosts, caller, to).is_some()
-    }
-
     /// Answers a request to an entity of this server. Nothing where there is nothing to say: to an
     /// answer (RFC 6120 §8.2.3, rule 4).
     ///
@@ -261,7 +255,8 @@ enum Target {
 }
 
 impl Target {
-    /// Addresses with a resource are nobody's: nodes are addressed by JID and NodeID (XEP-0060 §4.6).
+    /// No address stands for the caller's account too (RFC 6120 §10.3.3). Addresses with a resource are
+    /// nobody's: nodes are addressed by JID and NodeID (XEP-0060 §4.6).
     fn of(hosts: &[Host], caller: &Caller, to: Option<&Jid>) -> Option<Self> {
         let own = caller.jid.bare();
         match to {
@@ -313,7 +308,7 @@ impl Asked<'_> {
 /// What a handler makes of a request.
 enum Work {
     Done(Body),
-    Ask(Ask),
+    Ask(Box<Ask>),
 }
 
 /// A request to the engine, and how to say what comes of it.
@@ -357,12 +352,12 @@ struct LastItem {
 impl Work {
     /// Asks the engine; the answer has nothing in its wake.
     fn ask(request: Request, say: impl FnOnce(Answered) -> Option<Body> + Send + 'static) -> Self {
-        Work::Ask(Ask { request, say: Box::new(move |answered| Some((say(answered)?, None))), instead: None })
+        Work::Ask(Box::new(Ask { request, say: Box::new(move |answered| Some((say(answered)?, None))), instead: None }))
     }
 
     fn unless(self, refusal: Refusal, body: Body) -> Self {
         match self {
-            Work::Ask(ask) => Work::Ask(Ask { instead: Some((refusal, body)), ..ask }),
+            Work::Ask(ask) => Work::Ask(Box::new(Ask { instead: Some((refusal, body)), ..*ask })),
             done @ Work::Done(_) => done,
         }
     }

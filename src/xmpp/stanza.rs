@@ -100,7 +100,7 @@ pub enum StanzaName {
 }
 
 impl Stanza {
-    pub fn parse(element: Element) -> Result<Self, Malformed> {
+    pub fn parse(element: Element) -> Result<Self, Box<Malformed>> {
         let head = Head::of(&element)?;
         match head.name {
             StanzaName::Iq => Iq::parse(head, &element).map(Stanza::Iq),
@@ -119,7 +119,7 @@ impl Stanza {
 }
 
 impl Iq {
-    fn parse(head: Head, element: &Element) -> Result<Self, Malformed> {
+    fn parse(head: Head, element: &Element) -> Result<Self, Box<Malformed>> {
         let mut children = element.children();
         let kind = match head.kind.as_deref() {
             Some("get" | "set") => {
@@ -177,7 +177,7 @@ impl IqKind {
 }
 
 impl Message {
-    fn parse(head: Head, element: Element) -> Result<Self, Malformed> {
+    fn parse(head: Head, element: Element) -> Result<Self, Box<Malformed>> {
         // RFC 6121 §5.2.2: a type that is not understood is "normal".
         let kind = head.kind.as_deref().and_then(MessageType::parse).unwrap_or(MessageType::Normal);
         Ok(Message { id: head.id, from: head.from, to: head.to, kind, content: bare(element) })
@@ -190,7 +190,7 @@ impl Message {
 }
 
 impl Presence {
-    fn parse(head: Head, element: Element) -> Result<Self, Malformed> {
+    fn parse(head: Head, element: Element) -> Result<Self, Box<Malformed>> {
         let kind = match head.kind.as_deref() {
             None => PresenceType::Available,
             Some(word) => match PresenceType::parse(word) {
@@ -300,7 +300,7 @@ struct Head {
 }
 
 impl Head {
-    fn of(element: &Element) -> Result<Self, Malformed> {
+    fn of(element: &Element) -> Result<Self, Box<Malformed>> {
         let name = match element.name() {
             _ if element.ns() != NS_CLIENT => None,
             "iq" => Some(StanzaName::Iq),
@@ -314,7 +314,7 @@ impl Head {
         let id = element.attr("id").map(str::to_owned);
         match (name, from, to) {
             (Some(name), Ok(from), Ok(to)) => Ok(Head { name, id, from, to, kind }),
-            (name, from, to) => Err(Malformed {
+            (name, from, to) => Err(Box::new(Malformed {
                 name,
                 id,
                 from: from.unwrap_or(None),
@@ -322,12 +322,12 @@ impl Head {
                 answerable: !matches!(kind.as_deref(), Some("error" | "result")),
                 condition: if name.is_some() { Condition::JidMalformed } else { Condition::BadRequest },
                 why: if name.is_some() { "an address is not one" } else { "this is no stanza" },
-            }),
+            })),
         }
     }
 
-    fn bad(self, why: &'static str) -> Malformed {
-        Malformed {
+    fn bad(self, why: &'static str) -> Box<Malformed> {
+        Box::new(Malformed {
             name: Some(self.name),
             id: self.id,
             from: self.from,
@@ -335,7 +335,7 @@ impl Head {
             answerable: !matches!(self.kind.as_deref(), Some("error" | "result")),
             condition: Condition::BadRequest,
             why,
-        }
+        })
     }
 }
 
@@ -419,7 +419,7 @@ mod tests {
     }
 
     fn malformed(element: &Element) -> Malformed {
-        Stanza::parse(element.clone()).expect_err("this is not a stanza")
+        *Stanza::parse(element.clone()).expect_err("this is not a stanza")
     }
 
     fn iq(kind: &str) -> Element {

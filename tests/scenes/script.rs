@@ -101,9 +101,5 @@ fn step(words: &[&str], block: Vec<String>) -> Option<Kind> {
 
 /// Stanzas are set apart by empty lines.
 fn stanzas(block: &[String]) -> Vec<String> {
-    block
-        .split(String::is_empty)
-        .filter(|lines| !lines.is_empty())
-        .map(|lines| lines.join(""))
-        .collect()
+    block.split(String::is_empty).filter(|lines| !lines.is_empty()).map(|lines| lines.join("")).collect()
 }

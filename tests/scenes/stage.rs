@@ -183,9 +183,7 @@ impl Stage<'_> {
         self.pings += 1;
         let id = format!("nothing-{}", self.pings);
         let session = self.actor(actor)?;
-        session
-            .send(&format!("<iq type='get' id='{id}' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>"))
-            .await?;
+        session.send(&format!("<iq type='get' id='{id}' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>")).await?;
         let came = session.next().await?;
         if came.attr("id") == Some(&id) { Ok(()) } else { Err(format!("expected nothing, got {came}")) }
     }
@@ -292,7 +290,8 @@ fn stanza(xml: &str) -> Result<Element, String> {
     let framed = format!(
         "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>{xml}</stream:stream>"
     );
-    let frame = parse_document(framed.as_bytes(), &Limits::authenticated()).map_err(|error| format!("{error}: {xml}"))?;
+    let frame =
+        parse_document(framed.as_bytes(), &Limits::authenticated()).map_err(|error| format!("{error}: {xml}"))?;
     let stanza = frame.children().next().ok_or("nothing is expected")?;
     Ok(compare::without_layout(stanza))
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::http::problem::Problem;
 use crate::jid::BareJid;
 use crate::pubsub::{
-    ItemFact, ItemId, Media, NodeAddress, NodeConfig, NodeKey, Payload, Seq, ServicePolicy, WhoCreates,
+    Event, ItemFact, ItemId, NodeAddress, NodeConfig, NodeKey, Payload, Seq, ServicePolicy, WhoCreates,
 };
 use crate::store::Identity;
 use crate::time::Timestamp;
@@ -133,18 +133,12 @@ fn text_payload(text: &str) -> Payload {
     crate::payload::from_text(text.as_bytes()).unwrap()
 }
 
-use crate::pubsub::Event;
-
 #[test]
 fn data_reaches_the_reader_as_it_was_but_for_its_line_ends() {
     for text in NASTY {
         let block = Block::default().event("published").id("c1").data(text.as_bytes()).end().into_bytes();
         let browser = Browser::read(&block);
         let data = text.replace("\r\n", "\n").replace('\r', "\n");
-        if data.is_empty() {
-            // One empty data line: the buffer holds a line feed, which is dispatched as nothing.
-            assert_eq!(browser.dispatched.len(), 1);
-        }
         let expected = Dispatched { event: "published".to_owned(), data, id: "c1".to_owned() };
         assert_eq!(browser.dispatched, [expected], "{text:?}");
     }
@@ -192,8 +186,14 @@ fn every_kind_of_event_has_its_object() {
         object
     };
     for (kind, expected) in [
-        (published("i", None), with(serde_json::json!({"type": "published", "id": "i", "publisher": "romeo@localhost"}))),
-        (EventKind::Retracted { item: item(), notify: false }, with(serde_json::json!({"type": "retracted", "id": "i"}))),
+        (
+            published("i", None),
+            with(serde_json::json!({"type": "published", "id": "i", "publisher": "romeo@localhost"})),
+        ),
+        (
+            EventKind::Retracted { item: item(), notify: false },
+            with(serde_json::json!({"type": "retracted", "id": "i"})),
+        ),
         (EventKind::Purged, with(serde_json::json!({"type": "purged"}))),
         (EventKind::Deleted { redirect: None }, with(serde_json::json!({"type": "deleted"}))),
         (

@@ -34,7 +34,7 @@ pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
         });
         Some((body, last))
     });
-    Ok(Work::Ask(Ask { request, say, instead: None }))
+    Ok(Work::Ask(Box::new(Ask { request, say, instead: None })))
 }
 
 pub(super) fn unsubscribe(words: &Words<'_>) -> Result<Work, StanzaError> {

@@ -18,7 +18,7 @@ fn said(kind: RequestKind, element: &str, answer: Answer) -> String {
     }
 }
 
-// rows: 229, 230, 276, 293, 294, 296, 323, 342, 350, 392, 413
+// rows: 229, 230, 276, 293, 294, 296, 323, 342, 392, 413
 #[test]
 fn success_is_told_in_the_words_of_its_verb() {
     let set = |ns: &str, words: &str, reply: Reply| said(RequestKind::Set, &within(ns, words), Answer::Reply(reply));
@@ -143,7 +143,7 @@ fn an_owner_s_lists_are_told() {
     assert_eq!(get("<affiliations node='n'/>", Answer::NodeAffiliations(list(entries))), told);
 }
 
-// rows: 310, 311
+// rows: 310, 311, 322
 #[test]
 fn an_owner_gets_the_configuration_as_a_form() {
     let config = a_node().config;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-// rows: 165, 178, 188, 192, 491
+// rows: 178, 192, 491
 #[test]
 fn what_is_not_offered_is_said_by_its_feature() {
     assert_error(
@@ -51,7 +51,7 @@ fn a_verb_that_needs_a_node_says_so() {
     assert_error(get(&long), "item-not-found", "cancel", "");
 }
 
-// rows: 285, 292, 297, 300, 303
+// rows: 297, 300, 303
 #[test]
 fn create_becomes_a_request() {
     assert_verb(set("<create node='n'/>"), &Verb::Create { node: Some(node("n")), config: vec![] });
@@ -63,7 +63,7 @@ fn create_becomes_a_request() {
     assert_verb(set(&words), &Verb::Create { node: None, config });
 }
 
-// rows: 291, 304, 305
+// rows: 304, 305
 #[test]
 fn a_creation_that_breaks_a_rule_is_refused() {
     assert_error(set("<create node=''/>"), "not-acceptable", "modify", "nodeid-required");
@@ -115,7 +115,7 @@ fn an_item_has_one_payload_and_nothing_beside_it() {
     assert_error(set("<publish node='n'><item id=''/></publish>"), "bad-request", "modify", "");
 }
 
-// rows: 262, 264, 265, 266
+// rows: 262, 264
 #[test]
 fn publish_options_become_preconditions() {
     let options = |form: &str| set(&format!("<publish node='n'/><publish-options>{form}</publish-options>"));
@@ -131,7 +131,7 @@ fn publish_options_become_preconditions() {
     }
 }
 
-// rows: 272, 273, 274, 275, 277, 526
+// rows: 272, 273, 274, 275, 526
 #[test]
 fn retract_becomes_a_request() {
     for (notify, expected) in
@@ -168,7 +168,7 @@ fn subscribe_becomes_a_request() {
     assert_error(set("<subscribe node='n' jid='@'/>"), "bad-request", "modify", "invalid-jid");
 }
 
-// rows: 178, 183, 184, 185
+// rows: 178, 184, 185
 #[test]
 fn subscribing_with_options_is_not_offered() {
     let subscribe = "<subscribe node='n' jid='a@b.example'/>";
@@ -196,7 +196,7 @@ fn unsubscribe_becomes_a_request() {
     assert_error(set("<unsubscribe node='n'/>"), "bad-request", "modify", "jid-required");
 }
 
-// rows: 201, 207, 208, 209, 210
+// rows: 201, 207, 208
 #[test]
 fn items_becomes_a_request() {
     let verb = |selection: Selection, max: u64, edge: Edge| Verb::Items {
@@ -253,7 +253,7 @@ fn one_s_own_lists_become_requests() {
     }
 }
 
-// rows: 309, 320, 321, 322
+// rows: 309, 320, 321
 #[test]
 fn configure_becomes_a_request() {
     assert_verb(owner_get("<configure node='n'/>"), &Verb::Configuration { node: node("n") });
