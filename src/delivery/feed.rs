@@ -18,7 +18,7 @@ use super::{Delivery, Shared, lock};
 use crate::engine::{Entry, Pull, Tail, Wake, WatcherId, Wrong};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Caller, NodeAddress, NodeKey, Refusal, Request, Role, Seq, SubId, Subscription, SubscriptionState, Verb,
+    Caller, Node, NodeAddress, NodeKey, Refusal, Request, Role, Seq, SubId, Subscription, SubscriptionState, Verb,
 };
 use crate::store::Failure;
 
@@ -99,9 +99,17 @@ struct Watch {
 
 /// Work that a feed waited for.
 enum Done {
-    Loaded(Vec<(Arc<Tail>, Subscription)>),
-    Checked { watch: u64, access: u64, outcome: Checked },
-    Read { watch: u64, page: Result<Option<Arc<Page>>, Failure> },
+    /// With the position at which each was read.
+    Loaded(Vec<(Arc<Tail>, Subscription, Seq)>),
+    Checked {
+        watch: u64,
+        access: u64,
+        outcome: Checked,
+    },
+    Read {
+        watch: u64,
+        page: Result<Option<Arc<Page>>, Failure>,
+    },
 }
 
 enum Checked {
@@ -345,11 +353,10 @@ impl Feed {
         match done {
             Done::Loaded(found) => {
                 let went = self.went.take().unwrap_or_default();
-                for (tail, subscription) in found {
+                for (tail, subscription, position) in found {
                     let wanted = self.inlet.wants(&subscription.jid);
                     if wanted && !went.contains(&(tail.key(), subscription.subid.clone())) {
-                        let head = tail.head();
-                        self.watch(tail, subscription, head);
+                        self.watch(tail, subscription, position);
                     }
                 }
             }
@@ -493,7 +500,7 @@ impl Wake for Handle {
 
 impl Shared {
     /// The stored subscriptions that go to a session, with the tails of their nodes.
-    async fn load(&self, inlet: &Inlet) -> Vec<(Arc<Tail>, Subscription)> {
+    async fn load(&self, inlet: &Inlet) -> Vec<(Arc<Tail>, Subscription, Seq)> {
         let mut loaded = Vec::new();
         let mut after = None;
         loop {
@@ -515,9 +522,10 @@ impl Shared {
                 .collect();
             let nodes = wanted.iter().map(|(node, _)| Arc::new(node.clone())).collect();
             let Ok(tails) = self.engine.tails(nodes).await else { return loaded };
-            loaded.extend(
-                tails.into_iter().zip(wanted).filter_map(|(tail, (_, subscription))| Some((tail?, subscription))),
-            );
+            // What was committed since the row was read is news to the session: the tail or the log has it.
+            let begin =
+                |(tail, (node, subscription)): (Option<_>, (Node, _))| Some((tail?, subscription, node.last_seq));
+            loaded.extend(tails.into_iter().zip(wanted).filter_map(begin));
             if !full {
                 return loaded;
             }
