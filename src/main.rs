@@ -9,6 +9,10 @@ use tidings::server::{self, Parts};
 use tidings::time::{Clock, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// A publish is some dozens of small allocations on one thread that another frees: see 0005.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::parse();
     let outcome = match cli.command {

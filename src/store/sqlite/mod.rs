@@ -76,7 +76,7 @@ impl Default for SqliteOptions {
             writer_queue_max: 256,
             reader_queue_max: 1024,
             cache_kib: 16 * 1024,
-            wal_kib: 16 * 1024,
+            wal_kib: 64 * 1024,
             busy_timeout_ms: 5000,
         }
     }

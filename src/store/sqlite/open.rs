@@ -263,7 +263,7 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
 const APPLICATION_ID: i64 = 0x7464_6e67;
 /// 3.51.3: earlier ones can reset a write-ahead log that still holds commits.
 const SQLITE_LEAST: i32 = 3_051_003;
-/// Payloads of some kilobytes lie in their row, and a batch touches fewer pages than with 4096.
-pub(super) const PAGE_BYTES: u32 = 8192;
+/// Most pages that a batch touches are index leaves: smaller ones are less to write (0005).
+pub(super) const PAGE_BYTES: u32 = 4096;
 /// More than this room has, so that none is ever prepared twice.
 const STATEMENTS_MAX: usize = 128;
