@@ -1,0 +1,170 @@
+//! What was acknowledged survives `kill -9` at any instant (promises P1 and P3 in `README.md`).
+//!
+//! Several publishers write over HTTP and keep, outside the server, what was acknowledged. The server
+//! is killed after a number of acknowledgements that differs from round to round, started again on the
+//! same data, and must hold every acknowledged item, byte for byte, in a log without a gap.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+/// Item id to body, of everything that was acknowledged.
+type Ledger = Arc<Mutex<BTreeMap<String, String>>>;
+
+struct Server {
+    process: Child,
+    http: SocketAddr,
+    token: String,
+}
+
+impl Server {
+    fn start(dir: &Path) -> Server {
+        let ready = dir.join("test-ready.json");
+        let _ = std::fs::remove_file(&ready);
+        let sets = ["xmpp.listen", "xmpp.listen_tls", "http.listen", "admin.listen"];
+        let process = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .arg("serve")
+            .arg("--data")
+            .arg(dir.join("data"))
+            .arg("--ready-file")
+            .arg(&ready)
+            .args(sets.iter().flat_map(|key| ["--set".to_owned(), format!("{key}=127.0.0.1:0")]))
+            .args(["--set", "pubsub.items_max=10000"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the server can be started");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let addresses: Value = loop {
+            let read = std::fs::read(&ready).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            if let Some(addresses) = read {
+                break addresses;
+            }
+            assert!(Instant::now() < deadline, "the server does not serve");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let http = addresses["http"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        let token = std::fs::read_to_string(dir.join("data/admin.token")).expect("a token");
+        Server { process, http, token: token.trim().to_owned() }
+    }
+
+    fn kill(mut self) {
+        self.process.kill().expect("it can be killed");
+        self.process.wait().expect("it is gone");
+    }
+
+    async fn client(&self) -> Client {
+        let socket = tokio::net::TcpStream::connect(self.http).await.expect("it listens");
+        let (sender, connection) = handshake(TokioIo::new(socket)).await.expect("it speaks HTTP");
+        tokio::spawn(connection);
+        Client { sender, token: self.token.clone(), host: self.http.to_string() }
+    }
+}
+
+struct Client {
+    sender: SendRequest<Full<Bytes>>,
+    token: String,
+    host: String,
+}
+
+impl Client {
+    /// Status and body; nothing where the server was gone before it answered.
+    async fn ask(&mut self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("Host", &self.host)
+            .header("Content-Type", "application/json")
+            .header("Authorization", format!("Bearer {}", self.token))
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .expect("a request");
+        let response = self.sender.send_request(request).await.ok()?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.ok()?.to_bytes();
+        Some((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+}
+
+/// Publishes until the server is gone.
+async fn publish(mut client: Client, round: usize, publisher: usize, ledger: Ledger, acknowledged: Arc<AtomicUsize>) {
+    for number in 0.. {
+        let id = format!("{round}-{publisher}-{number}");
+        let body = format!("{{\"round\":{round},\"publisher\":{publisher},\"number\":{number}}}");
+        let Some((status, answer)) = client.ask("PUT", &format!("/v1/nodes/n/items/{id}"), &body).await else {
+            return;
+        };
+        assert_eq!(status, 201, "{answer}");
+        ledger.lock().expect("no publisher has panicked").insert(id, body);
+        acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Reads all current items, and checks that what was acknowledged is among them as it was sent.
+async fn check(server: &Server, ledger: &Ledger) {
+    let mut client = server.client().await;
+    let mut found = BTreeMap::new();
+    let mut path = "/v1/nodes/n/items?limit=100".to_owned();
+    loop {
+        let (status, body) = client.ask("GET", &path, "").await.expect("an answer");
+        assert_eq!(status, 200, "{body}");
+        let page: Value = serde_json::from_str(&body).expect("JSON");
+        for item in page["items"].as_array().expect("items") {
+            let id = item["id"].as_str().expect("an id").to_owned();
+            found.insert(id, (item["seq"].as_u64().expect("a seq"), item["data"].clone()));
+        }
+        match page["next"].as_str() {
+            Some(next) => path = format!("/v1/nodes/n/items?limit=100&after={next}"),
+            None => break,
+        }
+    }
+    let ledger = ledger.lock().expect("no publisher has panicked");
+    for (id, body) in ledger.iter() {
+        let (_, data) = found.get(id).unwrap_or_else(|| panic!("{id} was acknowledged and is gone"));
+        let sent: Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(*data, sent, "{id} is not what was sent");
+    }
+    let mut seqs: Vec<u64> = found.values().map(|(seq, _)| *seq).collect();
+    seqs.sort_unstable();
+    let gapless: Vec<u64> = (1..=seqs.len() as u64).collect();
+    assert_eq!(seqs, gapless, "one event for each item, and no gap");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_kill_9() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ledger = Ledger::default();
+    for (round, kill_after) in [1, 7, 40, 150, 3, 90].into_iter().enumerate() {
+        let server = Server::start(dir.path());
+        if round == 0 {
+            let config = r#"{"max_items":10000}"#;
+            let created = server.client().await.ask("PUT", "/v1/nodes/n", config).await;
+            assert!(matches!(created, Some((201, _))), "{created:?}");
+        }
+        check(&server, &ledger).await;
+        let acknowledged = Arc::new(AtomicUsize::new(0));
+        let mut publishers = tokio::task::JoinSet::new();
+        for publisher in 0..4 {
+            let client = server.client().await;
+            publishers.spawn(publish(client, round, publisher, ledger.clone(), acknowledged.clone()));
+        }
+        while acknowledged.load(Ordering::Relaxed) < kill_after {
+            tokio::task::yield_now().await;
+        }
+        server.kill();
+        while let Some(ended) = publishers.join_next().await {
+            ended.expect("a publisher ends when the server is gone");
+        }
+    }
+    let server = Server::start(dir.path());
+    check(&server, &ledger).await;
+    server.kill();
+}
