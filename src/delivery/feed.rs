@@ -4,6 +4,7 @@
 //! through its [`Inlet`]: "this watch may have grown", "this subscription came", "it went".
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 
 use super::pages::Page;
+use super::recent::{Hold, Moment};
 use super::{Delivery, Shared, lock};
 use crate::engine::{Entry, Pull, Tail, Wake, WatcherId, Wrong};
 use crate::jid::{FullJid, Jid};
@@ -33,8 +35,14 @@ pub struct Feed {
     /// Watches that may have something to show.
     ready: VecDeque<u64>,
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
-    /// Subscriptions that went while the stored ones were being read.
-    went: Option<HashSet<(NodeKey, SubId)>>,
+    /// The readings of stored subscriptions that are under way.
+    loading: usize,
+    /// Subscriptions that went meanwhile.
+    went: HashSet<(NodeKey, SubId)>,
+    /// From where the subscriptions of the full JID are shown, while they are being read.
+    bound: Option<Hold>,
+    /// From where those of the bare JID are.
+    available: Option<Hold>,
     behind: Option<Behind>,
 }
 
@@ -47,10 +55,13 @@ pub struct Shown<'a> {
     pub head: &'a mut Option<Bytes>,
 }
 
-/// The session was so slow that events it had not been shown are no longer retained.
+/// The session cannot be shown what it must be shown next; it has to end, and begin anew.
 #[derive(Clone, Debug)]
-pub struct Behind {
-    pub address: Arc<NodeAddress>,
+pub enum Behind {
+    /// It was so slow that events it had not been shown are no longer retained.
+    Retention { address: Arc<NodeAddress> },
+    /// The storage failed it, again and again.
+    Unreadable,
 }
 
 /// The side of a feed that others see.
@@ -99,8 +110,7 @@ struct Watch {
 
 /// Work that a feed waited for.
 enum Done {
-    /// With the position at which each was read.
-    Loaded(Vec<(Arc<Tail>, Subscription, Seq)>),
+    Loaded(Result<Vec<Loaded>, Failure>),
     Checked {
         watch: u64,
         access: u64,
@@ -110,6 +120,14 @@ enum Done {
         watch: u64,
         page: Result<Option<Arc<Page>>, Failure>,
     },
+}
+
+/// A subscription that was read.
+struct Loaded {
+    tail: Arc<Tail>,
+    subscription: Subscription,
+    /// Where the log of its node stood when it was read.
+    position: Seq,
 }
 
 enum Checked {
@@ -134,8 +152,9 @@ enum Look {
 
 impl Delivery {
     /// The feed of a session that has been bound. Subscriptions of its full JID are watched at once,
-    /// those of its bare JID while it is available.
-    pub fn attach(&self, full: FullJid, role: Role) -> Feed {
+    /// those of its bare JID while it is available. `bound` is a moment before its peer was told that
+    /// it is bound: what is committed from then on is shown.
+    pub fn attach(&self, full: FullJid, role: Role, bound: Moment) -> Feed {
         let inlet = Arc::new(Inlet {
             full: full.clone(),
             available: AtomicBool::new(false),
@@ -152,7 +171,10 @@ impl Delivery {
             next_watch: 0,
             ready: VecDeque::new(),
             work: FuturesUnordered::new(),
-            went: None,
+            loading: 0,
+            went: HashSet::new(),
+            bound: Some(self.shared.recent.hold(bound)),
+            available: None,
             behind: None,
         };
         feed.load();
@@ -161,14 +183,18 @@ impl Delivery {
 }
 
 impl Feed {
-    /// The session became available or unavailable (RFC 6121 §4.2, §4.5).
-    pub fn set_available(&mut self, available: bool) {
+    /// The session became available or unavailable (RFC 6121 §4.2, §4.5). `since` is a moment before
+    /// anyone was told: what is committed from then on is shown, however long it takes to find out
+    /// what the session is subscribed to.
+    pub fn set_available(&mut self, available: bool, since: Moment) {
         if self.inlet.available.swap(available, Ordering::AcqRel) == available {
             return;
         }
         if available {
+            self.available = Some(self.shared.recent.hold(since));
             self.load();
         } else {
+            self.available = None;
             let gone: Vec<u64> = self
                 .watches
                 .iter()
@@ -243,9 +269,7 @@ impl Feed {
         for change in changes {
             match change {
                 Changed::Came { tail, subscription, position } => {
-                    if let Some(went) = &mut self.went {
-                        went.remove(&(tail.key(), subscription.subid.clone()));
-                    }
+                    self.went.remove(&(tail.key(), subscription.subid.clone()));
                     self.watch(tail, subscription, position);
                 }
                 Changed::Went { node, subscription } => {
@@ -253,8 +277,8 @@ impl Feed {
                     if let Some(id) = self.by_subscription.get(&key) {
                         self.end(*id);
                     }
-                    if let Some(went) = &mut self.went {
-                        went.insert(key);
+                    if self.loading > 0 {
+                        self.went.insert(key);
                     }
                 }
             }
@@ -312,7 +336,7 @@ impl Feed {
 
     /// Reads the stored subscriptions that go to this session.
     fn load(&mut self) {
-        self.went.get_or_insert_default();
+        self.loading += 1;
         let shared = self.shared.clone();
         let inlet = self.inlet.clone();
         self.work.push(Box::pin(async move { Done::Loaded(shared.load(&inlet).await) }));
@@ -351,14 +375,10 @@ impl Feed {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Loaded(found) => {
-                let went = self.went.take().unwrap_or_default();
-                for (tail, subscription, position) in found {
-                    let wanted = self.inlet.wants(&subscription.jid);
-                    if wanted && !went.contains(&(tail.key(), subscription.subid.clone())) {
-                        self.watch(tail, subscription, position);
-                    }
-                }
+            Done::Loaded(Ok(found)) => self.loaded(found),
+            Done::Loaded(Err(failure)) => {
+                tracing::error!(%failure, session = %self.inlet.full, "a session's subscriptions cannot be read");
+                self.behind = Some(Behind::Unreadable);
             }
             Done::Checked { watch: id, access, outcome } => {
                 let Some(watch) = self.watches.get_mut(&id) else { return };
@@ -382,12 +402,39 @@ impl Feed {
         }
     }
 
+    /// Watches what was read, each from where its node stood at the session's moment.
+    fn loaded(&mut self, found: Vec<Loaded>) {
+        let grown = |hold: &Option<Hold>| hold.as_ref().map_or_else(|| Some(HashMap::new()), Hold::grown);
+        let (Some(since_bound), Some(since_available)) = (grown(&self.bound), grown(&self.available)) else {
+            tracing::error!(session = %self.inlet.full, "too much was committed while subscriptions were being read");
+            self.behind = Some(Behind::Unreadable);
+            return;
+        };
+        for Loaded { tail, subscription, position } in found {
+            let key = (tail.key(), subscription.subid.clone());
+            if !self.inlet.wants(&subscription.jid) || self.went.contains(&key) {
+                continue;
+            }
+            let since = match subscription.jid {
+                Jid::Full(_) => &since_bound,
+                Jid::Bare(_) => &since_available,
+            };
+            let position = since.get(&tail.key()).map_or(position, |before| position.min(*before));
+            self.watch(tail, subscription, position);
+        }
+        self.loading -= 1;
+        if self.loading == 0 {
+            self.went.clear();
+            (self.bound, self.available) = (None, None);
+        }
+    }
+
     fn read_done(&mut self, id: u64, page: Result<Option<Arc<Page>>, Failure>) {
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.busy = false;
         match page {
             Ok(Some(page)) if page.floor > watch.position.next() => {
-                self.behind = Some(Behind { address: watch.tail.address().clone() });
+                self.behind = Some(Behind::Retention { address: watch.tail.address().clone() });
             }
             Ok(Some(page)) => {
                 watch.backlog = (!page.entries.is_empty()).then_some(page);
@@ -402,8 +449,19 @@ impl Feed {
             },
             Err(failure) => {
                 tracing::error!(%failure, node = %watch.tail.address(), "a log cannot be read for a session");
-                self.behind = Some(Behind { address: watch.tail.address().clone() });
+                self.behind = Some(Behind::Unreadable);
             }
+        }
+    }
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Behind::Retention { address } => {
+                write!(f, "events of {address} were missed: they are no longer retained")
+            }
+            Behind::Unreadable => f.write_str("what this session is subscribed to cannot be read"),
         }
     }
 }
@@ -499,37 +557,58 @@ impl Wake for Handle {
 }
 
 impl Shared {
-    /// The stored subscriptions that go to a session, with the tails of their nodes.
-    async fn load(&self, inlet: &Inlet) -> Vec<(Arc<Tail>, Subscription, Seq)> {
+    /// The stored subscriptions that go to a session, with the tails of their nodes. What fails is tried
+    /// again a few times.
+    async fn load(&self, inlet: &Inlet) -> Result<Vec<Loaded>, Failure> {
         let mut loaded = Vec::new();
         let mut after = None;
+        let mut pause = LOAD_PAUSE;
+        let mut failed = 0;
         loop {
-            let jid = inlet.full.bare().clone();
-            let page = match self.engine.store().read_watched(jid, after.take(), LOADED_AT_ONCE).await {
-                Ok(page) => page,
+            match self.load_slice(inlet, after.clone(), &mut loaded).await {
+                Ok(None) => return Ok(loaded),
+                Ok(next) => after = next,
                 Err(failure) => {
-                    tracing::error!(%failure, session = %inlet.full, "a session's subscriptions cannot be read");
-                    return loaded;
+                    failed += 1;
+                    if failed == LOAD_TRIES_MAX || failure == Failure::Closed {
+                        return Err(failure);
+                    }
+                    tracing::warn!(%failure, session = %inlet.full, "subscriptions cannot be read; trying again");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
                 }
-            };
-            let full = page.len() == LOADED_AT_ONCE;
-            after = page.last().map(|(node, subscription)| (node.key, subscription.clone()));
-            let wanted: Vec<_> = page
-                .into_iter()
-                .filter(|(_, subscription)| {
-                    subscription.state == SubscriptionState::Subscribed && inlet.wants(&subscription.jid)
-                })
-                .collect();
-            let nodes = wanted.iter().map(|(node, _)| Arc::new(node.clone())).collect();
-            let Ok(tails) = self.engine.tails(nodes).await else { return loaded };
-            // What was committed since the row was read is news to the session: the tail or the log has it.
-            let begin =
-                |(tail, (node, subscription)): (Option<_>, (Node, _))| Some((tail?, subscription, node.last_seq));
-            loaded.extend(tails.into_iter().zip(wanted).filter_map(begin));
-            if !full {
-                return loaded;
             }
         }
+    }
+
+    /// Some of them: those after the given one; the last of them where there may be more.
+    async fn load_slice(
+        &self,
+        inlet: &Inlet,
+        after: Option<(NodeKey, Subscription)>,
+        loaded: &mut Vec<Loaded>,
+    ) -> Result<Option<(NodeKey, Subscription)>, Failure> {
+        let jid = inlet.full.bare().clone();
+        let page = self.engine.store().read_watched(jid, after, LOADED_AT_ONCE).await?;
+        let full = page.len() == LOADED_AT_ONCE;
+        let last = page.last().filter(|_| full).map(|(node, subscription)| (node.key, subscription.clone()));
+        let wanted: Vec<_> = page
+            .into_iter()
+            .filter(|(_, subscription)| {
+                subscription.state == SubscriptionState::Subscribed && inlet.wants(&subscription.jid)
+            })
+            .collect();
+        let nodes = wanted.iter().map(|(node, _)| Arc::new(node.clone())).collect();
+        let tails = self.engine.tails(nodes).await.map_err(|wrong| match wrong {
+            Wrong::Failed(failure) => failure,
+            Wrong::Refused(_) | Wrong::Overloaded => Failure::Read("the tails of nodes were refused".to_owned()),
+        })?;
+        // A node that is gone has no tail, and nothing to show.
+        let begin = |(tail, (node, subscription)): (Option<_>, (Node, _))| {
+            Some(Loaded { tail: tail?, subscription, position: node.last_seq })
+        };
+        loaded.extend(tails.into_iter().zip(wanted).filter_map(begin));
+        Ok(last)
     }
 }
 
@@ -537,3 +616,7 @@ impl Shared {
 const LOADED_AT_ONCE: usize = 256;
 /// Before a right that could not be checked is asked for again.
 const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+/// How often reading a session's subscriptions may fail before the session is ended.
+const LOAD_TRIES_MAX: u32 = 6;
+/// After the first failure; twice as long after each further one.
+const LOAD_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);

@@ -7,6 +7,9 @@ mod cursor;
 mod feed;
 mod follow;
 mod pages;
+mod recent;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +25,7 @@ use crate::pubsub::{Change, SubscriptionState};
 pub use cursor::{CursorError, Cursors};
 pub use feed::{Behind, Feed, Shown};
 pub use follow::{Ending, Followed, Follower, Start};
+pub use recent::Moment;
 
 /// The settings of delivery.
 #[derive(Clone, Debug)]
@@ -56,6 +60,7 @@ struct Shared {
     /// Tails whose watchers have not been woken yet; each at most once.
     grown: Mutex<Vec<Arc<Tail>>>,
     growth: Notify,
+    recent: recent::Recent,
     pages: pages::Pages,
     catchups: Semaphore,
     stop: CancellationToken,
@@ -74,6 +79,7 @@ impl Delivery {
                 online: Mutex::default(),
                 grown: Mutex::default(),
                 growth: Notify::new(),
+                recent: recent::Recent::default(),
                 pages: pages::Pages::default(),
                 catchups,
                 stop,
@@ -83,6 +89,11 @@ impl Delivery {
 
     pub fn cursors(&self) -> &Cursors {
         &self.shared.cursors
+    }
+
+    /// Now, for a session that is about to become available: see [`Feed::set_available`].
+    pub fn moment(&self) -> Moment {
+        self.shared.recent.moment()
     }
 
     pub fn engine(&self) -> &Engine {
@@ -112,6 +123,9 @@ impl Delivery {
 
 impl Sink for Delivery {
     fn committed(&self, commit: &Committed<'_>) {
+        if commit.before < commit.node.last_seq {
+            self.shared.recent.note(commit.node.key, commit.before);
+        }
         for change in commit.changes {
             let Change::SetSubscription { subscription } = change else { continue };
             let online = lock(&self.shared.online);

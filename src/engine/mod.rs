@@ -84,6 +84,8 @@ pub struct Committed<'a> {
     /// The node as it is after this decision.
     pub node: &'a Arc<Node>,
     pub changes: &'a [Change],
+    /// Where the node's log stood before.
+    pub before: Seq,
     tails: &'a tail::Tails,
 }
 
@@ -163,7 +165,7 @@ struct Shared {
 /// What waits for a turn.
 enum Job {
     Ask { request: Request, reply: oneshot::Sender<Result<Answered, Wrong>> },
-    Tails { nodes: Vec<Arc<Node>>, reply: oneshot::Sender<Vec<Option<Arc<Tail>>>> },
+    Tails { nodes: Vec<Arc<Node>>, reply: oneshot::Sender<Result<Vec<Option<Arc<Tail>>>, Failure>> },
 }
 
 impl Engine {
@@ -191,7 +193,7 @@ impl Engine {
     pub async fn tails(&self, nodes: Vec<Arc<Node>>) -> Result<Vec<Option<Arc<Tail>>>, Wrong> {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Job::Tails { nodes, reply }).await.map_err(|_| Wrong::Failed(Failure::Closed))?;
-        answer.await.map_err(|_| Wrong::Failed(Failure::Closed))
+        answer.await.unwrap_or(Err(Failure::Closed)).map_err(Wrong::Failed)
     }
 
     pub fn identity(&self) -> &Identity {

@@ -14,7 +14,7 @@ use super::tail::Tail;
 use super::{Answer, Answered, Committed, Job, Position, Shared, Sink, Wrong, address_of};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request,
+    Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request, Seq,
     ServicePolicy, decide,
 };
 use crate::store::{Ask, Failure, Found, NodeCommit, Store};
@@ -252,8 +252,9 @@ impl Turns {
                 grown.push(tail);
             }
         }
-        for (node, changes, _) in writes() {
-            sink.committed(&Committed { node, changes, tails: &self.shared.tails });
+        for (node, changes, events) in writes() {
+            let before = events.first().map_or(node.last_seq, |first| Seq(first.seq.0 - 1));
+            sink.committed(&Committed { node, changes, before, tails: &self.shared.tails });
         }
         if !grown.is_empty() {
             sink.grown(grown);
@@ -288,7 +289,7 @@ impl Turns {
     }
 
     /// The tails of nodes that somebody wants to watch.
-    async fn tails(&mut self, nodes: Vec<Arc<Node>>) -> Vec<Option<Arc<Tail>>> {
+    async fn tails(&mut self, nodes: Vec<Arc<Node>>) -> Result<Vec<Option<Arc<Tail>>>, Failure> {
         let unknown: Vec<NodeAddress> = nodes
             .iter()
             .filter(|node| self.shared.tails.of(node.key).is_none() && self.cache.of(&node.address).is_none())
@@ -296,19 +297,12 @@ impl Turns {
             .collect();
         if !unknown.is_empty() {
             let asks: Vec<Ask> = unknown.iter().cloned().map(Ask::Node).collect();
-            match self.shared.store.gather(asks.clone()).await {
-                Ok(found) => {
-                    for ((address, ask), found) in unknown.iter().zip(asks).zip(found) {
-                        self.cache.learn(address, ask, found);
-                    }
-                }
-                Err(failure) => {
-                    tracing::error!(%failure, "the nodes that a session watches cannot be read");
-                    return vec![None; nodes.len()];
-                }
+            let found = self.shared.store.gather(asks.clone()).await?;
+            for ((address, ask), found) in unknown.iter().zip(asks).zip(found) {
+                self.cache.learn(address, ask, found);
             }
         }
-        nodes
+        let tails = nodes
             .iter()
             .map(|node| {
                 self.shared.tails.of(node.key).or_else(|| {
@@ -316,7 +310,8 @@ impl Turns {
                     (now.key == node.key).then(|| self.shared.tails.watch(now))
                 })
             })
-            .collect()
+            .collect();
+        Ok(tails)
     }
 
     fn count_logged(&mut self, commits: &[NodeCommit]) {
@@ -380,7 +375,7 @@ impl Turns {
         if let Some(tail) = self.shared.tails.of(after.key) {
             self.shared.tails.append(&tail, &after, &[], &[]);
         }
-        sink.committed(&Committed { node: &after, changes: &[], tails: &self.shared.tails });
+        sink.committed(&Committed { node: &after, changes: &[], before: after.last_seq, tails: &self.shared.tails });
         Ok(())
     }
 }

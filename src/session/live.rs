@@ -12,7 +12,7 @@ use super::Shared;
 use super::negotiate::{Established, Talk};
 use super::wire::Moved;
 use crate::access::Login;
-use crate::delivery::Feed;
+use crate::delivery::{Behind, Feed};
 use crate::pubsub::Caller;
 use crate::router::{Outcome, Presence, Reaction, Routed};
 use crate::stream::{Output, StreamCondition, StreamError};
@@ -46,7 +46,7 @@ enum End {
 /// Runs a session to its end.
 pub(super) async fn live(shared: &Shared, established: Established) {
     let caller = Caller { jid: established.jid().clone().into(), role: established.role };
-    let feed = shared.delivery.attach(established.jid().clone(), established.role);
+    let feed = shared.delivery.attach(established.jid().clone(), established.role, established.bound_at);
     let now = Instant::now();
     let Established { talk, presence, inbox, login, .. } = established;
     let mut session = Session {
@@ -133,6 +133,7 @@ impl Session<'_> {
             && self.talk.wire.queued() < options.output_bytes_max
             && let Some(input) = self.talk.parsed()
         {
+            let moment = self.shared.delivery.moment();
             let outputs = self.talk.stream.handle(input);
             if outputs.iter().any(|output| matches!(output, Output::Close { .. })) {
                 self.finish_answers().await;
@@ -144,7 +145,7 @@ impl Session<'_> {
                     Output::Stanza(stanza) => match self.shared.router.stanza(&self.caller, &self.presence, stanza) {
                         Reaction::Nothing => {}
                         Reaction::Write(bytes) => self.write(bytes),
-                        Reaction::Available(available) => self.feed.set_available(available),
+                        Reaction::Available(available) => self.feed.set_available(available, moment),
                         Reaction::Later(mut answering) => {
                             // The first poll gives the request its place in the order of requests.
                             match futures_util::poll!(answering.as_mut()) {
@@ -180,8 +181,11 @@ impl Session<'_> {
             self.last_write = Instant::now();
         }
         pulled.map_err(|behind| {
-            let why = format!("events of {} were missed: they are no longer retained", behind.address);
-            End::Error(StreamCondition::ResourceConstraint.because(why))
+            let condition = match behind {
+                Behind::Retention { .. } => StreamCondition::ResourceConstraint,
+                Behind::Unreadable => StreamCondition::InternalServerError,
+            };
+            End::Error(condition.because(behind.to_string()))
         })
     }
 

@@ -11,6 +11,7 @@ use super::pipe::{Pipe, Upgrade};
 use super::wire::{Moved, Wire};
 use super::{Options, Shared};
 use crate::access::{Denied, Login, ScramHash};
+use crate::delivery::Moment;
 use crate::jid::{BareJid, FullJid};
 use crate::pubsub::Role;
 use crate::router::{BindFailed, Presence, Routed};
@@ -30,6 +31,8 @@ pub(super) struct Established {
     pub talk: Talk,
     pub presence: Presence,
     pub inbox: mpsc::Receiver<Routed>,
+    /// Before the peer was told of its address.
+    pub bound_at: Moment,
     pub login: Login,
     pub role: Role,
 }
@@ -53,7 +56,7 @@ struct Negotiation {
     upgrade: Option<Upgrade>,
     unauthenticated: Option<Box<dyn Send>>,
     login: Option<Login>,
-    bound: Option<(Presence, mpsc::Receiver<Routed>)>,
+    bound: Option<(Presence, mpsc::Receiver<Routed>, Moment)>,
 }
 
 enum Step {
@@ -119,9 +122,9 @@ impl Negotiation {
 
     fn established(&mut self) -> Option<Established> {
         let (talk, login) = (self.talk.take()?, self.login.take()?);
-        let (presence, inbox) = self.bound.take()?;
+        let (presence, inbox, bound_at) = self.bound.take()?;
         let role = if login.admin { Role::Admin } else { Role::Account };
-        Some(Established { talk, presence, inbox, login, role })
+        Some(Established { talk, presence, inbox, bound_at, login, role })
     }
 
     /// Does what the stream wants done; what follows from it comes back.
@@ -244,7 +247,7 @@ impl Negotiation {
         let (sender, inbox) = mpsc::channel(inbox_max);
         match self.shared.router.bind(full.clone(), sender, sessions_per_account_max) {
             Ok(presence) => {
-                self.bound = Some((presence, inbox));
+                self.bound = Some((presence, inbox, self.shared.delivery.moment()));
                 Input::Bound(full)
             }
             Err(BindFailed::TooMany) => Input::BindRefused(BindRefusal::TooManySessions),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound as End, Range};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::jid::BareJid;
@@ -18,6 +19,8 @@ use crate::time::Timestamp;
 pub struct MemoryStore {
     identity: Identity,
     state: Mutex<State>,
+    /// Operations that are still to fail.
+    failing: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -45,12 +48,22 @@ impl MemoryStore {
     /// An empty store with an identity of its own.
     pub fn new() -> Self {
         let identity = Identity::draw().expect("the system gives random bytes");
-        MemoryStore { identity, state: Mutex::new(State { next_node_key: 1, ..State::default() }) }
+        let state = Mutex::new(State { next_node_key: 1, ..State::default() });
+        MemoryStore { identity, state, failing: AtomicUsize::new(0) }
+    }
+
+    /// Makes the next so many operations fail, as a disk may, with nothing done.
+    pub fn fail_next(&self, operations: usize) {
+        self.failing.store(operations, Ordering::Release);
     }
 
     /// Each operation is done at once when its future is first polled, under one lock.
     fn with<T: Send>(&self, work: impl FnOnce(&mut State) -> Result<T, Failure> + Send + 'static) -> Pending<'_, T> {
         Box::pin(async move {
+            let fails = |left: usize| left.checked_sub(1);
+            if self.failing.fetch_update(Ordering::AcqRel, Ordering::Acquire, fails).is_ok() {
+                return Err(Failure::Read("made to fail".to_owned()));
+            }
             let mut state: MutexGuard<'_, State> = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if state.closed {
                 return Err(Failure::Closed);
