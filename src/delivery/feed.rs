@@ -111,15 +111,8 @@ struct Watch {
 /// Work that a feed waited for.
 enum Done {
     Loaded(Result<Vec<Loaded>, Failure>),
-    Checked {
-        watch: u64,
-        access: u64,
-        outcome: Checked,
-    },
-    Read {
-        watch: u64,
-        page: Result<Option<Arc<Page>>, Failure>,
-    },
+    Checked { watch: u64, access: u64, outcome: Checked },
+    Read { watch: u64, page: Result<Option<Arc<Page>>, Failure> },
 }
 
 /// A subscription that was read.

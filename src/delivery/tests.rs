@@ -8,9 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::engine::{self, Answered, Wrong};
 use crate::jid::{FullJid, Jid};
-use crate::pubsub::{
-    Caller, EventKind, ItemId, Media, NewItem, NodeId, Payload, Precondition, Request, Role, Verb,
-};
+use crate::pubsub::{Caller, EventKind, ItemId, Media, NewItem, NodeId, Payload, Precondition, Request, Role, Verb};
 use crate::store::memory::MemoryStore;
 use crate::time::SystemClock;
 
@@ -52,7 +50,8 @@ impl Stage {
     }
 
     pub async fn publish(&self, id: &str) {
-        let payload = Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml: Arc::from(&b"<x xmlns='urn:x'/>"[..]) };
+        let payload =
+            Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml: Arc::from(&b"<x xmlns='urn:x'/>"[..]) };
         let item = NewItem { id: ItemId::parse(id), payload: Some(payload), precondition: Precondition::None };
         let verb = Verb::Publish { node: node(), items: vec![item], options: None, create: false };
         self.ask("owner", verb).await.unwrap();
