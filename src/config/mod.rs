@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{SubscriptionPolicy, WhoCreates};
 
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
@@ -66,6 +66,8 @@ pub struct Pubsub {
     pub auto_create: bool,
     pub create: WhoCreates,
     pub items_max: u64,
+    pub subscriptions: SubscriptionPolicy,
+    pub bounces_max: u64,
 }
 
 /// A domain whose accounts are kept here, and its pub/sub service.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{SubscriptionPolicy, WhoCreates};
 
 pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     let mut config = blank();
@@ -145,7 +145,7 @@ fn blank() -> Config {
         xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen },
         http: Http { listen },
         admin: Admin { listen },
-        pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0 },
+        pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0, subscriptions: SubscriptionPolicy::default(), bounces_max: 0 },
         hosts: Vec::new(),
         data: Data { dir: PathBuf::new() },
         auth: Auth { scram_iterations: 0, plain: Plain::Off, sha1: false, verifier: VerifierKind::Argon2id },

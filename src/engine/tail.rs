@@ -374,6 +374,7 @@ mod tests {
             payload_bytes_max: 1000,
             items_max: 10,
             batch_items_max: 10,
+            subscriptions: crate::pubsub::SubscriptionPolicy::default(),
         };
         Node {
             key: NodeKey(key),
@@ -385,6 +386,7 @@ mod tests {
             floor_seq: Seq(1),
             items: 0,
             owners: 1,
+            subscribers: 0,
             version: 1,
         }
     }

@@ -9,6 +9,7 @@
 //! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
 
 mod disco;
+mod order;
 mod ping;
 pub mod pubsub;
 mod rsm;
@@ -216,6 +217,7 @@ pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
     ping::EXTENSION,
     Extension { number: 203, name: "Delayed Delivery", version: "2.0", features: &[], claims: &[] },
+    order::EXTENSION,
 ];
 
 impl Feature {

@@ -382,6 +382,7 @@ mod tests {
             floor_seq: Seq(1),
             items: 1,
             owners: 1,
+            subscribers: 0,
             version: 1,
         })
     }
@@ -391,7 +392,7 @@ mod tests {
         let published = Timestamp::from_seconds(1_000_000_000);
         let fact = ItemFact { id: ItemId::parse("i&1").unwrap(), seq: Seq(42), publisher, published };
         let xml = Arc::from(&b"<x xmlns='urn:x'/>"[..]);
-        Item { fact, payload: Some(Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml }) }
+        Item { created: fact.seq, fact, payload: Some(Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml }) }
     }
 
     // rows: 149, 150, 237

@@ -50,7 +50,8 @@ fn an_answer_to_another_question_is_our_fault() {
 }
 
 fn subscription(jid: &str, state: SubscriptionState) -> Subscription {
-    Subscription { jid: jid_of(jid), subid: SubId(Arc::from("s1")), state }
+    let options = crate::pubsub::SubscriptionOptions::standard();
+    Subscription { jid: jid_of(jid), subid: SubId(Arc::from("s1")), state, options }
 }
 
 // rows: 113, 114, 144, 149
@@ -196,7 +197,7 @@ fn items_of_a_node_are_discovered_by_name() {
     let publisher = BareJid::parse("a@b.example").unwrap();
     let fact = crate::pubsub::ItemFact { id: item("i1"), seq: Seq(1), publisher, published: Timestamp(0) };
     let answer =
-        Answer::Items { node: Arc::new(a_node()), list: list(vec![crate::store::Item { fact, payload: None }]) };
+        Answer::Items { node: Arc::new(a_node()), list: list(vec![crate::store::Item { created: fact.seq, fact, payload: None }]) };
     let query = "<query xmlns='http://jabber.org/protocol/disco#items' node='n'/>";
     assert_eq!(
         said(RequestKind::Get, query, answer),

@@ -28,6 +28,7 @@ pub(in crate::xep) fn policy() -> ServicePolicy {
         payload_bytes_max: 100_000,
         items_max: 10_000,
         batch_items_max: 16,
+        subscriptions: crate::pubsub::SubscriptionPolicy::default(),
     }
 }
 
@@ -157,6 +158,7 @@ fn a_node() -> Node {
         floor_seq: Seq(1),
         items: 3,
         owners: 1,
+        subscribers: 0,
         version: 4,
     }
 }
