@@ -244,7 +244,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "The longest lease of a subscription, in seconds; one that is asked for until later ends then.",
         why: "A year, and a day to renew it. Subscriptions that ask for no lease do not end by themselves.",
         apply: |config, value| {
-            config.pubsub.subscriptions.lease_seconds_max = i64::try_from(value.count()).unwrap_or(i64::MAX);
+            config.pubsub.subscriptions.lease_seconds_max = i64::try_from(value.count::<u64>()).unwrap_or(i64::MAX);
         },
     },
     Setting {

@@ -46,7 +46,7 @@ impl Stage {
 
     pub async fn subscribe(&self, jid: Jid) {
         let who = jid.bare().local().unwrap().to_owned();
-        self.ask(&who, Verb::Subscribe { node: node(), jid }).await.unwrap();
+        self.ask(&who, Verb::Subscribe { node: node(), jid, options: None }).await.unwrap();
     }
 
     pub async fn publish(&self, id: &str) {

@@ -12,7 +12,7 @@ use crate::engine::{Answer, Answered, Position};
 use crate::jid::BareJid;
 use crate::pubsub::{
     Affiliation, Caller, Edge, FIELDS, Node, NodeAddress, NodeKey, Page, Precondition, Published, Reply, Role,
-    Selection, Seq, Subscription, SubscriptionState, Verb, WhoCreates,
+    Selection, Seq, Subscription, SubscriptionState, Under, Verb, View, WhoCreates,
 };
 use crate::store::List;
 use crate::time::Timestamp;
