@@ -95,11 +95,7 @@ impl Shared {
         }
     }
 
-    async fn lapse(
-        &self,
-        address: NodeAddress,
-        subscription: Subscription,
-    ) -> Result<crate::engine::Answered, Wrong> {
+    async fn lapse(&self, address: NodeAddress, subscription: Subscription) -> Result<crate::engine::Answered, Wrong> {
         let NodeAddress { service, node } = address;
         let verb = Verb::Lapse { node, jid: subscription.jid, subid: subscription.subid };
         let caller = Caller { jid: Jid::Bare(service.clone()), role: Role::Admin };

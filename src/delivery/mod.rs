@@ -24,7 +24,7 @@ use crate::jid::BareJid;
 use crate::pubsub::{Change, Expire, NodeAddress, Subscription, SubscriptionState};
 
 pub use cursor::{CursorError, Cursors};
-pub use feed::{Behind, Feed, Shown};
+pub use feed::{Again, Behind, Bounce, Feed, Shown, Tag};
 pub use follow::{Ending, Followed, Follower, Start};
 pub use recent::Moment;
 
@@ -41,6 +41,8 @@ pub struct Options {
     /// Notifications that come back one after the other, with an error that may pass, before their
     /// subscription ends; 0 for any number.
     pub bounces_max: u64,
+    /// One JID may have several subscriptions to a node, so that notifications name theirs.
+    pub multi_subscribe: bool,
 }
 
 impl Default for Options {
@@ -51,6 +53,7 @@ impl Default for Options {
             page_bytes_max: 256 << 10,
             watches_per_session_max: 10_000,
             bounces_max: 16,
+            multi_subscribe: false,
         }
     }
 }

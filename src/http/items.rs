@@ -60,7 +60,8 @@ pub(super) async fn show(call: &Call, node: NodeId, item: ItemId) -> Result<Resp
     Query::parse(call.parts.uri.query(), &[])?;
     call.require(Scope::Read, &node)?;
     let page = Page { max: 1, edge: Edge::First };
-    let answered = call.ask(Verb::Items { node, selection: Selection::These(vec![item]), page, view: View::default() }).await?;
+    let answered =
+        call.ask(Verb::Items { node, selection: Selection::These(vec![item]), page, view: View::default() }).await?;
     let Answer::Items { node, list } = &answered.answer else { return Err(mistaken()) };
     let Some(item) = list.entries.first() else { return Err(Refusal::ItemAbsent.into()) };
     let headers = &call.parts.headers;

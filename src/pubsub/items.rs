@@ -1,7 +1,9 @@
 //! Retrieves items (XEP-0060 §6.5), and lets a reader follow the node's log.
 
 use crate::jid::Jid;
-use crate::pubsub::{Caller, Decision, Facts, Page, Read, Refusal, Reply, Selection, Subscription, Under, View, rights};
+use crate::pubsub::{
+    Caller, Decision, Facts, Page, Read, Refusal, Reply, Selection, Subscription, Under, View, rights,
+};
 
 pub(super) fn items(
     caller: &Caller,

@@ -58,7 +58,7 @@ pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use options::{Expire, OPTIONS, OptionField, Show, ShowValues, SubscriptionOptions, SubscriptionPolicy};
 pub use refusal::{Refusal, Unchanged};
 pub use request::{
-    Caller, Change, Decision, Edge, NewItem, Order, Page, Payloads, Precondition, Published, Read, Reply, Request, Role,
-    Selection, Under, Verb, View,
+    Caller, Change, Decision, Edge, NewItem, Order, Page, Payloads, Precondition, Published, Read, Reply, Request,
+    Role, Selection, Under, Verb, View,
 };
 pub use subscription::{SubId, Subscription, SubscriptionState};

@@ -207,6 +207,10 @@ impl Show {
 impl ShowValues {
     pub const ALL: ShowValues = ShowValues(0b1_1111);
 
+    pub fn has_all(self) -> bool {
+        self == Self::ALL
+    }
+
     pub fn has(self, show: Show) -> bool {
         self.0 & Self::bit(show) != 0
     }
@@ -363,7 +367,10 @@ mod tests {
             assert_eq!(*SubscriptionOptions::from_text(&options.to_text()).unwrap(), options, "{name}");
         }
         for field in OPTIONS {
-            let sent_back = with(field.name, &field.values(&SubscriptionOptions::default()).iter().map(|v| &**v).collect::<Vec<_>>());
+            let sent_back = with(
+                field.name,
+                &field.values(&SubscriptionOptions::default()).iter().map(|v| &**v).collect::<Vec<_>>(),
+            );
             assert_eq!(sent_back, Ok(SubscriptionOptions::default()), "{}", field.name);
         }
         assert_eq!(SubscriptionOptions::default().to_text(), "");
@@ -403,7 +410,8 @@ mod tests {
 
     #[test]
     fn what_stood_before_a_limit_came_is_let_be() {
-        let strict = SubscriptionPolicy { digest_ms_min: 60_000, lease_seconds_max: 1, ..SubscriptionPolicy::default() };
+        let strict =
+            SubscriptionPolicy { digest_ms_min: 60_000, lease_seconds_max: 1, ..SubscriptionPolicy::default() };
         let before = with("digest_frequency", &["5000"]).unwrap();
         let after = before.with(&[raw("digest_frequency", &["5000"])], &strict, Timestamp(0));
         assert_eq!(after, Ok(before));

@@ -111,11 +111,13 @@ fn relations() -> impl Strategy<Value = Verb> {
     let subscriptions =
         vec((jids(), option::weighted(0.2, subids()), prop::sample::select(&SubscriptionState::ALL)), 1..3);
     prop_oneof![
-        (jids(), option::weighted(0.3, vec(options(), 0..2)))
-            .prop_map(|(jid, options)| Verb::Subscribe { node: node_id(), jid, options }),
-        (jids(), option::weighted(0.3, subids()), vec(options(), 0..2)).prop_map(|(jid, subid, options)| {
-            Verb::SetOptions { node: node_id(), jid, subid, options }
+        (jids(), option::weighted(0.3, vec(options(), 0..2))).prop_map(|(jid, options)| Verb::Subscribe {
+            node: node_id(),
+            jid,
+            options
         }),
+        (jids(), option::weighted(0.3, subids()), vec(options(), 0..2))
+            .prop_map(|(jid, subid, options)| { Verb::SetOptions { node: node_id(), jid, subid, options } }),
         (jids(), subids()).prop_map(|(jid, subid)| Verb::Lapse { node: node_id(), jid, subid }),
         (jids(), option::weighted(0.2, subids())).prop_map(|(jid, subid)| Verb::Unsubscribe {
             node: node_id(),

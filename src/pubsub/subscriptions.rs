@@ -6,8 +6,8 @@ use crate::jid::{BareJid, Jid};
 use crate::pubsub::draft::Draft;
 use crate::pubsub::subscribe::{begin, ended, named};
 use crate::pubsub::{
-    Affiliation, Caller, Decision, Facts, Given, NodeConfig, Page, Read, Refusal, Reply, Role, SubId,
-    Subscription, SubscriptionState, Unchanged, may_read, rights,
+    Affiliation, Caller, Decision, Facts, Given, NodeConfig, Page, Read, Refusal, Reply, Role, SubId, Subscription,
+    SubscriptionState, Unchanged, may_read, rights,
 };
 
 /// What an owner asks for one JID: the state, and the subscription's name if he knows it.

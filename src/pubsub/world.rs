@@ -8,7 +8,8 @@ use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Caller, Change, Decision, Event, EventKind, Facts, Given, ItemFact, ItemId, Media, NewItem, Node,
     NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Refusal, Request, Role, Seq,
-    ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy, SubscriptionState, Tombstone, Verb, WhoCreates, decide, may_read, needs, rights,
+    ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy, SubscriptionState, Tombstone, Verb,
+    WhoCreates, decide, may_read, needs, rights,
 };
 use crate::time::Timestamp;
 

@@ -29,8 +29,8 @@ use std::pin::Pin;
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Contact, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Order,
-    Page, Payload, Payloads, Selection, Seq, Subscription,
+    Affiliation, Change, Contact, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Order, Page,
+    Payload, Payloads, Selection, Seq, Subscription,
 };
 use crate::time::Timestamp;
 

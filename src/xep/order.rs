@@ -106,8 +106,12 @@ mod tests {
         let wanted = Wanted { page: Page { max: 2, edge: Edge::After("7".to_owned()) }, paged: true };
         assert_eq!(down.turn(wanted).page.edge, Edge::Before("7".to_owned()));
         let text = |text: &str| Some(text.to_owned());
-        let list = List { entries: vec![3, 4], count: 5, first: text("3"), last: text("4"), index: Some(2), complete: false };
+        let list =
+            List { entries: vec![3, 4], count: 5, first: text("3"), last: text("4"), index: Some(2), complete: false };
         let turned = down.turn_list(list);
-        assert_eq!((turned.entries, turned.first, turned.last, turned.index), (vec![4, 3], text("4"), text("3"), Some(1)));
+        assert_eq!(
+            (turned.entries, turned.first, turned.last, turned.index),
+            (vec![4, 3], text("4"), text("3"), Some(1))
+        );
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Event, EventKind, Expire, ItemFact, ItemId, Media, Node, NodeAddress, NodeConfig, NodeId, NodeKey,
-    NodeState, Payload, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionState, WhoCreates,
+    Affiliation, Change, Event, EventKind, Expire, ItemFact, ItemId, Media, Node, NodeAddress, NodeConfig, NodeId,
+    NodeKey, NodeState, Payload, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionState,
+    WhoCreates,
 };
 use crate::store::{Ask, Found, NodeCommit, Store};
 use crate::time::Timestamp;

@@ -45,7 +45,8 @@ async fn walk<T: PartialEq + Debug + Clone>(whole: &[T], read: impl AsyncFn(Page
         }
     }
     for number in 0..whole.len() {
-        let places = [(Edge::At(number as u64), number), (Edge::AtEnd((whole.len() - number) as u64), number.max(2) - 2)];
+        let places =
+            [(Edge::At(number as u64), number), (Edge::AtEnd((whole.len() - number) as u64), number.max(2) - 2)];
         for (at, (edge, from)) in places.into_iter().enumerate() {
             let page = read(Page { max: 2, edge }).await.unwrap();
             let to = if at == 0 { whole.len().min(number + 2) } else { number };
@@ -165,9 +166,8 @@ pub async fn subscriptions_that_end_are_listed_earliest_first(store: Arc<dyn Sto
     let temporary = hand.lease("here@localhost", "s3", Expire::Presence);
     hand.commit(&*store).await;
     let address = hand.node.address.clone();
-    let by = async |seconds: i64, max: usize| {
-        store.lapsing(Lapse::By(Timestamp::from_seconds(seconds)), max).await.unwrap()
-    };
+    let by =
+        async |seconds: i64, max: usize| store.lapsing(Lapse::By(Timestamp::from_seconds(seconds)), max).await.unwrap();
     let of = |subscription: &Subscription| (address.clone(), subscription.clone());
     assert_eq!(by(99, 9).await, []);
     assert_eq!(by(100, 9).await, [of(&early)]);

@@ -7,15 +7,13 @@ use rusqlite::types::{ToSql, ToSqlOutput, Value};
 use rusqlite::{Connection, Row, params};
 
 use crate::jid::{BareJid, Jid};
-use crate::pubsub::{
-    Affiliation, Expire, Node, NodeAddress, NodeId, NodeKey, Page, Subscription, SubscriptionOptions,
-};
-use crate::store::{Lapse, List};
-use crate::time::Timestamp;
+use crate::pubsub::{Affiliation, Expire, Node, NodeAddress, NodeId, NodeKey, Page, Subscription, SubscriptionOptions};
 use crate::store::page::{Bound, Cut, SubscriptionEdge};
 use crate::store::sqlite::read::{collect, limit};
 use crate::store::sqlite::row;
 use crate::store::sqlite::trouble::Trouble;
+use crate::store::{Lapse, List};
+use crate::time::Timestamp;
 
 pub(super) fn subscriptions_of(
     db: &Connection,

@@ -2,7 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::pubsub::{Affiliation, ItemFact, ItemId, NodeAddress, NodeKey, NodeState, Order, Page, Payloads, Selection, Seq, Tombstone};
+use crate::pubsub::{
+    Affiliation, ItemFact, ItemId, NodeAddress, NodeKey, NodeState, Order, Page, Payloads, Selection, Seq, Tombstone,
+};
 use crate::store::page::{Bound, Cut, ItemPage, cut_these, event_bytes, seq_edge};
 use crate::store::sqlite::contacts;
 use crate::store::sqlite::row::{self, Count};

@@ -245,12 +245,7 @@ mod tests {
             (Refusal::NotSubscribed, "unexpected-request", "cancel", "not-subscribed"),
             (Refusal::InvalidSubId, "not-acceptable", "modify", "invalid-subid"),
             (Refusal::SubIdRequired, "bad-request", "modify", "subid-required"),
-            (
-                Refusal::InvalidOptions { field: text("x"), why: text("y") },
-                "bad-request",
-                "modify",
-                "invalid-options",
-            ),
+            (Refusal::InvalidOptions { field: text("x"), why: text("y") }, "bad-request", "modify", "invalid-options"),
             (Refusal::TooManySubscriptions, "policy-violation", "wait", "too-many-subscriptions"),
             (Refusal::LastOwner { unchanged: unchanged() }, "not-acceptable", "modify", ""),
             (Refusal::InvalidChange { why: "no", unchanged: unchanged() }, "not-acceptable", "modify", ""),

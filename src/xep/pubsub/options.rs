@@ -79,7 +79,9 @@ fn as_they_are(options: &SubscriptionOptions) -> Form {
         values: field.values(options),
         ..FormField::default()
     };
-    OPTIONS.iter().fold(Form::of_type(FormType::Result, NS_SUBSCRIBE_OPTIONS), |form, field| form.with_field(told(field)))
+    OPTIONS
+        .iter()
+        .fold(Form::of_type(FormType::Result, NS_SUBSCRIBE_OPTIONS), |form, field| form.with_field(told(field)))
 }
 
 fn described(field: &OptionField, options: &SubscriptionOptions) -> FormField {

@@ -205,8 +205,10 @@ fn nodes_and_their_metadata_are_discovered() {
 fn items_of_a_node_are_discovered_by_name() {
     let publisher = BareJid::parse("a@b.example").unwrap();
     let fact = crate::pubsub::ItemFact { id: item("i1"), seq: Seq(1), publisher, published: Timestamp(0) };
-    let answer =
-        Answer::Items { node: Arc::new(a_node()), list: list(vec![crate::store::Item { created: fact.seq, fact, payload: None }]) };
+    let answer = Answer::Items {
+        node: Arc::new(a_node()),
+        list: list(vec![crate::store::Item { created: fact.seq, fact, payload: None }]),
+    };
     let query = "<query xmlns='http://jabber.org/protocol/disco#items' node='n'/>";
     assert_eq!(
         said(RequestKind::Get, query, answer),
