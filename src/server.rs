@@ -88,14 +88,23 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let (peers, rooms) = (TaskTracker::new(), TaskTracker::new());
     let access = Access::new(parts.store.clone(), clock.clone(), access_options(config));
     let (engine, turns) = Engine::new(parts.store.clone(), clock.clone(), engine_options(config));
-    let delivery = Delivery::new(engine.clone(), delivery::Options::default(), leaving.clone());
+    let delivery = Delivery::new(engine.clone(), delivery_options(config), leaving.clone());
     rooms.spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
     rooms.spawn(delivery.clone().run(over.clone()));
+    delivery.end_temporary().await.map_err(|failure| StartError(failure.to_string()))?;
+    rooms.spawn(delivery.clone().run_leases(over.clone()));
     let hosts =
         config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
     let xep = Xep::new(engine.clone(), hosts.collect(), xep::Options::default());
     let router = Router::new(xep);
-    let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options(config), leaving.clone());
+    let sessions = Sessions::new(
+        access.clone(),
+        delivery.clone(),
+        router,
+        clock.clone(),
+        session_options(config),
+        leaving.clone(),
+    );
 
     let gate = Gate::new(GateOptions {
         connections_per_second: config.limits.connections_per_second,
@@ -188,6 +197,14 @@ fn https(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>, St
     net::http_config(certificate, key).map_err(|error| StartError(error.to_string()))
 }
 
+fn delivery_options(config: &Config) -> delivery::Options {
+    delivery::Options {
+        bounces_max: config.pubsub.bounces_max,
+        multi_subscribe: config.pubsub.subscriptions.multi_subscribe,
+        ..delivery::Options::default()
+    }
+}
+
 fn access_options(config: &Config) -> access::Options {
     access::Options {
         domains: config.hosts.iter().map(|host| host.domain.to_string()).collect(),
@@ -215,6 +232,7 @@ fn engine_options(config: &Config) -> engine::Options {
         auto_create: config.pubsub.auto_create,
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
+        subscriptions: config.pubsub.subscriptions.clone(),
         ..engine::Options::default()
     }
 }
@@ -242,6 +260,13 @@ fn session_options(config: &Config) -> session::Options {
     session::Options {
         stream,
         limits,
+        sm: session::SmOptions {
+            resume_max: Duration::from_secs(config.sm.resume_seconds),
+            queue_stanzas_max: config.sm.queue_stanzas,
+            queue_bytes_max: config.sm.queue_bytes,
+            hibernated_per_account_max: config.sm.hibernated_per_account,
+            ack_wait: Duration::from_secs(config.sm.ack_seconds),
+        },
         requests_in_flight_max: config.limits.requests_in_flight,
         sessions_per_account_max: config.limits.sessions_per_account,
         ..defaults

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{SubscriptionPolicy, WhoCreates};
 
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
@@ -37,6 +37,7 @@ pub struct Config {
     pub data: Data,
     pub auth: Auth,
     pub limits: Limits,
+    pub sm: Sm,
     pub store: Store,
     pub retention: Retention,
     pub tls: Tls,
@@ -66,6 +67,8 @@ pub struct Pubsub {
     pub auto_create: bool,
     pub create: WhoCreates,
     pub items_max: u64,
+    pub subscriptions: SubscriptionPolicy,
+    pub bounces_max: u64,
 }
 
 /// A domain whose accounts are kept here, and its pub/sub service.
@@ -110,6 +113,16 @@ pub struct Limits {
     pub requests_in_flight: usize,
     pub engine_queue: usize,
     pub password_checks_waiting: usize,
+}
+
+/// Stream management.
+#[derive(Clone, Debug)]
+pub struct Sm {
+    pub resume_seconds: u64,
+    pub queue_stanzas: usize,
+    pub queue_bytes: usize,
+    pub hibernated_per_account: usize,
+    pub ack_seconds: u64,
 }
 
 #[derive(Clone, Debug)]

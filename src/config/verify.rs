@@ -7,12 +7,12 @@ use super::mistake::{Mistake, Place};
 use super::read::Given;
 use super::settings::{SETTINGS, Unset};
 use super::{
-    Admin, Auth, Config, Data, Durability, Host, Http, Limits, Log, LogFormat, Plain, Pubsub, Retention, Store, Tls,
-    Xmpp,
+    Admin, Auth, Config, Data, Durability, Host, Http, Limits, Log, LogFormat, Plain, Pubsub, Retention, Sm, Store,
+    Tls, Xmpp,
 };
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{SubscriptionPolicy, WhoCreates};
 
 pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     let mut config = blank();
@@ -145,7 +145,14 @@ fn blank() -> Config {
         xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen },
         http: Http { listen },
         admin: Admin { listen },
-        pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0 },
+        pubsub: Pubsub {
+            service: jid,
+            auto_create: false,
+            create: WhoCreates::Admins,
+            items_max: 0,
+            subscriptions: SubscriptionPolicy::default(),
+            bounces_max: 0,
+        },
         hosts: Vec::new(),
         data: Data { dir: PathBuf::new() },
         auth: Auth { scram_iterations: 0, plain: Plain::Off, sha1: false, verifier: VerifierKind::Argon2id },
@@ -163,6 +170,7 @@ fn blank() -> Config {
             engine_queue: 0,
             password_checks_waiting: 0,
         },
+        sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
         store: Store { durability: Durability::Relaxed, readers: 0 },
         retention: Retention { events: 0, days: 0, bytes: 0 },
         tls: Tls { certificate: None, key: None },

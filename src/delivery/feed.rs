@@ -3,7 +3,12 @@
 //! The session's task owns the [`Feed`] and pulls when its socket can take more. Others reach it
 //! through its [`Inlet`]: "this watch may have grown", "this subscription came", "it went".
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod again;
+mod load;
+mod watch;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,16 +18,20 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::pages::Page;
 use super::recent::{Hold, Moment};
 use super::{Delivery, Shared, lock};
-use crate::engine::{Entry, Pull, Tail, Wake, WatcherId, Wrong};
+use crate::engine::{Entry, Tail, Wake, Wrong};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Caller, Node, NodeAddress, NodeKey, Refusal, Request, Role, Seq, SubId, Subscription, SubscriptionState, Verb,
+    Caller, Expire, NodeAddress, NodeKey, Refusal, Request, Role, Seq, Show, SubId, Subscription, Verb,
 };
 use crate::store::Failure;
+
+pub use again::{Again, Tag};
+use watch::{Look, Watch};
 
 /// A session's watches. Dropping it ends them.
 pub struct Feed {
@@ -31,6 +40,15 @@ pub struct Feed {
     caller: Caller,
     watches: HashMap<u64, Box<Watch>>,
     by_subscription: HashMap<(NodeKey, SubId), u64>,
+    /// The watches that are shown each event at once: of a node, the one of the bare JID (`true`) and that
+    /// of the full one. Subscriptions of one JID share it (XEP-0060 §6.1.6).
+    live: HashMap<(NodeKey, bool), u64>,
+    /// When digests are due.
+    digests: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Subscriptions that end when the session goes.
+    temporary: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)>,
+    /// What the session shows, while it is available.
+    show: Option<Show>,
     next_watch: u64,
     /// Watches that may have something to show.
     ready: VecDeque<u64>,
@@ -46,13 +64,31 @@ pub struct Feed {
     behind: Option<Behind>,
 }
 
-/// An event for a session, while it is being shown.
+/// An event for a session, or several in a digest, while they are being shown.
 pub struct Shown<'a> {
+    /// The event; of a digest the last.
     pub entry: &'a Arc<Entry>,
+    /// The events of a digest, oldest first; empty where it is none.
+    pub digest: &'a [Arc<Entry>],
     /// Where the notification is addressed to.
     pub to: &'a Jid,
+    /// Names what is shown for [`Feed::again`] and [`Feed::acknowledged`].
+    pub tag: Tag,
     /// The beginning of a notification on this watch, kept by whoever encodes it.
     pub head: &'a mut Option<Bytes>,
+    /// Whether a readable body is wanted beside the payload (XEP-0060 §12.8).
+    pub with_body: bool,
+    /// The subscriptions on which it goes out, where they are to be told (XEP-0060 §7.1.2.4).
+    pub subids: &'a [SubId],
+}
+
+/// What came back of a notification (XEP-0060 §12.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bounce {
+    /// Nobody is there who could take it, now or later.
+    Gone,
+    /// It could not be taken this time.
+    Passing,
 }
 
 /// The session cannot be shown what it must be shown next; it has to end, and begin anew.
@@ -68,6 +104,8 @@ pub enum Behind {
 pub(super) struct Inlet {
     full: FullJid,
     available: AtomicBool,
+    /// A subscription went, and the session has not looked yet.
+    removed: AtomicBool,
     inbox: Mutex<Inbox>,
     notify: Notify,
 }
@@ -92,27 +130,12 @@ struct Handle {
     pending: AtomicBool,
 }
 
-struct Watch {
-    tail: Arc<Tail>,
-    handle: Arc<Handle>,
-    watcher: WatcherId,
-    subscription: Subscription,
-    position: Seq,
-    checked: Option<u64>,
-    /// Something is being asked or read for it; it is looked at again when that is done.
-    busy: bool,
-    /// It stands in `ready`.
-    queued: bool,
-    /// What was read from the log and not shown yet.
-    backlog: Option<Arc<Page>>,
-    head: Option<Bytes>,
-}
-
 /// Work that a feed waited for.
 enum Done {
     Loaded(Result<Vec<Loaded>, Failure>),
     Checked { watch: u64, access: u64, outcome: Checked },
-    Read { watch: u64, page: Result<Option<Arc<Page>>, Failure> },
+    Read { watch: u64, after: Seq, page: Result<Option<Arc<Page>>, Failure> },
+    Unsubscribed,
 }
 
 /// A subscription that was read.
@@ -130,19 +153,6 @@ enum Checked {
     Later,
 }
 
-/// What a look at one watch came to.
-enum Look {
-    /// Shown as much as there was, or as there was room for.
-    Shown {
-        position: Seq,
-        more: bool,
-    },
-    Idle,
-    Ended,
-    Below,
-    Ask(u64),
-}
-
 impl Delivery {
     /// The feed of a session that has been bound. Subscriptions of its full JID are watched at once,
     /// those of its bare JID while it is available. `bound` is a moment before its peer was told that
@@ -151,6 +161,7 @@ impl Delivery {
         let inlet = Arc::new(Inlet {
             full: full.clone(),
             available: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             inbox: Mutex::default(),
             notify: Notify::new(),
         });
@@ -161,6 +172,10 @@ impl Delivery {
             caller: Caller { jid: Jid::Full(full), role },
             watches: HashMap::new(),
             by_subscription: HashMap::new(),
+            live: HashMap::new(),
+            digests: BinaryHeap::new(),
+            temporary: HashMap::new(),
+            show: None,
             next_watch: 0,
             ready: VecDeque::new(),
             work: FuturesUnordered::new(),
@@ -176,10 +191,12 @@ impl Delivery {
 }
 
 impl Feed {
-    /// The session became available or unavailable (RFC 6121 §4.2, §4.5). `since` is a moment before
-    /// anyone was told: what is committed from then on is shown, however long it takes to find out
-    /// what the session is subscribed to.
-    pub fn set_available(&mut self, available: bool, since: Moment) {
+    /// The session became available, and shows this, or unavailable (RFC 6121 §4.2, §4.5). `since` is a
+    /// moment before anyone was told: what is committed from then on is shown, however long it takes to
+    /// find out what the session is subscribed to.
+    pub fn set_available(&mut self, show: Option<Show>, since: Moment) {
+        self.show = show;
+        let available = show.is_some();
         if self.inlet.available.swap(available, Ordering::AcqRel) == available {
             return;
         }
@@ -188,13 +205,49 @@ impl Feed {
             self.load();
         } else {
             self.available = None;
-            let gone: Vec<u64> = self
-                .watches
-                .iter()
-                .filter(|(_, watch)| matches!(watch.subscription.jid, Jid::Bare(_)))
-                .map(|(id, _)| *id)
-                .collect();
+            let bare = |watch: &Watch| matches!(watch.to, Jid::Bare(_));
+            let gone: Vec<u64> = self.watches.iter().filter(|(_, watch)| bare(watch)).map(|(id, _)| *id).collect();
             gone.into_iter().for_each(|id| self.end(id));
+            self.end_temporary();
+        }
+    }
+
+    /// Ends the temporary subscriptions of which nobody is left (XEP-0060 §12.5): those of the full JID,
+    /// and those of the bare one with its last available session.
+    fn end_temporary(&mut self) {
+        if self.temporary.is_empty() {
+            return;
+        }
+        let others = lock(&self.shared.online).get(self.inlet.full.bare()).is_some_and(|inlets| {
+            inlets.iter().any(|inlet| !Arc::ptr_eq(inlet, &self.inlet) && inlet.available.load(Ordering::Acquire))
+        });
+        let ends = |subscription: &Subscription| matches!(subscription.jid, Jid::Full(_)) || !others;
+        let (gone, kept) = self.temporary.drain().partition(|(_, (_, subscription))| ends(subscription));
+        self.temporary = kept;
+        let gone: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)> = gone;
+        self.shared.gone(gone.into_values());
+    }
+
+    /// A notification of this node came back.
+    pub fn bounced(&mut self, node: NodeKey, bounce: Bounce) {
+        let max = self.shared.options.bounces_max;
+        let mut ended: Vec<(Arc<NodeAddress>, Subscription)> = Vec::new();
+        for watch in self.watches.values_mut().filter(|watch| watch.tail.key() == node) {
+            watch.bounces += 1;
+            if bounce == Bounce::Gone || (max > 0 && watch.bounces >= max) {
+                ended.extend(watch.subscriptions.iter().map(|one| (watch.tail.address().clone(), one.clone())));
+            }
+        }
+        for (address, Subscription { jid, subid, .. }) in ended {
+            let verb = Verb::Unsubscribe { node: address.node.clone(), jid, subid: Some(subid) };
+            let request = Request { caller: self.caller.clone(), service: address.service.clone(), verb };
+            let engine = self.shared.engine.clone();
+            self.work.push(Box::pin(async move {
+                if let Err(wrong) = engine.ask(request).await {
+                    tracing::warn!(?wrong, node = %address, "a subscription whose notifications come back stays");
+                }
+                Done::Unsubscribed
+            }));
         }
     }
 
@@ -202,16 +255,29 @@ impl Feed {
     pub async fn ready(&mut self) {
         loop {
             self.take_inbox();
+            self.take_due();
             if !self.ready.is_empty() || self.behind.is_some() {
                 return;
             }
-            if self.work.is_empty() {
-                self.inlet.notify.notified().await;
-            } else {
-                tokio::select! {
-                    () = self.inlet.notify.notified() => {}
-                    Some(done) = self.work.next() => self.done(done),
-                }
+            let due = self.digests.peek().map(|Reverse((due, _))| *due);
+            tokio::select! {
+                () = self.inlet.notify.notified() => {}
+                Some(done) = self.work.next(), if !self.work.is_empty() => self.done(done),
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+        }
+    }
+
+    /// Queues the digests whose time has come.
+    fn take_due(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse((due, id))) = self.digests.peek().copied()
+            && due <= now
+        {
+            self.digests.pop();
+            if let Some(watch) = self.watches.get_mut(&id) {
+                watch.digest_due();
+                self.queue(id);
             }
         }
     }
@@ -226,13 +292,16 @@ impl Feed {
             && let Some(id) = self.ready.pop_front()
         {
             turns -= 1;
+            if self.inlet.removed.load(Ordering::SeqCst) {
+                self.take_inbox();
+            }
             let Some(watch) = self.watches.get_mut(&id) else { continue };
             watch.queued = false;
             if watch.busy {
                 continue;
             }
             watch.handle.pending.store(false, Ordering::Release);
-            match watch.look(&mut room, show) {
+            match watch.look(id, self.show, &mut room, show) {
                 Look::Shown { position, more } => {
                     watch.position = position;
                     if more {
@@ -240,7 +309,7 @@ impl Feed {
                         self.ready.push_back(id);
                     }
                 }
-                Look::Idle => {}
+                Look::Idle => watch.rest(),
                 Look::Ended => self.end(id),
                 Look::Below => self.read(id),
                 Look::Ask(access) => self.ask(id, access),
@@ -255,6 +324,7 @@ impl Feed {
     }
 
     fn take_inbox(&mut self) {
+        self.inlet.removed.store(false, Ordering::SeqCst);
         let (grown, changes) = {
             let mut inbox = lock(&self.inlet.inbox);
             (std::mem::take(&mut inbox.grown), std::mem::take(&mut inbox.changes))
@@ -267,9 +337,8 @@ impl Feed {
                 }
                 Changed::Went { node, subscription } => {
                     let key = (node, subscription.subid);
-                    if let Some(id) = self.by_subscription.get(&key) {
-                        self.end(*id);
-                    }
+                    self.temporary.remove(&key);
+                    self.unwatch(&key);
                     if self.loading > 0 {
                         self.went.insert(key);
                     }
@@ -284,15 +353,46 @@ impl Feed {
             && !watch.queued
             && !watch.busy
         {
-            watch.queued = true;
-            self.ready.push_back(id);
+            match watch.waits_for_digest() {
+                None => {
+                    watch.queued = true;
+                    self.ready.push_back(id);
+                }
+                Some(Some(due)) => self.digests.push(Reverse((due, id))),
+                Some(None) => {}
+            }
         }
     }
 
+    /// Watches on a subscription that came, or whose options may have changed.
     fn watch(&mut self, tail: Arc<Tail>, subscription: Subscription, position: Seq) {
         let key = (tail.key(), subscription.subid.clone());
-        if self.by_subscription.contains_key(&key) {
+        if subscription.options.expire == Expire::Presence {
+            self.temporary.insert(key.clone(), ((**tail.address()).clone(), subscription.clone()));
+        } else {
+            self.temporary.remove(&key);
+        }
+        // What was not shown yet stays due when the options change.
+        let mut position = position;
+        if let Some(watch) = self.by_subscription.get(&key).and_then(|id| self.watches.get_mut(id)) {
+            if watch.subscriptions.contains(&subscription) {
+                return;
+            }
+            position = position.min(watch.position);
+            self.unwatch(&key);
+        }
+        if !subscription.options.deliver {
             return;
+        }
+        let group = (key.0, matches!(subscription.jid, Jid::Bare(_)));
+        let digest = subscription.options.digest;
+        if !digest && let Some(id) = self.live.get(&group).copied() {
+            if let Some(watch) = self.watches.get_mut(&id) {
+                watch.position = watch.position.min(position);
+                watch.subscriptions.push(subscription);
+            }
+            self.by_subscription.insert(key, id);
+            return self.queue(id);
         }
         if self.watches.len() >= self.shared.options.watches_per_session_max {
             tracing::warn!(session = %self.inlet.full, node = %tail.address(), "too many subscriptions to watch");
@@ -301,29 +401,36 @@ impl Feed {
         let id = self.next_watch;
         self.next_watch += 1;
         let handle = Arc::new(Handle { inlet: self.inlet.clone(), watch: id, pending: AtomicBool::new(false) });
-        let watcher = tail.add_watcher(handle.clone());
-        let checked = None;
-        let watch = Watch {
-            tail,
-            handle,
-            watcher,
-            subscription,
-            position,
-            checked,
-            busy: false,
-            queued: false,
-            backlog: None,
-            head: None,
-        };
-        self.watches.insert(id, Box::new(watch));
+        let several = self.shared.options.multi_subscribe;
+        self.watches.insert(id, Box::new(Watch::new(tail, handle, subscription, position, several)));
         self.by_subscription.insert(key, id);
+        if !digest {
+            self.live.insert(group, id);
+        }
         // What was committed before the tail knew the watcher did not wake it.
         self.queue(id);
     }
 
+    /// Ends what a subscription has of a watch, and the watch with its last.
+    fn unwatch(&mut self, key: &(NodeKey, SubId)) {
+        let Some(id) = self.by_subscription.remove(key) else { return };
+        let Some(watch) = self.watches.get_mut(&id) else { return };
+        watch.subscriptions.retain(|subscription| subscription.subid != key.1);
+        if watch.subscriptions.is_empty() {
+            self.end(id);
+        }
+    }
+
     fn end(&mut self, id: u64) {
         if let Some(watch) = self.watches.remove(&id) {
-            self.by_subscription.remove(&(watch.tail.key(), watch.subscription.subid.clone()));
+            let node = watch.tail.key();
+            for subscription in &watch.subscriptions {
+                self.by_subscription.remove(&(node, subscription.subid.clone()));
+            }
+            let group = (node, matches!(watch.to, Jid::Bare(_)));
+            if self.live.get(&group) == Some(&id) {
+                self.live.remove(&group);
+            }
         }
     }
 
@@ -336,12 +443,18 @@ impl Feed {
     }
 
     fn read(&mut self, id: u64) {
+        if let Some(watch) = self.watches.get(&id) {
+            self.read_after(id, watch.position);
+        }
+    }
+
+    fn read_after(&mut self, id: u64, position: Seq) {
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.busy = true;
-        let (shared, tail, position) = (self.shared.clone(), watch.tail.clone(), watch.position);
+        let (shared, tail) = (self.shared.clone(), watch.tail.clone());
         self.work.push(Box::pin(async move {
             let page = shared.page(&tail, position).await;
-            Done::Read { watch: id, page }
+            Done::Read { watch: id, after: position, page }
         }));
     }
 
@@ -391,7 +504,8 @@ impl Feed {
                 }
                 self.queue(id);
             }
-            Done::Read { watch: id, page } => self.read_done(id, page),
+            Done::Read { watch: id, after, page } => self.read_done(id, after, page),
+            Done::Unsubscribed => {}
         }
     }
 
@@ -422,11 +536,11 @@ impl Feed {
         }
     }
 
-    fn read_done(&mut self, id: u64, page: Result<Option<Arc<Page>>, Failure>) {
+    fn read_done(&mut self, id: u64, after: Seq, page: Result<Option<Arc<Page>>, Failure>) {
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.busy = false;
         match page {
-            Ok(Some(page)) if page.floor > watch.position.next() => {
+            Ok(Some(page)) if page.floor > after.next() => {
                 self.behind = Some(Behind::Retention { address: watch.tail.address().clone() });
             }
             Ok(Some(page)) => {
@@ -461,6 +575,8 @@ impl fmt::Display for Behind {
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        self.inlet.available.store(false, Ordering::Release);
+        self.end_temporary();
         let mut online = lock(&self.shared.online);
         let bare = self.inlet.full.bare();
         if let Some(inlets) = online.get_mut(bare) {
@@ -469,54 +585,6 @@ impl Drop for Feed {
                 online.remove(bare);
             }
         }
-    }
-}
-
-impl Watch {
-    fn look(&mut self, room: &mut usize, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Look {
-        let Watch { tail, subscription, backlog, head, position, checked, .. } = self;
-        let to = &subscription.jid;
-        let mut take = |entries: &mut dyn Iterator<Item = &Arc<Entry>>, from: Seq| {
-            let mut position = from;
-            for entry in entries {
-                if *room == 0 {
-                    return Look::Shown { position, more: true };
-                }
-                let bytes = show(Shown { entry, to, head: &mut *head });
-                *room = room.saturating_sub(bytes);
-                position = entry.event.seq;
-            }
-            Look::Shown { position, more: false }
-        };
-        if let Some(page) = backlog.clone() {
-            let from = *position;
-            let shown = tail.while_allowed(*checked, || {
-                take(&mut page.entries.iter().filter(|entry| entry.event.seq > from), from)
-            });
-            return match shown {
-                None => Look::Ask(tail.access()),
-                Some(Look::Shown { position, more }) => {
-                    if !more {
-                        *backlog = None;
-                    }
-                    Look::Shown { position, more: true }
-                }
-                Some(other) => other,
-            };
-        }
-        tail.pull(*position, *checked, |pull| match pull {
-            Pull::Entries(mut entries) => take(&mut entries, *position),
-            Pull::CaughtUp => Look::Idle,
-            Pull::Ended => Look::Ended,
-            Pull::Below => Look::Below,
-            Pull::Ask { access } => Look::Ask(access),
-        })
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.tail.remove_watcher(self.watcher);
     }
 }
 
@@ -536,6 +604,7 @@ impl Inlet {
 
     pub fn remove(&self, node: NodeKey, subscription: Subscription) {
         lock(&self.inbox).changes.push(Changed::Went { node, subscription });
+        self.removed.store(true, Ordering::SeqCst);
         self.notify.notify_one();
     }
 }
@@ -549,67 +618,5 @@ impl Wake for Handle {
     }
 }
 
-impl Shared {
-    /// The stored subscriptions that go to a session, with the tails of their nodes. What fails is tried
-    /// again a few times.
-    async fn load(&self, inlet: &Inlet) -> Result<Vec<Loaded>, Failure> {
-        let mut loaded = Vec::new();
-        let mut after = None;
-        let mut pause = LOAD_PAUSE;
-        let mut failed = 0;
-        loop {
-            match self.load_slice(inlet, after.clone(), &mut loaded).await {
-                Ok(None) => return Ok(loaded),
-                Ok(next) => after = next,
-                Err(failure) => {
-                    failed += 1;
-                    if failed == LOAD_TRIES_MAX || failure == Failure::Closed {
-                        return Err(failure);
-                    }
-                    tracing::warn!(%failure, session = %inlet.full, "subscriptions cannot be read; trying again");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-            }
-        }
-    }
-
-    /// Some of them: those after the given one; the last of them where there may be more.
-    async fn load_slice(
-        &self,
-        inlet: &Inlet,
-        after: Option<(NodeKey, Subscription)>,
-        loaded: &mut Vec<Loaded>,
-    ) -> Result<Option<(NodeKey, Subscription)>, Failure> {
-        let jid = inlet.full.bare().clone();
-        let page = self.engine.store().read_watched(jid, after, LOADED_AT_ONCE).await?;
-        let full = page.len() == LOADED_AT_ONCE;
-        let last = page.last().filter(|_| full).map(|(node, subscription)| (node.key, subscription.clone()));
-        let wanted: Vec<_> = page
-            .into_iter()
-            .filter(|(_, subscription)| {
-                subscription.state == SubscriptionState::Subscribed && inlet.wants(&subscription.jid)
-            })
-            .collect();
-        let nodes = wanted.iter().map(|(node, _)| Arc::new(node.clone())).collect();
-        let tails = self.engine.tails(nodes).await.map_err(|wrong| match wrong {
-            Wrong::Failed(failure) => failure,
-            Wrong::Refused(_) | Wrong::Overloaded => Failure::Read("the tails of nodes were refused".to_owned()),
-        })?;
-        // A node that is gone has no tail, and nothing to show.
-        let begin = |(tail, (node, subscription)): (Option<_>, (Node, _))| {
-            Some(Loaded { tail: tail?, subscription, position: node.last_seq })
-        };
-        loaded.extend(tails.into_iter().zip(wanted).filter_map(begin));
-        Ok(last)
-    }
-}
-
-/// Subscriptions read at once when a session comes online.
-const LOADED_AT_ONCE: usize = 256;
 /// Before a right that could not be checked is asked for again.
 const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
-/// How often reading a session's subscriptions may fail before the session is ended.
-const LOAD_TRIES_MAX: u32 = 6;
-/// After the first failure; twice as long after each further one.
-const LOAD_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);

@@ -6,6 +6,7 @@
 mod cursor;
 mod feed;
 mod follow;
+mod leases;
 mod pages;
 mod recent;
 #[cfg(test)]
@@ -20,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Committed, Engine, Sink, Tail, Wake};
 use crate::jid::BareJid;
-use crate::pubsub::{Change, SubscriptionState};
+use crate::pubsub::{Change, Expire, NodeAddress, Subscription, SubscriptionState};
 
 pub use cursor::{CursorError, Cursors};
-pub use feed::{Behind, Feed, Shown};
+pub use feed::{Again, Behind, Bounce, Feed, Shown, Tag};
 pub use follow::{Ending, Followed, Follower, Start};
 pub use recent::Moment;
 
@@ -37,11 +38,23 @@ pub struct Options {
     pub page_bytes_max: usize,
     /// Subscriptions that one session watches; those beyond it get nothing, and a line in the log.
     pub watches_per_session_max: usize,
+    /// Notifications that come back one after the other, with an error that may pass, before their
+    /// subscription ends; 0 for any number.
+    pub bounces_max: u64,
+    /// One JID may have several subscriptions to a node, so that notifications name theirs.
+    pub multi_subscribe: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { catchups_max: 64, page_events_max: 64, page_bytes_max: 256 << 10, watches_per_session_max: 10_000 }
+        Options {
+            catchups_max: 64,
+            page_events_max: 64,
+            page_bytes_max: 256 << 10,
+            watches_per_session_max: 10_000,
+            bounces_max: 16,
+            multi_subscribe: false,
+        }
     }
 }
 
@@ -61,6 +74,10 @@ struct Shared {
     grown: Mutex<Vec<Arc<Tail>>>,
     growth: Notify,
     recent: recent::Recent,
+    /// Temporary subscriptions whose subscribers have gone. As many as sessions had.
+    gone: Mutex<Vec<(NodeAddress, Subscription)>>,
+    /// Rung when a lease may end earlier than was known.
+    lease: Notify,
     pages: pages::Pages,
     catchups: Semaphore,
     stop: CancellationToken,
@@ -80,6 +97,8 @@ impl Delivery {
                 grown: Mutex::default(),
                 growth: Notify::new(),
                 recent: recent::Recent::default(),
+                gone: Mutex::default(),
+                lease: Notify::new(),
                 pages: pages::Pages::default(),
                 catchups,
                 stop,
@@ -128,6 +147,9 @@ impl Sink for Delivery {
         }
         for change in commit.changes {
             let Change::SetSubscription { subscription } = change else { continue };
+            if matches!(subscription.options.expire, Expire::At(_)) {
+                self.shared.lease.notify_one();
+            }
             let online = lock(&self.shared.online);
             let Some(inlets) = online.get(subscription.jid.bare()) else { continue };
             for inlet in inlets.iter().filter(|inlet| inlet.wants(&subscription.jid)) {

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::jid::BareJid;
 use crate::pubsub::{
     Affiliation, Change, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy, Subscription,
-    WhoCreates,
+    SubscriptionPolicy, WhoCreates,
 };
 use crate::store::{Failure, Identity, Item, List, Store};
 use crate::time::Clock;
@@ -46,6 +46,11 @@ pub enum Answer {
     Items {
         node: Arc<Node>,
         list: List<Item>,
+    },
+    Metadata {
+        node: Arc<Node>,
+        /// Owners and publishers, as far as they are listed.
+        leading: Vec<(BareJid, Affiliation)>,
     },
     SubscriptionsOf(List<(NodeId, Subscription)>),
     AffiliationsOf(List<(NodeId, Affiliation)>),
@@ -115,6 +120,7 @@ pub struct Options {
     pub payload_bytes_max: u64,
     pub items_max: u64,
     pub batch_items_max: usize,
+    pub subscriptions: SubscriptionPolicy,
 }
 
 impl Default for Options {
@@ -131,6 +137,7 @@ impl Default for Options {
             payload_bytes_max: 262_144 - 8192,
             items_max: 10_000,
             batch_items_max: 256,
+            subscriptions: SubscriptionPolicy::default(),
         }
     }
 }
@@ -144,6 +151,7 @@ impl Options {
             payload_bytes_max: self.payload_bytes_max,
             items_max: self.items_max,
             batch_items_max: self.batch_items_max,
+            subscriptions: self.subscriptions.clone(),
         }
     }
 }
@@ -225,9 +233,10 @@ impl Engine {
 fn address_of(request: &Request) -> Option<NodeAddress> {
     use crate::pubsub::Verb;
     let node = match &request.verb {
-        Verb::Create { node, .. } | Verb::Subscriptions { node, .. } | Verb::Affiliations { node, .. } => {
-            node.as_ref()?
-        }
+        Verb::Create { node, .. }
+        | Verb::Subscriptions { node, .. }
+        | Verb::DefaultOptions { node }
+        | Verb::Affiliations { node, .. } => node.as_ref()?,
         Verb::Nodes { .. } => return None,
         Verb::Configure { node, .. }
         | Verb::Configuration { node }
@@ -237,6 +246,9 @@ fn address_of(request: &Request) -> Option<NodeAddress> {
         | Verb::Retract { node, .. }
         | Verb::Subscribe { node, .. }
         | Verb::Unsubscribe { node, .. }
+        | Verb::Options { node, .. }
+        | Verb::SetOptions { node, .. }
+        | Verb::Lapse { node, .. }
         | Verb::Items { node, .. }
         | Verb::NodeSubscriptions { node, .. }
         | Verb::SetSubscriptions { node, .. }

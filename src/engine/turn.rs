@@ -382,9 +382,13 @@ impl Turns {
 
 async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failure> {
     Ok(match read {
-        Read::Items { node, selection, page } => {
-            let list = store.read_items(node.key, selection, page).await?;
+        Read::Items { node, selection, page, order, payloads } => {
+            let list = store.read_items_by(node.key, selection, page, order, payloads).await?;
             Answer::Items { node, list }
+        }
+        Read::Metadata { node } => {
+            let leading = store.read_leading(node.key, LEADING_MAX).await?;
+            Answer::Metadata { node, leading }
         }
         Read::SubscriptionsOf { service, jid, node, page } => {
             Answer::SubscriptionsOf(store.read_subscriptions_of(service, jid, node, page).await?)
@@ -476,6 +480,8 @@ const STALE_RETRIES_MAX: usize = 4;
 /// First the nodes, then what depends on them, then items and the oldest of them.
 const GATHERINGS_MAX: usize = 4;
 const POLICIES_MAX: usize = 4096;
+/// Owners and publishers that metadata name.
+const LEADING_MAX: usize = 64;
 /// Nodes whose logged bytes are counted between two tendings.
 const LOGGED_NODES_MAX: usize = 100_000;
 /// Logs trimmed because of age in one tending.

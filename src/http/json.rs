@@ -129,7 +129,7 @@ fn write_field(object: &mut Object<'_>, field: &Field, config: &NodeConfig) {
             None => object.null(field.name),
         },
         FieldKind::Text | FieldKind::Choice(_) => object.text(field.name, first.unwrap_or("")),
-        FieldKind::Texts => {
+        FieldKind::Texts | FieldKind::Choices(_) => {
             let mut texts = object.array(field.name);
             for value in &values {
                 texts.text(value);

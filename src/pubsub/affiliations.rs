@@ -47,7 +47,7 @@ pub(super) fn set(
         draft.change(Change::SetAffiliation { jid: jid.clone(), affiliation: *next });
         if !may_read(&node.config, *next, Role::Stranger) {
             for subscription in facts.subscribers.get(position).into_iter().flatten() {
-                draft.change(Change::SetSubscription { subscription: ended(subscription) });
+                draft.set_subscription(Some(subscription), ended(subscription));
             }
         }
     }

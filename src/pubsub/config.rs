@@ -93,6 +93,8 @@ pub enum FieldKind {
     Texts,
     /// One of these, each with what it means.
     Choice(&'static [(&'static str, &'static str)]),
+    /// Any of these.
+    Choices(&'static [(&'static str, &'static str)]),
 }
 
 impl NodeConfig {
@@ -457,11 +459,11 @@ fn text(value: &str) -> Vec<String> {
     vec![value.to_owned()]
 }
 
-fn boolean(value: bool) -> Vec<String> {
+pub(super) fn boolean(value: bool) -> Vec<String> {
     vec![if value { "1" } else { "0" }.to_owned()]
 }
 
-fn one(values: &[String]) -> Result<&str, String> {
+pub(super) fn one(values: &[String]) -> Result<&str, String> {
     match values {
         [value] => Ok(value),
         _ => Err("exactly one value is needed".to_owned()),
@@ -491,7 +493,7 @@ pub(super) fn sane(value: &str) -> Result<&str, String> {
 }
 
 /// The lexical forms of xs:boolean, which XEP-0004 §3.3 takes.
-fn one_boolean(values: &[String]) -> Result<bool, String> {
+pub(super) fn one_boolean(values: &[String]) -> Result<bool, String> {
     match one(values)? {
         "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
@@ -499,7 +501,7 @@ fn one_boolean(values: &[String]) -> Result<bool, String> {
     }
 }
 
-fn one_number(value: &str, least: u64, most: u64) -> Result<u64, String> {
+pub(super) fn one_number(value: &str, least: u64, most: u64) -> Result<u64, String> {
     value
         .parse()
         .ok()
@@ -507,7 +509,7 @@ fn one_number(value: &str, least: u64, most: u64) -> Result<u64, String> {
         .ok_or_else(|| format!("not a whole number from {least} to {most}"))
 }
 
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::jid::BareJid;
-use crate::pubsub::{Affiliation, ItemFact, ItemId, Node, NodeId, NodeKey, Seq, Subscription};
+use crate::pubsub::{Affiliation, ItemFact, ItemId, Node, NodeId, NodeKey, Seq, Subscription, SubscriptionPolicy};
 use crate::time::Timestamp;
 
 /// Everything that one decision may look at. Lists answer [`Needs`] position by position.
@@ -64,6 +64,7 @@ pub struct ServicePolicy {
     pub items_max: u64,
     /// The most items that one publish, retraction or retrieval may name.
     pub batch_items_max: usize,
+    pub subscriptions: SubscriptionPolicy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

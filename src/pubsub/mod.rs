@@ -18,6 +18,7 @@ mod event;
 mod facts;
 mod item;
 mod node;
+mod options;
 mod refusal;
 mod request;
 mod rights;
@@ -54,8 +55,10 @@ pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, ServicePolicy, Tombstone, WhoCreates};
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
+pub use options::{Expire, OPTIONS, OptionField, Show, ShowValues, SubscriptionOptions, SubscriptionPolicy};
 pub use refusal::{Refusal, Unchanged};
 pub use request::{
-    Caller, Change, Decision, Edge, NewItem, Page, Precondition, Published, Read, Reply, Request, Role, Selection, Verb,
+    Caller, Change, Decision, Edge, NewItem, Order, Page, Payloads, Precondition, Published, Read, Reply, Request,
+    Role, Selection, Under, Verb, View,
 };
 pub use subscription::{SubId, Subscription, SubscriptionState};

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 
 use super::world::{World, bare, item, jid, new_item, node_id, raw, request, stand};
 use crate::pubsub::{
-    Affiliation, Edge, NodeState, Page, Precondition, Refusal, Role, Selection, SubId, Subscription, SubscriptionState,
-    Verb,
+    Affiliation, Edge, NodeState, Page, Precondition, Refusal, Role, Selection, SubId, SubscriptionState, Verb, View,
 };
 
 // rows: 7, 8, 20, 21, 24, 25, 26, 27, 28, 29, 31, 57, 61, 62, 195, 196, 200, 530, 555, 556
@@ -87,8 +86,7 @@ fn asked(verb: &str, access: &str, publish: &str, who: &str, subscribed: bool, i
         std::sync::Arc::make_mut(node).owners += 1;
     }
     if subscribed {
-        let (jid, subid, state) = (jid("caller"), SubId("s1".into()), SubscriptionState::Subscribed);
-        world.subscriptions.push(Subscription { jid, subid, state });
+        world.stand_subscribed(jid("caller"), SubId("s1".into()));
     }
     world.ask(request("caller/pc", role, asked_verb(verb, id))).map(|_| ())
 }
@@ -98,9 +96,9 @@ fn asked_verb(verb: &str, id: &str) -> Verb {
     match verb {
         "publish" => Verb::Publish { node, items: vec![new_item(Some(id))], options: None, create: false },
         "retract" => Verb::Retract { node, items: vec![item(id)], notify: None, precondition: Precondition::None },
-        "subscribe" => Verb::Subscribe { node, jid: jid("caller") },
+        "subscribe" => Verb::Subscribe { node, jid: jid("caller"), options: None },
         "unsubscribe" => Verb::Unsubscribe { node, jid: jid("caller"), subid: None },
-        "items" => Verb::Items { node, selection: Selection::All, page },
+        "items" => Verb::Items { node, selection: Selection::All, page, view: View::default() },
         "watch" => Verb::Watch { node },
         "subscriptions" => Verb::Subscriptions { node: Some(node), page },
         "affiliations" => Verb::Affiliations { node: Some(node), page },

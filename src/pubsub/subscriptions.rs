@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::draft::Draft;
-use crate::pubsub::subscribe::{begin, ended};
+use crate::pubsub::subscribe::{begin, ended, named};
 use crate::pubsub::{
-    Affiliation, Caller, Change, Decision, Facts, Given, NodeConfig, Page, Read, Refusal, Reply, Role, SubId,
-    Subscription, SubscriptionState, Unchanged, may_read, rights,
+    Affiliation, Caller, Decision, Facts, Given, NodeConfig, Page, Read, Refusal, Reply, Role, SubId, Subscription,
+    SubscriptionState, Unchanged, may_read, rights,
 };
 
 /// What an owner asks for one JID: the state, and the subscription's name if he knows it.
@@ -47,8 +47,8 @@ pub(super) fn set(caller: &Caller, wishes: &[Wish], facts: &Facts, given: &mut G
     }
     let mut draft = Draft::over(node, given.now);
     for wish in wishes {
-        if let Some(change) = standing.grant(wish, &node.config, given).map_err(invalid)? {
-            draft.change(change);
+        if let Some((before, after)) = standing.grant(wish, &node.config, given).map_err(invalid)? {
+            draft.set_subscription(before.as_ref(), after);
         }
     }
     Ok(draft.done(Reply::Done))
@@ -65,23 +65,26 @@ impl<'a> Standing<'a> {
         Standing { entities: wishes.iter().map(|(jid, ..)| jid.bare()).zip(known).collect() }
     }
 
-    /// The change that an entry makes, if it makes one, or what is wrong with it.
+    /// What an entry makes of a subscription, or of none, if it changes anything; or what is wrong with it.
     fn grant(
         &mut self,
         (jid, subid, state): &'a Wish,
         config: &NodeConfig,
         given: &mut Given<'_>,
-    ) -> Result<Option<Change>, &'static str> {
+    ) -> Result<Option<(Option<Subscription>, Subscription)>, &'static str> {
         let (affiliation, subscriptions) = self.entities.entry(jid.bare()).or_default();
-        let found = subscriptions.iter().position(|subscription| subscription.jid == *jid);
-        if subid.is_some() && found.is_none_or(|at| Some(&subscriptions[at].subid) != subid.as_ref()) {
-            return Err("there is no subscription with that identifier");
-        }
+        let found = match named(subscriptions, jid, subid.as_ref()) {
+            Ok(found) => subscriptions.iter().position(|subscription| subscription == found),
+            Err(Refusal::SubIdRequired) => return Err("the entity has several subscriptions: name one"),
+            Err(_) if subid.is_some() => return Err("there is no subscription with that identifier"),
+            Err(_) => None,
+        };
         match (state, found) {
             (SubscriptionState::None, None) | (SubscriptionState::Subscribed, Some(_)) => Ok(None),
             (SubscriptionState::None, Some(at)) => {
-                let subscription = ended(&subscriptions.remove(at));
-                Ok(Some(Change::SetSubscription { subscription }))
+                let standing = subscriptions.remove(at);
+                let gone = ended(&standing);
+                Ok(Some((Some(standing), gone)))
             }
             (SubscriptionState::Subscribed, None) => {
                 // XEP-0060 §4.1: an outcast, for one, may not be subscribed by anybody.
@@ -93,7 +96,7 @@ impl<'a> Standing<'a> {
                 }
                 let subscription = begin(jid.clone(), given);
                 subscriptions.push(subscription.clone());
-                Ok(Some(Change::SetSubscription { subscription }))
+                Ok(Some((None, subscription)))
             }
             (SubscriptionState::Pending | SubscriptionState::Unconfigured, _) => {
                 Err("only the states none and subscribed can be set")

@@ -4,21 +4,22 @@
 //! do not exist, so that every address of another domain is unreachable.
 
 mod directory;
+mod undelivered;
 
 use std::pin::Pin;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::delivery::Shown;
+use crate::delivery::{Bounce, Shown};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::pubsub::Caller;
+use crate::pubsub::{Caller, NodeKey, Show};
 use crate::xep::Xep;
 use crate::xep::pubsub::notify;
 use crate::xml::Element;
 use crate::xmpp::{
-    Condition, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType, Stanza,
-    StanzaError, StanzaName,
+    Condition, ErrorType, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType,
+    Stanza, StanzaError, StanzaName,
 };
 
 pub use directory::{BindFailed, Presence, Routed};
@@ -35,8 +36,10 @@ pub enum Reaction {
     Nothing,
     /// Something to be written back at once.
     Write(Bytes),
-    /// The session became available, or unavailable.
-    Available(bool),
+    /// The session became available, and shows this, or unavailable.
+    Available(Option<Show>),
+    /// It sent back a notification of this node.
+    Bounced(NodeKey, Bounce),
     /// An answer that takes time. The first poll gives the request its place.
     Later(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
@@ -76,11 +79,9 @@ impl Router {
 
     /// What a watcher is shown of an event: the head that addresses it, and the body that all share.
     pub fn notification(&self, shown: Shown<'_>) -> Option<[Bytes; 2]> {
-        if !notify::shown(shown.entry) {
-            return None;
-        }
+        let rest = notify::rest(&shown)?;
         let head = shown.head.get_or_insert_with(|| notify::head(&shown.entry.address.service, shown.to));
-        Some([head.clone(), notify::body(shown.entry).clone()])
+        Some([head.clone(), rest])
     }
 
     /// Hands a message to whom it is for, if they are here.
@@ -142,6 +143,12 @@ impl Router {
             };
         };
         let quiet = message.kind == MessageType::Error;
+        if quiet
+            && self.xep.hosts().iter().any(|host| Jid::Bare(host.service.clone()) == to)
+            && let Some(node) = message.id.as_deref().and_then(notify::node_of)
+        {
+            return Reaction::Bounced(node, bounce(&message));
+        }
         if !self.is_local(&to) {
             return if quiet { Reaction::Nothing } else { message_error(message, Condition::RemoteServerNotFound) };
         }
@@ -164,10 +171,11 @@ impl Router {
             (None, PresenceType::Available | PresenceType::Unavailable) => {
                 let available = stanza.kind == PresenceType::Available;
                 let priority = available.then_some(stanza.priority);
+                let show = show(&stanza);
                 let to = Some(Jid::Bare(session.jid().bare().clone()));
                 let told = PresenceStanza { to, ..stanza };
                 session.announce(priority, wire_bytes(&told.into_element()));
-                Reaction::Available(priority.is_some_and(|priority| priority >= 0))
+                Reaction::Available(priority.filter(|priority| *priority >= 0).map(|_| show))
             }
             (Some(to), PresenceType::Available | PresenceType::Unavailable) if self.is_local(to) => {
                 let to = to.clone();
@@ -188,6 +196,27 @@ impl Router {
     fn is_local(&self, to: &Jid) -> bool {
         let domain = to.domain();
         self.xep.hosts().iter().any(|host| host.domain.domain() == domain || host.service.domain() == domain)
+    }
+}
+
+/// What an available resource shows (RFC 6121 §4.7.2.1); what nobody knows is mere availability.
+fn show(presence: &PresenceStanza) -> Show {
+    let word = presence.content.child("show", "jabber:client").map(Element::text);
+    word.and_then(|word| Show::parse(word.trim())).unwrap_or(Show::Online)
+}
+
+/// XEP-0060 §12.4.
+fn bounce(message: &Message) -> Bounce {
+    let error = message.content.child("error", "jabber:client").map(StanzaError::parse);
+    match error {
+        Some(error) if matches!(error.condition, Condition::Gone(_)) => Bounce::Gone,
+        Some(error)
+            if matches!(error.condition, Condition::BadRequest | Condition::Redirect(_) | Condition::NotAcceptable) =>
+        {
+            Bounce::Passing
+        }
+        Some(error) if error.kind == ErrorType::Cancel => Bounce::Gone,
+        _ => Bounce::Passing,
     }
 }
 

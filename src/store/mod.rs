@@ -29,8 +29,8 @@ use std::pin::Pin;
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Contact, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page,
-    Payload, Selection, Seq, Subscription,
+    Affiliation, Change, Contact, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Order, Page,
+    Payload, Payloads, Selection, Seq, Subscription,
 };
 use crate::time::Timestamp;
 
@@ -62,7 +62,24 @@ pub trait Store: Send + Sync + 'static {
     /// name places: they serve when their item has gone. `Selection::These` is answered in the order
     /// asked, each item once, and an edge must be one of those items. A page ends early when its
     /// payloads have passed [`ITEMS_PAGE_BYTES_MAX`]; it is not `complete` then.
-    fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>>;
+    fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>> {
+        self.read_items_by(node, selection, page, Order::Modification, Payloads::Read)
+    }
+
+    /// The same in another order, or without what is heavy. With `Payloads::Left` no payload is read, and none is there. With `Order::Creation` the list is
+    /// ordered by the seq of each item's first publication, which is the edge then, and
+    /// of which `Selection::Newest` are the newest. `Selection::These` is as ever.
+    fn read_items_by(
+        &self,
+        node: NodeKey,
+        selection: Selection,
+        page: Page,
+        order: Order,
+        payloads: Payloads,
+    ) -> Pending<'_, List<Item>>;
+
+    /// Owners and publishers of a node, ordered by affiliation and JID; at most `max`.
+    fn read_leading(&self, node: NodeKey, max: usize) -> Pending<'_, Vec<(BareJid, Affiliation)>>;
 
     /// Subscriptions of one entity at a service, or at one node of it; ordered by node id, then bare
     /// JID, resource (none first) and subid. Edges are what [`List::first`] and [`List::last`] bore.
@@ -103,6 +120,9 @@ pub trait Store: Send + Sync + 'static {
         after: Option<(NodeKey, Subscription)>,
         max: usize,
     ) -> Pending<'_, Vec<(Node, Subscription)>>;
+
+    /// Subscriptions that end by themselves, the earliest first; at most `max`.
+    fn lapsing(&self, lapse: Lapse, max: usize) -> Pending<'_, Vec<(NodeAddress, Subscription)>>;
 
     /// Nodes whose oldest retained event is older than `before`, the oldest first; at most `max`.
     fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>>;
@@ -210,6 +230,15 @@ pub enum Ask {
     Contact(BareJid, BareJid),
 }
 
+/// Which subscriptions end by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lapse {
+    /// Leases that run until then, or shorter (XEP-0060 §12.19).
+    By(Timestamp),
+    /// Those that last as long as the presence of their subscribers (XEP-0060 §12.5).
+    WithPresence,
+}
+
 #[derive(Clone, Debug)]
 pub enum Found {
     Node(NodeState),
@@ -232,6 +261,8 @@ pub struct LogPage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     pub fact: ItemFact,
+    /// Where an item of its id was published that was new.
+    pub created: Seq,
     pub payload: Option<Payload>,
 }
 

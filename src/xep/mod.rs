@@ -9,6 +9,7 @@
 //! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
 
 mod disco;
+mod order;
 mod ping;
 pub mod pubsub;
 mod rsm;
@@ -214,8 +215,10 @@ pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
+    Extension { number: 131, name: "Stanza Headers and Internet Metadata", version: "1.2", features: &[], claims: &[] },
     ping::EXTENSION,
     Extension { number: 203, name: "Delayed Delivery", version: "2.0", features: &[], claims: &[] },
+    order::EXTENSION,
 ];
 
 impl Feature {

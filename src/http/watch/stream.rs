@@ -22,7 +22,7 @@ use crate::http::routes::Call;
 use crate::http::watch::sse::{self, Block};
 use crate::http::watch::{BEFORE_EVERYTHING, Types, Watching, Wish};
 use crate::jid::BareJid;
-use crate::pubsub::{Caller, Edge, EventKind, NodeId, Page, Refusal, Request, Selection, Seq, Verb};
+use crate::pubsub::{Caller, Edge, EventKind, NodeId, Page, Refusal, Request, Selection, Seq, Verb, View};
 use crate::store::{Failure, Item};
 
 /// Where a stream begins.
@@ -299,7 +299,7 @@ impl Watcher {
     async fn fetch_items(&mut self) {
         let Phase::Items(initial) = &mut self.phase else { return };
         let page = Page { max: PAGE_ITEMS, edge: initial.edge.clone() };
-        let verb = Verb::Items { node: self.node.clone(), selection: Selection::All, page };
+        let verb = Verb::Items { node: self.node.clone(), selection: Selection::All, page, view: View::default() };
         let request = Request { caller: self.caller.clone(), service: self.service.clone(), verb };
         match self.door.rooms.engine.ask(request).await {
             Ok(answered) => match answered.answer {

@@ -2,7 +2,8 @@
 //!
 //! **Given** words: `absent`, `deleted`, `moved` (deleted, with a redirect); `items:a,b/juliet` (who
 //! published, hamlet unless named; seqs from 11 on, the log stands at 20); `subs:romeo,romeo/phone`;
-//! `FIELD=VALUE` of the node's configuration; `policy:NAME=VALUE`; `two-owners`.
+//! `FIELD=VALUE` of the node's configuration; `policy:NAME=VALUE`; `two-owners`;
+//! `option:FIELD=VALUE` of all subscriptions.
 //! **Asked**: caller, verb, arguments. hamlet owns, horatio publishes, ophelia may publish only,
 //! juliet is a member, romeo nothing, tybalt an outcast; `root` administers, `visitor` has no account.
 //! An item is `id` or `_` (none given), with marks after colons: `bare` (no payload), `BYTESb`,
@@ -19,8 +20,8 @@ use std::sync::Arc;
 use super::world::{World, bare, item, jid, new_item, node_id, payload, raw, request, stand};
 use crate::pubsub::{
     Affiliation, Change, Decision, Edge, Event, EventKind, ItemId, NewItem, NodeId, NodeState, Page, Precondition,
-    RawField, Read, Refusal, Reply, Request, Role, Selection, Seq, SubId, Subscription, SubscriptionState, Tombstone,
-    Verb, WhoCreates,
+    RawField, Read, Refusal, Reply, Request, Role, Selection, Seq, SubId, Subscription, SubscriptionOptions,
+    SubscriptionState, Tombstone, Under, Verb, View, WhoCreates,
 };
 use crate::time::Timestamp;
 
@@ -72,8 +73,11 @@ fn given_world(given: &str) -> World {
     }
     for (number, entity) in listed("subs:").into_iter().flatten().enumerate() {
         let subid = SubId(Arc::from(format!("s{}", number + 1)));
-        world.subscriptions.push(Subscription { jid: jid(entity), subid, state: SubscriptionState::Subscribed });
+        world.stand_subscribed(jid(entity), subid);
     }
+    let options: Vec<RawField> =
+        words.iter().filter_map(|word| word.strip_prefix("option:")).filter_map(field_with_colons).collect();
+    world.set_options(&options);
     world
 }
 
@@ -86,6 +90,7 @@ fn set_policy(world: &mut World, setting: &str) {
             policy.who_creates = all.into_iter().find(|(word, _)| *word == who).unwrap().1;
         }
         ("auto_create", value) => policy.auto_create = value == "1",
+        ("multi_subscribe", value) => policy.subscriptions.multi_subscribe = value == "1",
         ("payload_bytes_max", value) => policy.payload_bytes_max = value.parse().unwrap(),
         (other, _) => panic!("no such policy: {other}"),
     }
@@ -133,12 +138,33 @@ fn asked_verb(verb: &str, words: &[&str]) -> Verb {
             notify: words.iter().find_map(|word| word.strip_prefix("notify=")).map(|value| value == "1"),
             precondition: words.first().map(|word| asked_item(word).precondition).unwrap_or_default(),
         },
-        "subscribe" => Verb::Subscribe { node, jid: jid(words[0]) },
+        "subscribe" => {
+            let options: Vec<RawField> = words[1..].iter().filter_map(|word| field_with_colons(word)).collect();
+            Verb::Subscribe { node, jid: jid(words[0]), options: (!options.is_empty()).then_some(options) }
+        }
+        "options" => {
+            let (jid, subid) = subscription_named(words[0]);
+            Verb::Options { node, jid, subid }
+        }
+        "set-options" => {
+            let (jid, subid) = subscription_named(words[0]);
+            let options = words[1..].iter().filter_map(|word| field_with_colons(word)).collect();
+            Verb::SetOptions { node, jid, subid, options }
+        }
+        "default-options" => Verb::DefaultOptions { node: words.contains(&"here").then_some(node) },
+        "lapse" => {
+            let (jid, subid) = subscription_named(words[0]);
+            Verb::Lapse { node, jid, subid: subid.unwrap() }
+        }
         "unsubscribe" => {
             let subid = words.get(1).map(|subid| SubId(Arc::from(*subid)));
             Verb::Unsubscribe { node, jid: jid(words[0]), subid }
         }
-        "items" => Verb::Items { node, selection: selection(words), page },
+        "items" => Verb::Items { node, selection: selection(words), page, view: View::default() },
+        "items-under" => {
+            let under = Under::Named(words.first().map(|subid| SubId(Arc::from(*subid))));
+            Verb::Items { node, selection: Selection::All, page, view: View { under, ..View::default() } }
+        }
         "watch" => Verb::Watch { node },
         "metadata" => Verb::Metadata { node },
         "nodes" => Verb::Nodes { page },
@@ -171,6 +197,10 @@ fn wish(word: &str) -> (crate::jid::Jid, Option<SubId>, SubscriptionState) {
     let (entity, state) = word.split_once('=').unwrap();
     let (entity, subid) = entity.split_once('#').map_or((entity, None), |(entity, subid)| (entity, Some(subid)));
     (jid(entity), subid.map(|subid| SubId(Arc::from(subid))), SubscriptionState::parse(state).unwrap())
+}
+
+fn field_with_colons(word: &str) -> Option<RawField> {
+    word.split_once('=').map(|(name, value)| raw(name, value))
 }
 
 fn field(word: &str) -> Option<RawField> {
@@ -223,10 +253,13 @@ fn reply(reply: &Reply) -> String {
         Reply::Subscribed { subscription, send_last } => {
             format!("{}{}", shown(subscription), if *send_last { ", last item due" } else { "" })
         }
-        Reply::Unsubscribed => "unsubscribed".to_owned(),
+        Reply::Unsubscribed { .. } => "unsubscribed".to_owned(),
+        Reply::Options { subscription } => format!("options of {}", shown(subscription)),
+        Reply::DefaultOptions { options } => format!("default options{}", optioned(options)),
         Reply::Configuration { .. } => "configuration".to_owned(),
-        Reply::Metadata { node } => format!("metadata of {}", node.address.node),
+
         Reply::Watching { node } => format!("watching {} at #{}", node.address.node, node.last_seq.0),
+        Reply::Read(Read::Metadata { node }) => format!("metadata of {}", node.address.node),
         Reply::Read(Read::Items { selection, .. }) => format!("read items {selection:?}"),
         Reply::Read(Read::SubscriptionsOf { jid, node: at, .. }) => format!("read subscriptions of {jid} {}", node(at)),
         Reply::Read(Read::AffiliationsOf { jid, node: at, .. }) => format!("read affiliations of {jid} {}", node(at)),
@@ -277,7 +310,20 @@ fn towards(redirect: &Option<Arc<str>>) -> String {
 }
 
 fn shown(subscription: &Subscription) -> String {
-    format!("{} {} {}", subscription.jid, subscription.subid.as_str(), subscription.state.as_str())
+    let options = optioned(&subscription.options);
+    format!("{} {} {}{options}", subscription.jid, subscription.subid.as_str(), subscription.state.as_str())
+}
+
+fn optioned(options: &SubscriptionOptions) -> String {
+    options.to_text().lines().map(|line| format!(" {line}")).collect()
+}
+
+/// `romeo` or `romeo#s1`.
+fn subscription_named(word: &str) -> (crate::jid::Jid, Option<SubId>) {
+    match word.split_once('#') {
+        Some((entity, subid)) => (jid(entity), Some(SubId(Arc::from(subid)))),
+        None => (jid(word), None),
+    }
 }
 
 #[test]

@@ -28,8 +28,12 @@ use rusqlite::{Connection, params};
 
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
-use crate::pubsub::{Affiliation, Node, NodeAddress, NodeId, NodeKey, Page, Selection, Seq, Subscription};
-use crate::store::{Account, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token};
+use crate::pubsub::{
+    Affiliation, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection, Seq, Subscription,
+};
+use crate::store::{
+    Account, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, NodeCommit, Pending, Store, Token,
+};
 use crate::time::Timestamp;
 
 pub use open::OpenError;
@@ -177,8 +181,19 @@ impl Store for SqliteStore {
         self.read(move |db| read::log(db, node, after, events_max, bytes_max))
     }
 
-    fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>> {
-        self.read(move |db| read::items(db, node, selection, page))
+    fn read_items_by(
+        &self,
+        node: NodeKey,
+        selection: Selection,
+        page: Page,
+        order: Order,
+        payloads: Payloads,
+    ) -> Pending<'_, List<Item>> {
+        self.read(move |db| read::items(db, node, selection, page, read::ItemTexts::of(order, payloads)))
+    }
+
+    fn read_leading(&self, node: NodeKey, max: usize) -> Pending<'_, Vec<(BareJid, Affiliation)>> {
+        self.read(move |db| lists::leading(db, node, max))
     }
 
     fn read_subscriptions_of(
@@ -220,6 +235,10 @@ impl Store for SqliteStore {
         max: usize,
     ) -> Pending<'_, Vec<(Node, Subscription)>> {
         self.read(move |db| lists::watched(db, &jid, after.as_ref(), max))
+    }
+
+    fn lapsing(&self, lapse: Lapse, max: usize) -> Pending<'_, Vec<(NodeAddress, Subscription)>> {
+        self.read(move |db| lists::lapsing(db, lapse, max))
     }
 
     fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
