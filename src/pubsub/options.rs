@@ -402,6 +402,7 @@ mod tests {
         assert!(SubscriptionOptions::from_text("colour=blue\n").is_err());
     }
 
+    // rows: 544
     #[test]
     fn a_lease_is_no_longer_than_the_longest() {
         let longest = Expire::At(Timestamp::from_seconds(1_003_600));
