@@ -142,20 +142,6 @@ fn asked_verb(verb: &str, words: &[&str]) -> Verb {
             let options: Vec<RawField> = words[1..].iter().filter_map(|word| field_with_colons(word)).collect();
             Verb::Subscribe { node, jid: jid(words[0]), options: (!options.is_empty()).then_some(options) }
         }
-        "options" => {
-            let (jid, subid) = subscription_named(words[0]);
-            Verb::Options { node, jid, subid }
-        }
-        "set-options" => {
-            let (jid, subid) = subscription_named(words[0]);
-            let options = words[1..].iter().filter_map(|word| field_with_colons(word)).collect();
-            Verb::SetOptions { node, jid, subid, options }
-        }
-        "default-options" => Verb::DefaultOptions { node: words.contains(&"here").then_some(node) },
-        "lapse" => {
-            let (jid, subid) = subscription_named(words[0]);
-            Verb::Lapse { node, jid, subid: subid.unwrap() }
-        }
         "unsubscribe" => {
             let subid = words.get(1).map(|subid| SubId(Arc::from(*subid)));
             Verb::Unsubscribe { node, jid: jid(words[0]), subid }
@@ -179,6 +165,26 @@ fn asked_verb(verb: &str, words: &[&str]) -> Verb {
                 (bare(who), Affiliation::parse(affiliation).unwrap())
             };
             Verb::SetAffiliations { node, changes: words.iter().map(change).collect() }
+        }
+        other => asked_of_subscription(other, node, words),
+    }
+}
+
+fn asked_of_subscription(verb: &str, node: NodeId, words: &[&str]) -> Verb {
+    match verb {
+        "options" => {
+            let (jid, subid) = subscription_named(words[0]);
+            Verb::Options { node, jid, subid }
+        }
+        "set-options" => {
+            let (jid, subid) = subscription_named(words[0]);
+            let options = words[1..].iter().filter_map(|word| field_with_colons(word)).collect();
+            Verb::SetOptions { node, jid, subid, options }
+        }
+        "default-options" => Verb::DefaultOptions { node: words.contains(&"here").then_some(node) },
+        "lapse" => {
+            let (jid, subid) = subscription_named(words[0]);
+            Verb::Lapse { node, jid, subid: subid.unwrap() }
         }
         other => panic!("no such verb: {other}"),
     }
