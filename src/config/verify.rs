@@ -165,6 +165,7 @@ fn blank() -> Config {
         },
         store: Store { durability: Durability::Relaxed, readers: 0 },
         retention: Retention { events: 0, days: 0, bytes: 0 },
+        im: super::Im::default(),
         tls: Tls { certificate: None, key: None },
         log: Log { format: LogFormat::Json, filter: String::new() },
     }

@@ -144,7 +144,6 @@ impl Session<'_> {
                     Output::Stanza(stanza) => match self.shared.router.stanza(&self.caller, &self.presence, stanza) {
                         Reaction::Nothing => {}
                         Reaction::Write(bytes) => self.write(bytes),
-                        Reaction::Available(available) => self.feed.set_available(available),
                         Reaction::Later(mut answering) => {
                             // The first poll gives the request its place in the order of requests.
                             match futures_util::poll!(answering.as_mut()) {
@@ -186,6 +185,9 @@ impl Session<'_> {
     }
 
     fn answer(&mut self, outcome: Outcome) {
+        if let Some(available) = outcome.available {
+            self.feed.set_available(available);
+        }
         if let Some(bytes) = outcome.reply {
             self.write(bytes);
         }

@@ -42,7 +42,11 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             // RFC 3921 §3 is history, but old libraries wait for the session feature; `optional` tells
             // the others that they may leave it.
             let session = Element::new("session", SESSION_NS).with_child(Element::new("optional", SESSION_NS));
-            [Element::new("bind", BIND_NS), session].into_iter().chain(limits(*advertised)).collect()
+            // RFC 6121 §2.6.1, §3.4.
+            let versions = Element::new("ver", "urn:xmpp:features:rosterver");
+            let approvals = Element::new("sub", "urn:xmpp:features:pre-approval");
+            let offered = [Element::new("bind", BIND_NS), session, versions, approvals];
+            offered.into_iter().chain(limits(*advertised)).collect()
         }
     }
 }
