@@ -230,6 +230,12 @@ impl Directory {
         sessions.any(|session| session.full == *full && session.priority.is_some())
     }
 
+    /// Whether a session takes what goes to the account's bare JID.
+    pub fn has_ready(&self, account: &BareJid) -> bool {
+        let ready = |session: &Session| session.priority.is_some_and(|priority| priority >= 0);
+        self.lock().get(account).is_some_and(|account| account.sessions.iter().any(ready))
+    }
+
     /// What the account's available sessions said last.
     pub fn presences(&self, account: &BareJid) -> Vec<(FullJid, Spoken)> {
         let accounts = self.lock();

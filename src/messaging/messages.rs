@@ -21,6 +21,13 @@ pub enum Sending {
     Later(Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>),
 }
 
+/// Whether other sessions are sent copies of a message, or had them when it was sent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copies {
+    Made,
+    Had,
+}
+
 /// What an online receiver makes of a message.
 enum Delivered {
     To(Vec<FullJid>),
@@ -33,30 +40,39 @@ enum Delivered {
 impl Messaging {
     /// Takes a message from a session to an account of this server.
     pub fn message(&self, message: Message, to: Jid) -> Sending {
+        self.send_message(message, to, Copies::Made)
+    }
+
+    /// Takes a message that a session was sent and never acknowledged. Others had their copies then.
+    pub fn message_again(&self, message: Message, to: Jid) -> Sending {
+        self.send_message(message, to, Copies::Had)
+    }
+
+    fn send_message(&self, message: Message, to: Jid, copies: Copies) -> Sending {
         let Some(from) = message.from.clone() else { return Sending::Done(None) };
         // What takes its time must not be overtaken by what comes later.
         let turns = &self.shared.turns;
         if turns.busy(from.bare()) || turns.busy(to.bare()) {
-            return self.message_in_turn(message, from, to);
+            return self.message_in_turn(message, from, to, copies);
         }
         match self.shared.directory.between(&from, &to) {
-            Between::Free => match self.deliver(&message, &from, &to) {
+            Between::Free => match self.deliver(&message, &from, &to, copies) {
                 Delivered::To(_) => Sending::Done(None),
                 Delivered::Nowhere => Sending::Done(bounce(message)),
-                Delivered::Wait => self.message_in_turn(message, from, to),
+                Delivered::Wait => self.message_in_turn(message, from, to, Copies::Had),
             },
             Between::BySender => Sending::Done(blocked(message)),
             Between::ByReceiver => Sending::Done(bounce(message)),
-            Between::Unknown => self.message_in_turn(message, from, to),
+            Between::Unknown => self.message_in_turn(message, from, to, copies),
         }
     }
 
     /// In the receiver's turn, so that it is neither lost while he comes online nor overtaken.
-    fn message_in_turn(&self, message: Message, from: Jid, to: Jid) -> Sending {
+    fn message_in_turn(&self, message: Message, from: Jid, to: Jid, copies: Copies) -> Sending {
         let messaging = self.clone();
         Sending::Later(Box::pin(async move {
             let _turn = messaging.shared.turns.of_both(from.bare(), to.bare()).await;
-            match messaging.settle(&message, &from, &to).await {
+            match messaging.settle(&message, &from, &to, copies).await {
                 Ok(None) => None,
                 Ok(Some(error)) if message.kind == MessageType::Error => {
                     tracing::debug!(%to, condition = error.condition.name(), "an error reaches nobody");
@@ -71,7 +87,13 @@ impl Messaging {
         }))
     }
 
-    async fn settle(&self, message: &Message, from: &Jid, to: &Jid) -> Result<Option<StanzaError>, Failure> {
+    async fn settle(
+        &self,
+        message: &Message,
+        from: &Jid,
+        to: &Jid,
+        copies: Copies,
+    ) -> Result<Option<StanzaError>, Failure> {
         let unavailable = || StanzaError::new(Condition::ServiceUnavailable);
         if from.bare() != to.bare() {
             if im::blocks(&self.blocked(from.bare()).await?, to) {
@@ -81,7 +103,7 @@ impl Messaging {
                 return Ok(Some(unavailable()));
             }
         }
-        match self.deliver(message, from, to) {
+        match self.deliver(message, from, to, copies) {
             Delivered::To(_) => return Ok(None),
             Delivered::Nowhere if message.kind == MessageType::Headline => return Ok(None),
             Delivered::Nowhere => return Ok(Some(unavailable())),
@@ -105,7 +127,9 @@ impl Messaging {
         let from = BareJid::new(None, owner.domain()).ok().map(Jid::Bare);
         let delay = Delay { from, stamp: now, reason: Some("Offline Storage".to_owned()) };
         let mut late = message.clone();
-        late.content.push(delay.to_element());
+        if !late.content.children().any(|child| Delay::parse(child).is_some()) {
+            late.content.push(delay.to_element());
+        }
         let xml: Arc<[u8]> = Arc::from(&wire_bytes(&late.into_element())[..]);
         if xml.len() > limits.message_bytes_max {
             return Ok(false);
@@ -114,10 +138,10 @@ impl Messaging {
     }
 
     /// RFC 6121 §8.5.4, table 1. Copies go with it.
-    fn deliver(&self, message: &Message, from: &Jid, to: &Jid) -> Delivered {
+    fn deliver(&self, message: &Message, from: &Jid, to: &Jid, copies: Copies) -> Delivered {
         let bytes = wire_bytes(&message.clone().into_element());
         let directory = &self.shared.directory;
-        let copied = is_copied(message);
+        let copied = copies == Copies::Made && is_copied(message);
         if copied && from.bare() != to.bare() {
             let own: Vec<FullJid> = full(from).into_iter().collect();
             directory.to_copied(from.bare(), &own, |one| copy(message, &bytes, "sent", one));

@@ -138,6 +138,11 @@ impl Messaging {
         Ok(Presence { messaging: self.clone(), place: bound.place })
     }
 
+    /// Whether a message to the bare JID reaches a session.
+    pub fn is_ready(&self, account: &BareJid) -> bool {
+        self.shared.directory.has_ready(account)
+    }
+
     /// Whether a session gets copies of messages (XEP-0280 §4, §5).
     pub fn set_carbons(&self, session: &FullJid, enabled: bool) {
         self.shared.directory.want(session, |wants| wants.carbons = enabled);

@@ -3,6 +3,8 @@
 //! Not here: what a service makes of it (`xep`), and the bytes (`session`). Streams between servers
 //! do not exist, so that every address of another domain is unreachable.
 
+mod undelivered;
+
 use std::pin::Pin;
 
 use bytes::Bytes;

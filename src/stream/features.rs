@@ -2,7 +2,7 @@
 
 use super::options::Limits;
 use super::sasl::Mechanism;
-use super::{BIND_NS, CLIENT_NS, LIMITS_NS, SASL_NS, SESSION_NS, TLS_NS};
+use super::{BIND_NS, CLIENT_NS, LIMITS_NS, SASL_NS, SESSION_NS, SM_NS, TLS_NS};
 use crate::xml::Element;
 
 /// How far a stream has come, which decides what it is offered.
@@ -42,10 +42,11 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             // RFC 3921 §3 is history, but old libraries wait for the session feature; `optional` tells
             // the others that they may leave it.
             let session = Element::new("session", SESSION_NS).with_child(Element::new("optional", SESSION_NS));
+            let managed = Element::new("sm", SM_NS);
             // RFC 6121 §2.6.1, §3.4.
             let versions = Element::new("ver", "urn:xmpp:features:rosterver");
             let approvals = Element::new("sub", "urn:xmpp:features:pre-approval");
-            let offered = [Element::new("bind", BIND_NS), session, versions, approvals];
+            let offered = [Element::new("bind", BIND_NS), session, managed, versions, approvals];
             offered.into_iter().chain(limits(*advertised)).collect()
         }
     }
