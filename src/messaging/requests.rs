@@ -17,9 +17,9 @@ impl Messaging {
         if from.bare() == to.bare() {
             return Sending::Done(self.hand_request(&to, iq));
         }
-        let messaging = self.clone();
+        let (messaging, turn) = (self.clone(), self.shared.turns.ask_both(from.bare(), to.bare()));
         let settling: Pin<Box<dyn Future<Output = Option<Bytes>> + Send>> = Box::pin(async move {
-            let _turn = messaging.shared.turns.of_both(from.bare(), to.bare()).await;
+            let _turn = turn.reached().await;
             match messaging.may_ask(&from, &to, &iq).await {
                 Ok(None) => messaging.hand_request(&to, iq),
                 Ok(Some(error)) => refuse(iq, error),
