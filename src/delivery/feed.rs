@@ -228,11 +228,12 @@ impl Feed {
         self.shared.gone(gone.into_values());
     }
 
-    /// A notification of this node came back.
-    pub fn bounced(&mut self, node: NodeKey, bounce: Bounce) {
+    /// A notification of this node came back from somebody.
+    pub fn bounced(&mut self, node: NodeKey, from: &Jid, bounce: Bounce) {
         let max = self.shared.options.bounces_max;
         let mut ended: Vec<(Arc<NodeAddress>, Subscription)> = Vec::new();
-        for watch in self.watches.values_mut().filter(|watch| watch.tail.key() == node) {
+        let own = |to: &Jid| to == from || matches!(to, Jid::Bare(bare) if bare == from.bare());
+        for watch in self.watches.values_mut().filter(|watch| watch.tail.key() == node && own(&watch.to)) {
             watch.bounces += 1;
             if bounce == Bounce::Gone || (max > 0 && watch.bounces >= max) {
                 ended.extend(watch.subscriptions.iter().map(|one| (watch.tail.address().clone(), one.clone())));

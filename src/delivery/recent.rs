@@ -90,7 +90,7 @@ impl Drop for Hold {
 }
 
 /// Commits that are kept while nobody asks: more than can fall between a moment and its hold.
-const KEPT_IDLE: usize = 1024;
+const KEPT_IDLE: usize = 8192;
 /// Commits that are kept at most, 1.5 MiB of them. A session that takes longer than these to read its
 /// subscriptions is ended.
 const KEPT_MAX: usize = 65_536;

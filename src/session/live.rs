@@ -199,17 +199,16 @@ impl Session<'_> {
         match self.shared.router.stanza(caller, presence, stanza) {
             Reaction::Nothing => {}
             Reaction::Write(bytes) => self.write(bytes),
-            Reaction::Available(show) => self.standing.feed.set_available(show, moment),
-            Reaction::Bounced(node, bounce) => self.standing.feed.bounced(node, bounce),
+            Reaction::Bounced(node, from, bounce) => self.standing.feed.bounced(node, &from, bounce),
             // The first poll gives the request its place in the order of requests.
             Reaction::Later(mut answering) => match futures_util::poll!(answering.as_mut()) {
                 std::task::Poll::Ready(outcome) => {
-                    let stanzas = self.standing.answered(self.shared, (number, outcome));
+                    let stanzas = self.standing.answered(self.shared, ((number, moment), outcome));
                     stanzas.into_iter().for_each(|stanza| self.write(stanza));
                 }
                 std::task::Poll::Pending => {
                     self.standing.managed.iter_mut().for_each(|managed| managed.handled.begun(number));
-                    self.standing.answers.push(Box::pin(async move { (number, answering.await) }));
+                    self.standing.answers.push(Box::pin(async move { ((number, moment), answering.await) }));
                 }
             },
         }

@@ -15,14 +15,14 @@ use super::Shared;
 use super::resumption::{Resumable, Slot};
 use super::wire::Wire;
 use crate::access::Login;
-use crate::delivery::{Feed, Shown, Tag};
+use crate::delivery::{Feed, Moment, Shown, Tag};
 use crate::pubsub::{Caller, EventKind};
 use crate::router::{Outcome, Presence, Routed};
 use crate::stream::sm::{self, FalseAck, Handled, Unacknowledged};
 use crate::xml::Element;
 
-/// A request on its way, with the number of the stanza that bore it.
-pub(super) type Answering = Pin<Box<dyn Future<Output = (u64, Outcome)> + Send>>;
+/// A request on its way, with the number of the stanza that bore it, and when that came.
+pub(super) type Answering = Pin<Box<dyn Future<Output = ((u64, Moment), Outcome)> + Send>>;
 
 pub(super) struct Standing {
     pub presence: Presence,
@@ -87,9 +87,12 @@ impl Standing {
     }
 
     /// What an answer gives rise to; the reply is handed back, to be sent.
-    pub fn answered(&mut self, shared: &Shared, (number, outcome): (u64, Outcome)) -> Vec<Bytes> {
+    pub fn answered(&mut self, shared: &Shared, ((number, moment), outcome): ((u64, Moment), Outcome)) -> Vec<Bytes> {
         if let Some(managed) = &mut self.managed {
             managed.handled.done(number);
+        }
+        if let Some(show) = outcome.available {
+            self.feed.set_available(show, moment);
         }
         let mut own: Vec<Bytes> = outcome.reply.into_iter().collect();
         for (to, bytes) in outcome.then {

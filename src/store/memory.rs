@@ -17,8 +17,8 @@ use crate::pubsub::{
 use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, seq_edge};
 use crate::store::{
-    Account, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey, NodeCommit, Pending,
-    Store, Token,
+    Account, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey, NodeCommit, Pending, Store,
+    Token,
 };
 use crate::time::Timestamp;
 
