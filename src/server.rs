@@ -93,7 +93,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     rooms.spawn(delivery.clone().run(over.clone()));
     let hosts =
         config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
-    let xep = Xep::new(engine.clone(), hosts.collect(), xep::Options::default());
+    let xep = Xep::new(engine.clone(), hosts.collect(), xep_options(config));
     let router = Router::new(xep);
     let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options(config), leaving.clone());
 
@@ -216,6 +216,14 @@ fn engine_options(config: &Config) -> engine::Options {
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
         ..engine::Options::default()
+    }
+}
+
+fn xep_options(config: &Config) -> xep::Options {
+    xep::Options {
+        command_sessions_max: config.limits.commands_waiting,
+        command_session_seconds: config.limits.command_seconds,
+        ..xep::Options::default()
     }
 }
 

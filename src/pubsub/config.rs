@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::jid::{Jid, JidError};
-use crate::pubsub::{Refusal, ServicePolicy};
+use crate::pubsub::{FieldKind, Refusal, ServicePolicy};
 
 /// What a node is set to. Valid by construction: built from defaults by [`NodeConfig::with`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,19 +80,6 @@ pub struct Field {
     pub in_metadata: bool,
     get: fn(&NodeConfig) -> Vec<String>,
     set: fn(&mut NodeConfig, &[String], &ServicePolicy) -> Result<(), String>,
-}
-
-/// The type of a field (XEP-0004 §3.3) and, with it, its JSON type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldKind {
-    Boolean,
-    /// A whole number.
-    Number,
-    Text,
-    /// Several texts.
-    Texts,
-    /// One of these, each with what it means.
-    Choice(&'static [(&'static str, &'static str)]),
 }
 
 impl NodeConfig {
@@ -274,7 +261,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "contact",
-        kind: FieldKind::Texts,
+        kind: FieldKind::Jids,
         label: "JIDs of those to be asked about the node",
         in_metadata: true,
         get: |config| config.contact.iter().map(|contact| contact.to_string()).collect(),

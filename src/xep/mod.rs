@@ -8,6 +8,7 @@
 //!
 //! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
 
+mod commands;
 mod disco;
 mod ping;
 pub mod pubsub;
@@ -34,6 +35,7 @@ struct Shared {
     engine: Engine,
     hosts: Vec<Host>,
     options: Options,
+    commands: commands::Sessions,
 }
 
 /// A domain of this server, and its pub/sub service.
@@ -51,6 +53,12 @@ pub struct Options {
     pub list_entries_max: u64,
     /// No item is added to an answer that has passed this many bytes.
     pub page_bytes_max: usize,
+    /// Commands of one address that wait for their forms; the oldest makes room (XEP-0050 §3.3).
+    pub command_sessions_per_address_max: usize,
+    /// The same of all addresses.
+    pub command_sessions_max: usize,
+    /// How long a command waits for its form.
+    pub command_session_seconds: u32,
     /// What the software calls itself (XEP-0092).
     pub software_name: String,
     pub software_version: String,
@@ -66,6 +74,9 @@ impl Default for Options {
             page_items_max: 100,
             list_entries_max: 1000,
             page_bytes_max: 128 * 1024,
+            command_sessions_per_address_max: 10,
+            command_sessions_max: 1000,
+            command_session_seconds: 600,
             software_name: "Tidings".to_owned(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             server_name: "Tidings".to_owned(),
@@ -87,7 +98,13 @@ pub struct Answer {
 
 impl Xep {
     pub fn new(engine: Engine, hosts: Vec<Host>, options: Options) -> Self {
-        Xep { shared: Arc::new(Shared { engine, hosts, options }) }
+        let limits = commands::Limits {
+            per_address_max: options.command_sessions_per_address_max,
+            sessions_max: options.command_sessions_max,
+            lifetime_seconds: i64::from(options.command_session_seconds),
+        };
+        let commands = commands::Sessions::new(limits, &engine.identity().cursor_key);
+        Xep { shared: Arc::new(Shared { engine, hosts, options, commands }) }
     }
 
     pub fn hosts(&self) -> &[Host] {
@@ -100,7 +117,7 @@ impl Xep {
     /// A request to a pub/sub service takes its place in the engine's queue when the future is polled
     /// first, before it waits for anything.
     pub fn answer(&self, caller: Caller, iq: Iq) -> impl Future<Output = Option<Answer>> + Send + use<> {
-        let engine = self.shared.engine.clone();
+        let shared = self.shared.clone();
         let (reply, work) = match self.begin(caller, iq) {
             Some((reply, work)) => (reply, Some(work)),
             None => (Envelope::default(), None),
@@ -108,14 +125,15 @@ impl Xep {
         async move {
             let done = match work? {
                 Ok(Work::Done(body)) => Ok((body, None)),
-                Ok(Work::Ask(ask)) => ask.outcome(&engine).await,
+                Ok(Work::Ask(ask)) => ask.outcome(&shared.engine).await,
+                Ok(Work::Command(order)) => order.outcome(&shared).await.map(|body| (body, None)),
                 Err(error) => Err(Trouble::from(error)),
             };
             match done {
                 Ok((body, last)) => {
                     let iq = reply.result(&body);
                     let then = match last {
-                        Some(due) => due.message(&engine).await.into_iter().collect(),
+                        Some(due) => due.message(&shared.engine).await.into_iter().collect(),
                         None => Vec::new(),
                     };
                     Some(Answer { iq, then })
@@ -202,6 +220,7 @@ type Handler = fn(&Asked<'_>) -> Result<Work, StanzaError>;
 pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 4, name: "Data Forms", version: "2.13.2", features: &[], claims: &[] },
     disco::EXTENSION,
+    commands::EXTENSION,
     rsm::EXTENSION,
     pubsub::EXTENSION,
     Extension {
@@ -280,6 +299,13 @@ impl Target {
         }
     }
 
+    fn jid(&self) -> &BareJid {
+        match self {
+            Target::Server(host) => &host.domain,
+            Target::Service(jid) | Target::Account(jid) => jid,
+        }
+    }
+
     fn entity(&self) -> Entity {
         match self {
             Target::Server(_) => Entity::Server,
@@ -309,6 +335,8 @@ impl Asked<'_> {
 enum Work {
     Done(Body),
     Ask(Box<Ask>),
+    /// Something that takes more than one request to the engine.
+    Command(Box<commands::Order>),
 }
 
 /// A request to the engine, and how to say what comes of it.
@@ -358,7 +386,7 @@ impl Work {
     fn unless(self, refusal: Refusal, body: Body) -> Self {
         match self {
             Work::Ask(ask) => Work::Ask(Box::new(Ask { instead: Some((refusal, body)), ..*ask })),
-            done @ Work::Done(_) => done,
+            done @ (Work::Done(_) | Work::Command(_)) => done,
         }
     }
 }

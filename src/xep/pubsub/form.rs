@@ -5,7 +5,7 @@ use crate::xep::pubsub::{NS_METADATA, NS_NODE_CONFIG};
 use crate::xmpp::{Field as FormField, FieldType, Form, FormType};
 
 /// A node's configuration: to be filled in, with what every field means (XEP-0060 §8.2.2).
-pub(super) fn to_fill_in(config: &NodeConfig) -> Form {
+pub(in crate::xep) fn to_fill_in(config: &NodeConfig) -> Form {
     let form = Form::of_type(FormType::Form, NS_NODE_CONFIG);
     let mut form = FIELDS.iter().fold(form, |form, field| form.with_field(described(field, config)));
     let kind = FormField::new("pubsub#node_type", FieldType::ListSingle).with_label("What the node holds");
@@ -29,7 +29,7 @@ pub(in crate::xep) fn metadata(node: &Node) -> Form {
     for field in FIELDS.iter().filter(shown) {
         let values: Vec<String> = field.values(&node.config).into_iter().filter(|value| !value.is_empty()).collect();
         if !values.is_empty() {
-            let told = FormField::new(&name(field), field_type(field)).with_label(field.label);
+            let told = FormField::new(&name(field), field_type(field.kind)).with_label(field.label);
             form.fields.push(FormField { values, ..told });
         }
     }
@@ -39,27 +39,33 @@ pub(in crate::xep) fn metadata(node: &Node) -> Form {
 }
 
 fn described(field: &Field, config: &NodeConfig) -> FormField {
-    let options = match field.kind {
+    to_answer(&name(field), field.kind, field.label, field.values(config))
+}
+
+/// A field of any table, as a form asks for it.
+pub(in crate::xep) fn to_answer(name: &str, kind: FieldKind, label: &str, values: Vec<String>) -> FormField {
+    let options = match kind {
         FieldKind::Choice(choices) => {
             choices.iter().map(|(value, label)| (Some((*label).to_owned()), (*value).to_owned())).collect()
         }
-        FieldKind::Boolean | FieldKind::Number | FieldKind::Text | FieldKind::Texts => Vec::new(),
+        _ => Vec::new(),
     };
-    let described = FormField::new(&name(field), field_type(field)).with_label(field.label);
-    FormField { values: field.values(config), options, ..described }
+    FormField { values, options, ..FormField::new(name, field_type(kind)).with_label(label) }
 }
 
 fn name(field: &Field) -> String {
     format!("pubsub#{}", field.name)
 }
 
-fn field_type(field: &Field) -> FieldType {
-    match field.kind {
+/// XEP-0004 §3.3.
+pub(in crate::xep) fn field_type(kind: FieldKind) -> FieldType {
+    match kind {
         FieldKind::Boolean => FieldType::Boolean,
         FieldKind::Number | FieldKind::Text => FieldType::TextSingle,
-        // XEP-0060 §16.4.4 registers it so, and the only field of several texts holds addresses.
-        FieldKind::Texts if field.name == "contact" => FieldType::JidMulti,
+        FieldKind::Secret => FieldType::TextPrivate,
         FieldKind::Texts => FieldType::TextMulti,
+        FieldKind::Jid => FieldType::JidSingle,
+        FieldKind::Jids => FieldType::JidMulti,
         FieldKind::Choice(_) => FieldType::ListSingle,
     }
 }

@@ -73,7 +73,7 @@ impl Given {
                 );
                 Ok(ask.request.verb)
             }
-            Work::Done(_) => panic!("{element} needs no engine"),
+            Work::Done(_) | Work::Command(_) => panic!("{element} needs no engine"),
         }
     }
 }
