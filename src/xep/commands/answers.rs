@@ -2,10 +2,9 @@
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{FieldKind, NodeId, RawField};
-use crate::xep::Trouble;
 use crate::xep::commands::errors;
 use crate::xep::pubsub::form::{field_type, to_answer};
-use crate::xmpp::{Field, FieldType, Form, FormType};
+use crate::xmpp::{Field, FieldType, Form, FormType, StanzaError};
 
 /// One field of a command's form.
 pub(super) struct Question {
@@ -87,7 +86,7 @@ impl Answers {
 
     /// The answers to these questions alone, each of its kind. Other fields are none of ours (XEP-0004
     /// §3.1); a field that is no text and was left empty is not answered.
-    pub(super) fn checked(&self, questions: &[Question]) -> Result<Answers, Trouble> {
+    pub(super) fn checked(&self, questions: &[Question]) -> Result<Answers, StanzaError> {
         let mut checked = Vec::new();
         for question in questions {
             let mut values = self.values(question.name).to_vec();
@@ -136,7 +135,7 @@ impl Answers {
     }
 
     /// The node that a field names.
-    pub(super) fn node(&self, name: &str) -> Result<NodeId, Trouble> {
+    pub(super) fn node(&self, name: &str) -> Result<NodeId, StanzaError> {
         let node = self.text(name).and_then(NodeId::parse);
         node.ok_or_else(|| errors::bad_payload(format!("{name}: a node cannot have this name")))
     }

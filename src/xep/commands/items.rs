@@ -3,11 +3,11 @@
 use crate::engine::Answer;
 use crate::payload::{self, PayloadError};
 use crate::pubsub::{FieldKind, ItemId, NewItem, Payload, Precondition, Reply, Verb};
+use crate::xep::Entity;
 use crate::xep::commands::answers::{self, Answers, Question};
 use crate::xep::commands::nodes::NODE;
 use crate::xep::commands::{Command, NS_OURS, Note, Run, Screen, Then, Whom, errors};
-use crate::xep::{Entity, Trouble};
-use crate::xmpp::{FieldType, Form, FormType};
+use crate::xmpp::{FieldType, Form, FormType, StanzaError};
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {
@@ -26,7 +26,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
 ];
 
-async fn publish(run: &Run) -> Result<Screen, Trouble> {
+async fn publish(run: &Run) -> Result<Screen, StanzaError> {
     const PUBLISH: &[Question] = &[
         NODE,
         Question::optional("item", FieldKind::Text, "The id of the item; without one the service makes it"),
@@ -66,7 +66,7 @@ fn written(given: &Answers) -> Result<Option<Payload>, PayloadError> {
     read(text.as_bytes()).map(Some)
 }
 
-async fn retract(run: &Run) -> Result<Screen, Trouble> {
+async fn retract(run: &Run) -> Result<Screen, StanzaError> {
     const RETRACT: &[Question] = &[
         NODE,
         Question::needed("items", FieldKind::Texts, "The ids of the items, one a line"),
@@ -77,7 +77,7 @@ async fn retract(run: &Run) -> Result<Screen, Trouble> {
         return Ok(Screen::Ask(answers::form(NS_OURS, "Retract items", instructions, RETRACT), Then::Complete));
     };
     let node = given.node("node")?;
-    let items = given.lines("items").map(item_id).collect::<Result<Vec<ItemId>, Trouble>>()?;
+    let items = given.lines("items").map(item_id).collect::<Result<Vec<ItemId>, StanzaError>>()?;
     let notify = match given.text("notify") {
         Some("yes") => Some(true),
         Some("no") => Some(false),
@@ -91,7 +91,7 @@ async fn retract(run: &Run) -> Result<Screen, Trouble> {
     }))
 }
 
-fn item_id(text: &str) -> Result<ItemId, Trouble> {
+fn item_id(text: &str) -> Result<ItemId, StanzaError> {
     ItemId::parse(text).ok_or_else(|| errors::bad_payload(format!("an item cannot be called {text:?}")))
 }
 

@@ -26,7 +26,7 @@ use crate::xep::{
     Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Shared, Target, Trouble, Work, bad_request, disco,
 };
 use crate::xml::Element;
-use crate::xmpp::{Form, FormType, StanzaError};
+use crate::xmpp::{Form, FormType, NS_DATA, StanzaError};
 
 use answers::{Answers, Question};
 use session::{Allows, Kept, Session};
@@ -98,7 +98,7 @@ pub(super) struct Run {
     finish: bool,
 }
 
-type Showing<'a> = Pin<Box<dyn Future<Output = Result<Screen, Trouble>> + Send + 'a>>;
+type Showing<'a> = Pin<Box<dyn Future<Output = Result<Screen, StanzaError>> + Send + 'a>>;
 
 /// A request that concerns commands.
 pub(super) struct Order {
@@ -153,7 +153,7 @@ fn automation(node: &str, kind: &str, name: &str) -> Element {
     Element::new("query", disco::NS_INFO)
         .with_attr("node", node)
         .with_child(identity)
-        .with_children([feature(NS_COMMANDS), feature(crate::xmpp::NS_DATA)])
+        .with_children([feature(NS_COMMANDS), feature(NS_DATA)])
 }
 
 impl Order {
@@ -162,14 +162,14 @@ impl Order {
         let service = target.service().clone();
         let run = Run { shared: shared.clone(), caller, service, answers: Vec::new(), finish: false };
         match what {
-            What::List => run.list(&target).await,
+            What::List => Ok(run.list(&target).await?),
             What::Info(command) if run.may(command).await? => {
                 Ok(Body::Element(automation(command.node, "command-node", command.name)))
             }
             What::Info(_) => Err(errors::forbidden().into()),
             What::Execute(element) => {
                 let outcome = run.execute(&target, &element).await;
-                outcome.map(Body::Element).map_err(|trouble| Trouble { beside: Some(element), ..trouble })
+                outcome.map(Body::Element).map_err(|error| Trouble { error, beside: Some(element) })
             }
         }
     }
@@ -177,7 +177,7 @@ impl Order {
 
 impl Run {
     /// XEP-0050 §2.2: what the requester may run.
-    async fn list(&self, target: &Target) -> Result<Body, Trouble> {
+    async fn list(&self, target: &Target) -> Result<Body, StanzaError> {
         let jid = target.jid();
         let mut query = Element::new("query", disco::NS_ITEMS).with_attr("node", NS_COMMANDS);
         for command in all().filter(|command| command.at == target.entity()) {
@@ -189,7 +189,7 @@ impl Run {
         Ok(Body::Element(query))
     }
 
-    async fn may(&self, command: &Command) -> Result<bool, Trouble> {
+    async fn may(&self, command: &Command) -> Result<bool, StanzaError> {
         match command.whom {
             _ if self.caller.role == Role::Admin => Ok(true),
             Whom::Everyone => Ok(true),
@@ -200,7 +200,7 @@ impl Run {
 
     /// Whether the caller owns any node of the service. Who has more affiliations than are looked at is
     /// taken for an owner: the verb itself decides.
-    async fn owns_a_node(&self) -> Result<bool, Trouble> {
+    async fn owns_a_node(&self) -> Result<bool, StanzaError> {
         let mut edge = Edge::First;
         for _ in 0..OWNER_PAGES_MAX {
             let page = Page { max: OWNER_PAGE_ENTRIES, edge };
@@ -218,7 +218,7 @@ impl Run {
     }
 
     /// Runs a command from where its session stands (XEP-0050 §2.4).
-    async fn execute(mut self, target: &Target, element: &Element) -> Result<Element, Trouble> {
+    async fn execute(mut self, target: &Target, element: &Element) -> Result<Element, StanzaError> {
         let command = named(target, element)?;
         let action = Action::parse(element.attr("action"))?;
         // XEP-0050 §3.7: we have one language.
@@ -226,7 +226,7 @@ impl Run {
             return Err(errors::bad_locale());
         }
         if !self.may(command).await? {
-            return Err(errors::forbidden().into());
+            return Err(errors::forbidden());
         }
         let shared = self.shared.clone();
         let Some(id) = element.attr("sessionid") else {
@@ -252,13 +252,13 @@ impl Run {
         command: &'static Command,
         target: &Target,
         element: &Element,
-    ) -> Result<Element, Trouble> {
+    ) -> Result<Element, StanzaError> {
         let now = self.shared.engine.clock().now();
         let number = self.shared.commands.number(now);
         let mut session = Session::new(self.caller.jid.clone(), target.jid().clone(), command.node);
         let mut screen = (command.next)(self).await?;
         if let Screen::Ask(_, then) = &screen
-            && element.child("x", crate::xmpp::NS_DATA).is_some()
+            && element.child("x", NS_DATA).is_some()
         {
             self.answers.push(submitted(element)?);
             self.finish = *then == Then::Complete;
@@ -274,7 +274,7 @@ impl Run {
         action: Action,
         element: &Element,
         mut kept: Kept,
-    ) -> Result<Element, Trouble> {
+    ) -> Result<Element, StanzaError> {
         let Some(step) = kept.session.allows.step(action)? else {
             let id = self.shared.commands.id(kept.number, &self.caller.jid);
             return Ok(answer(command, &id, "canceled"));
@@ -299,7 +299,7 @@ impl Run {
     }
 
     /// The answer that bears a screen. A session that goes on is kept.
-    fn show(&self, command: &Command, mut kept: Kept, screen: Screen) -> Result<Element, Trouble> {
+    fn show(&self, command: &Command, mut kept: Kept, screen: Screen) -> Result<Element, StanzaError> {
         let sessions = &self.shared.commands;
         let id = sessions.id(kept.number, &self.caller.jid);
         match screen {
@@ -316,7 +316,7 @@ impl Run {
     }
 
     /// The answers to a form, checked against its questions; nothing while it has not been answered.
-    fn answered(&self, step: usize, questions: &[Question]) -> Result<Option<Answers>, Trouble> {
+    fn answered(&self, step: usize, questions: &[Question]) -> Result<Option<Answers>, StanzaError> {
         self.answers.get(step).map(|answers| answers.checked(questions)).transpose()
     }
 
@@ -326,31 +326,31 @@ impl Run {
     }
 
     /// Asks the engine in the caller's name.
-    async fn ask(&self, verb: Verb) -> Result<Answered, Trouble> {
+    async fn ask(&self, verb: Verb) -> Result<Answered, StanzaError> {
         let context = Context::of(&verb);
         let request = Request { caller: self.caller.clone(), service: self.service.clone(), verb };
         self.shared.engine.ask(request).await.map_err(|wrong| match wrong {
             Wrong::Refused(Refusal::InvalidConfig { field, why }) => errors::bad_payload(format!("{field}: {why}")),
-            Wrong::Refused(refusal) => context.refused(&refusal),
-            Wrong::Failed(failure) => failed(&failure).into(),
-            Wrong::Overloaded => overloaded().into(),
+            Wrong::Refused(refusal) => context.refused(&refusal).error,
+            Wrong::Failed(failure) => failed(&failure),
+            Wrong::Overloaded => overloaded(),
         })
     }
 }
 
 /// The command that is to be run.
-fn named(target: &Target, element: &Element) -> Result<&'static Command, Trouble> {
+fn named(target: &Target, element: &Element) -> Result<&'static Command, StanzaError> {
     let Some(node) = element.attr("node").filter(|node| !node.is_empty()) else {
-        return Err(bad_request("the request names no command").into());
+        return Err(bad_request("the request names no command"));
     };
     match all().find(|command| command.node == node && command.at == target.entity()) {
         Some(command) => Ok(command),
-        None => Err(errors::no_such_command(node).into()),
+        None => Err(errors::no_such_command(node)),
     }
 }
 
 /// What the requester filled in.
-fn submitted(element: &Element) -> Result<Answers, Trouble> {
+fn submitted(element: &Element) -> Result<Answers, StanzaError> {
     let form = Form::within(element).map_err(|why| errors::bad_payload(why.to_string()))?;
     match form {
         // XEP-0050 §3.5.1: a form of type cancel counts as submitted.
@@ -371,7 +371,7 @@ enum Action {
 }
 
 impl Action {
-    fn parse(word: Option<&str>) -> Result<Self, Trouble> {
+    fn parse(word: Option<&str>) -> Result<Self, StanzaError> {
         match word {
             None | Some("execute") => Ok(Action::Execute),
             Some("cancel") => Ok(Action::Cancel),
@@ -392,7 +392,7 @@ enum Step {
 
 impl Allows {
     /// What the action comes to here; nothing where it ends the session.
-    fn step(self, action: Action) -> Result<Option<Step>, Trouble> {
+    fn step(self, action: Action) -> Result<Option<Step>, StanzaError> {
         let on = |finish: bool| Ok(Some(Step::On { finish }));
         match (action, self.then) {
             (Action::Cancel, _) => Ok(None),

@@ -3,11 +3,11 @@
 use crate::access::glob_matches;
 use crate::engine::Answer;
 use crate::pubsub::{Edge, FieldKind, Node, NodeConfig, NodeId, Page, RawField, Refusal, Reply, Request, Verb};
+use crate::xep::Entity;
 use crate::xep::commands::answers::{self, Answers, Question, table};
 use crate::xep::commands::{Command, NS_OURS, Note, Run, Screen, Then, Whom, errors};
 use crate::xep::pubsub::form::to_fill_in;
-use crate::xep::{Entity, Trouble};
-use crate::xmpp::{Field, FieldType, Form};
+use crate::xmpp::{Field, FieldType, Form, FormType, StanzaError};
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {
@@ -51,7 +51,7 @@ pub(super) const COMMANDS: &[Command] = &[
 pub(super) const NODE: Question = Question::needed("node", FieldKind::Text, "The name of the node");
 
 /// Name, then configuration, which may be left as it is offered.
-async fn create(run: &Run) -> Result<Screen, Trouble> {
+async fn create(run: &Run) -> Result<Screen, StanzaError> {
     const NAME: &[Question] =
         &[Question::optional("node", FieldKind::Text, "The name of the node; without one the service makes it")];
     let Some(named) = run.answered(0, NAME)? else {
@@ -60,7 +60,7 @@ async fn create(run: &Run) -> Result<Screen, Trouble> {
     };
     let node = named.text("node").map(|_| named.node("node")).transpose()?;
     let config = match run.answers.get(1) {
-        Some(filled) => configuration(filled)?,
+        Some(filled) => configuration(filled),
         None if run.finish => Vec::new(),
         None => {
             let form = titled(&NodeConfig::new(&run.policy()), node.as_ref().map_or("a new node", NodeId::as_str));
@@ -70,12 +70,12 @@ async fn create(run: &Run) -> Result<Screen, Trouble> {
     let answered = run.ask(Verb::Create { node, config }).await?;
     let Answer::Reply(Reply::Created { node }) = answered.answer else { return Err(errors::internal()) };
     let told = answers::told("node", FieldType::TextSingle, "The name of the node", vec![node.to_string()]);
-    let form = Form::of_type(crate::xmpp::FormType::Result, NS_OURS).with_field(told);
+    let form = Form::of_type(FormType::Result, NS_OURS).with_field(told);
     Ok(Screen::Done(vec![Note::info(format!("The node {node} was created."))], Some(form)))
 }
 
 /// Which node, then its configuration as it stands.
-async fn configure(run: &Run) -> Result<Screen, Trouble> {
+async fn configure(run: &Run) -> Result<Screen, StanzaError> {
     let Some(named) = run.answered(0, &[NODE])? else {
         return Ok(Screen::Ask(
             answers::form(NS_OURS, "Configure a node", "Name the node to be configured.", &[NODE]),
@@ -88,12 +88,12 @@ async fn configure(run: &Run) -> Result<Screen, Trouble> {
         let Answer::Reply(Reply::Configuration { config }) = answered.answer else { return Err(errors::internal()) };
         return Ok(Screen::Ask(titled(&config, node.as_str()), Then::Complete));
     };
-    let config = configuration(filled)?;
+    let config = configuration(filled);
     run.ask(Verb::Configure { node: node.clone(), config }).await?;
     Ok(Screen::done(format!("The node {node} was configured.")))
 }
 
-async fn delete(run: &Run) -> Result<Screen, Trouble> {
+async fn delete(run: &Run) -> Result<Screen, StanzaError> {
     const DELETE: &[Question] = &[
         NODE,
         Question::optional("redirect", FieldKind::Text, "A URI where subscribers are to look instead, if there is one"),
@@ -108,7 +108,7 @@ async fn delete(run: &Run) -> Result<Screen, Trouble> {
     Ok(Screen::done(format!("The node {node} was deleted.")))
 }
 
-async fn purge(run: &Run) -> Result<Screen, Trouble> {
+async fn purge(run: &Run) -> Result<Screen, StanzaError> {
     let Some(given) = run.answered(0, &[NODE])? else {
         let instructions = "Every item of the node goes; the node stays.";
         let form = answers::form(NS_OURS, "Remove all items of a node", instructions, &[NODE]);
@@ -120,7 +120,7 @@ async fn purge(run: &Run) -> Result<Screen, Trouble> {
 }
 
 /// Nodes by name, a page at a time.
-async fn list(run: &Run) -> Result<Screen, Trouble> {
+async fn list(run: &Run) -> Result<Screen, StanzaError> {
     const LIST: &[Question] = &[
         Question::optional(
             "pattern",
@@ -184,7 +184,7 @@ struct Nodes {
 }
 
 impl Search {
-    fn of(given: &Answers, entries_max: u64) -> Result<Self, Trouble> {
+    fn of(given: &Answers, entries_max: u64) -> Result<Self, StanzaError> {
         // Prepared as names are, so that what looks alike is found.
         let glob = given.text("pattern").map(|_| given.node("pattern")).transpose()?;
         let mut glob = glob.map_or_else(|| "*".to_owned(), |glob| glob.to_string());
@@ -204,7 +204,7 @@ impl Search {
     }
 
     /// From the first name that may be covered to the last one, or to where it becomes too much.
-    async fn walk(mut self, run: &Run) -> Result<Nodes, Trouble> {
+    async fn walk(mut self, run: &Run) -> Result<Nodes, StanzaError> {
         let mut nodes = Vec::new();
         if self.edge == Edge::After(self.prefix.clone()) && glob_matches(&self.glob, &self.prefix) {
             nodes.extend(self.named_as_the_prefix(run).await?);
@@ -239,7 +239,7 @@ impl Search {
     }
 
     /// The node whose name is the prefix itself, before which the list was entered.
-    async fn named_as_the_prefix(&self, run: &Run) -> Result<Option<Node>, Trouble> {
+    async fn named_as_the_prefix(&self, run: &Run) -> Result<Option<Node>, StanzaError> {
         let Some(node) = NodeId::parse(&self.prefix) else { return Ok(None) };
         let verb = Verb::Metadata { node };
         let request = Request { caller: run.caller.clone(), service: run.service.clone(), verb: verb.clone() };
@@ -262,9 +262,9 @@ fn titled(config: &NodeConfig, node: &str) -> Form {
 }
 
 /// The fields of a configuration; others are none of ours (XEP-0004 §3.1).
-fn configuration(filled: &Answers) -> Result<Vec<RawField>, Trouble> {
-    let ours = filled.fields().iter().filter(|field| field.name.starts_with("pubsub#"));
-    Ok(ours.cloned().collect())
+fn configuration(filled: &Answers) -> Vec<RawField> {
+    let ours = |field: &&RawField| field.name.starts_with("pubsub#") || field.name.starts_with("tidings#");
+    filled.fields().iter().filter(ours).cloned().collect()
 }
 
 /// Nodes of one answer.

@@ -4,11 +4,11 @@ use crate::engine::Answer;
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Edge, FieldKind, NodeId, Page, SubId, Subscription, SubscriptionState, Verb};
 use crate::store::List;
+use crate::xep::Entity;
 use crate::xep::commands::answers::{self, Answers, Question, table};
 use crate::xep::commands::nodes::NODE;
 use crate::xep::commands::{Command, NS_OURS, Note, Run, Screen, Then, Whom, errors};
-use crate::xep::{Entity, Trouble};
-use crate::xmpp::{Field, FieldType, Form};
+use crate::xmpp::{Field, FieldType, Form, StanzaError};
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {
@@ -48,7 +48,7 @@ const SHOW: &[Question] = &[
     Question::preset("max", FieldKind::Number, "How many entries to show", "100"),
 ];
 
-async fn show_subscriptions(run: &Run) -> Result<Screen, Trouble> {
+async fn show_subscriptions(run: &Run) -> Result<Screen, StanzaError> {
     const COLUMNS: &[(&str, FieldKind, &str)] = &[
         ("jid", FieldKind::Jid, "Subscriber"),
         ("subscription", FieldKind::Text, "State"),
@@ -72,7 +72,7 @@ async fn show_subscriptions(run: &Run) -> Result<Screen, Trouble> {
     Ok(part(table(NS_OURS, &title, COLUMNS, list.entries.iter().map(row)), &list))
 }
 
-async fn set_subscription(run: &Run) -> Result<Screen, Trouble> {
+async fn set_subscription(run: &Run) -> Result<Screen, StanzaError> {
     const SET: &[Question] = &[
         NODE,
         Question::needed("jid", FieldKind::Jid, "The subscriber"),
@@ -92,7 +92,7 @@ async fn set_subscription(run: &Run) -> Result<Screen, Trouble> {
     Ok(Screen::done(format!("The subscriptions of {node} were changed.")))
 }
 
-async fn show_affiliations(run: &Run) -> Result<Screen, Trouble> {
+async fn show_affiliations(run: &Run) -> Result<Screen, StanzaError> {
     const COLUMNS: &[(&str, FieldKind, &str)] =
         &[("jid", FieldKind::Jid, "Entity"), ("affiliation", FieldKind::Text, "Affiliation")];
     let Some(given) = run.answered(0, SHOW)? else {
@@ -107,7 +107,7 @@ async fn show_affiliations(run: &Run) -> Result<Screen, Trouble> {
     Ok(part(table(NS_OURS, &title, COLUMNS, list.entries.iter().map(row)), &list))
 }
 
-async fn set_affiliation(run: &Run) -> Result<Screen, Trouble> {
+async fn set_affiliation(run: &Run) -> Result<Screen, StanzaError> {
     const SET: &[Question] = &[
         NODE,
         Question::needed("jids", FieldKind::Jids, "Whose affiliation is changed"),
@@ -126,7 +126,7 @@ async fn set_affiliation(run: &Run) -> Result<Screen, Trouble> {
     Ok(Screen::done(format!("The affiliations of {node} were changed.")))
 }
 
-fn wanted(given: &Answers, entries_max: u64) -> Result<(NodeId, Page), Trouble> {
+fn wanted(given: &Answers, entries_max: u64) -> Result<(NodeId, Page), StanzaError> {
     let max = given.number("max").unwrap_or(entries_max).clamp(1, entries_max);
     let edge = given.text("after").map_or(Edge::First, |after| Edge::After(after.to_owned()));
     Ok((given.node("node")?, Page { max, edge }))

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::jid::{BareJid, Jid};
 use crate::time::Timestamp;
-use crate::xep::Trouble;
 use crate::xep::commands::{Answers, Then, errors};
+use crate::xmpp::StanzaError;
 
 /// What all sessions may take.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ impl Sessions {
         command: &str,
         responder: &BareJid,
         now: Timestamp,
-    ) -> Result<Kept, Trouble> {
+    ) -> Result<Kept, StanzaError> {
         let number = id.split_once('-').and_then(|(number, _)| u64::from_str_radix(number, 16).ok());
         let number = number.filter(|number| self.id(*number, requester) == id).ok_or_else(errors::bad_session_id)?;
         let mut open = self.lock();
@@ -122,7 +122,7 @@ impl Sessions {
     }
 
     /// Lets a session wait for its requester, from now on for the whole lifetime.
-    pub(super) fn open(&self, kept: Kept, now: Timestamp) -> Result<(), Trouble> {
+    pub(super) fn open(&self, kept: Kept, now: Timestamp) -> Result<(), StanzaError> {
         let Kept { number, mut session } = kept;
         if session.answers.iter().map(Answers::bytes).sum::<usize>() > ANSWERS_BYTES_MAX {
             return Err(errors::answers_too_long());
@@ -156,7 +156,6 @@ const ANSWERS_BYTES_MAX: usize = 32 << 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xmpp::StanzaError;
 
     const LIMITS: Limits = Limits { per_address_max: 2, sessions_max: 3, lifetime_seconds: 60 };
     const NOW: Timestamp = Timestamp(5_000_000);
@@ -172,12 +171,12 @@ mod tests {
     fn opened(sessions: &Sessions, requester: &str, now: Timestamp) -> String {
         let number = sessions.number(now);
         let session = Session::new(jid(requester), service(), "one");
-        sessions.open(Kept { number, session }, now).map_err(|trouble| trouble.error).unwrap();
+        sessions.open(Kept { number, session }, now).unwrap();
         sessions.id(number, &jid(requester))
     }
 
     fn take(sessions: &Sessions, id: &str, requester: &str, now: Timestamp) -> Result<Kept, StanzaError> {
-        sessions.take(id, &jid(requester), "one", &service(), now).map_err(|trouble| trouble.error)
+        sessions.take(id, &jid(requester), "one", &service(), now)
     }
 
     fn condition(got: Result<Kept, StanzaError>) -> String {
@@ -193,7 +192,7 @@ mod tests {
         assert_eq!(condition(take(&sessions, "", "a@b.example/x", NOW)), "bad-sessionid");
         let other = |command: &str, at: &str| {
             let taken = sessions.take(&id, &jid("a@b.example/x"), command, &BareJid::parse(at).unwrap(), NOW);
-            condition(taken.map_err(|trouble| trouble.error))
+            condition(taken)
         };
         assert_eq!(other("two", "pubsub.b.example"), "bad-sessionid");
         assert_eq!(other("one", "b.example"), "bad-sessionid");
@@ -225,7 +224,7 @@ mod tests {
         opened(&sessions, "c@b.example/x", NOW.plus_seconds(3));
         let full = Session::new(jid("d@b.example/x"), service(), "one");
         let refused = sessions.open(Kept { number: sessions.number(NOW), session: full }, NOW.plus_seconds(4));
-        assert_eq!(refused.unwrap_err().error.condition.name(), "resource-constraint");
+        assert_eq!(refused.unwrap_err().condition.name(), "resource-constraint");
         for id in [second, third] {
             assert!(take(&sessions, &id, "a@b.example/x", NOW).is_ok());
         }
@@ -241,6 +240,6 @@ mod tests {
         );
         session.answers.push(Answers::of(&form));
         let refused = sessions.open(Kept { number: 1, session }, NOW);
-        assert_eq!(refused.unwrap_err().error.application[0].name(), "bad-payload");
+        assert_eq!(refused.unwrap_err().application[0].name(), "bad-payload");
     }
 }
