@@ -94,6 +94,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let hosts =
         config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
     let xep = Xep::new(engine.clone(), hosts.collect(), xep_options(config));
+    xep.administer(xep::Administration { access: access.clone() });
     let router = Router::new(xep);
     let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options(config), leaving.clone());
 

@@ -15,10 +15,11 @@ pub mod pubsub;
 mod rsm;
 mod version;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::access::Access;
 use crate::engine::{Answered, Engine, Wrong};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Caller, Refusal, Request, Seq, ServicePolicy, Subscription};
@@ -36,6 +37,12 @@ struct Shared {
     hosts: Vec<Host>,
     options: Options,
     commands: commands::Sessions,
+    administration: OnceLock<Administration>,
+}
+
+/// What commands on accounts are done with (XEP-0133).
+pub struct Administration {
+    pub access: Access,
 }
 
 /// A domain of this server, and its pub/sub service.
@@ -104,7 +111,13 @@ impl Xep {
             lifetime_seconds: i64::from(options.command_session_seconds),
         };
         let commands = commands::Sessions::new(limits, &engine.identity().cursor_key);
-        Xep { shared: Arc::new(Shared { engine, hosts, options, commands }) }
+        Xep { shared: Arc::new(Shared { engine, hosts, options, commands, administration: OnceLock::new() }) }
+    }
+
+    /// Lets administrators see to accounts from now on. To be called once, when the rooms are wired.
+    pub fn administer(&self, administration: Administration) {
+        let wired_before = self.shared.administration.set(administration).is_err();
+        debug_assert!(!wired_before, "a server has one administration");
     }
 
     pub fn hosts(&self) -> &[Host] {
@@ -233,6 +246,7 @@ pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
+    commands::accounts::EXTENSION,
     ping::EXTENSION,
     Extension { number: 203, name: "Delayed Delivery", version: "2.0", features: &[], claims: &[] },
 ];

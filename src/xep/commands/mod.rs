@@ -6,8 +6,9 @@
 //! or `access`, and says what came of it.
 //!
 //! Here: who may run which command, and the course of an execution. [`nodes`], [`items`] and [`people`]
-//! are the commands of a pub/sub service, [`answers`] is how forms are asked and read.
+//! are the commands of a pub/sub service, [`accounts`] those of a server (XEP-0133), [`answers`] is how forms are asked and read.
 
+pub(super) mod accounts;
 mod answers;
 mod errors;
 mod items;
@@ -23,10 +24,11 @@ use crate::jid::BareJid;
 use crate::pubsub::{self as core, Affiliation, Caller, Edge, Page, Refusal, Request, Role, ServicePolicy, Verb};
 use crate::xep::pubsub::errors::{Context, failed, overloaded};
 use crate::xep::{
-    Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Shared, Target, Trouble, Work, bad_request, disco,
+    Administration, Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Shared, Target, Trouble, Work,
+    bad_request, disco,
 };
 use crate::xml::Element;
-use crate::xmpp::{Form, FormType, NS_DATA, StanzaError};
+use crate::xmpp::{Condition, Form, FormType, NS_DATA, StanzaError};
 
 use answers::{Answers, Question};
 use session::{Allows, Kept, Session};
@@ -52,7 +54,7 @@ pub(super) struct Command {
 
 /// Every command.
 pub(super) fn all() -> impl Iterator<Item = &'static Command> {
-    [nodes::COMMANDS, items::COMMANDS, people::COMMANDS].into_iter().flatten()
+    [accounts::COMMANDS, nodes::COMMANDS, items::COMMANDS, people::COMMANDS].into_iter().flatten()
 }
 
 /// Who may run a command: what it does to a node is still for the rules to allow.
@@ -63,6 +65,8 @@ pub(super) enum Whom {
     Creators,
     /// Those who own a node of the service.
     Owners,
+    /// Those who administer the server, whom nothing is closed to.
+    Administrators,
 }
 
 /// What is shown next.
@@ -192,6 +196,7 @@ impl Run {
     async fn may(&self, command: &Command) -> Result<bool, StanzaError> {
         match command.whom {
             _ if self.caller.role == Role::Admin => Ok(true),
+            Whom::Administrators => Ok(false),
             Whom::Everyone => Ok(true),
             Whom::Creators => Ok(core::may_create(&self.caller, &self.policy())),
             Whom::Owners => self.owns_a_node().await,
@@ -320,6 +325,11 @@ impl Run {
         self.answers.get(step).map(|answers| answers.checked(questions)).transpose()
     }
 
+    /// Whoever keeps the accounts.
+    fn administration(&self) -> Result<&Administration, StanzaError> {
+        self.shared.administration.get().ok_or_else(|| StanzaError::new(Condition::ServiceUnavailable))
+    }
+
     /// The rules of the service, as its forms must show them.
     fn policy(&self) -> ServicePolicy {
         self.shared.engine.policy(&self.service)
@@ -428,6 +438,10 @@ impl Screen {
 impl Note {
     fn info(text: impl Into<String>) -> Self {
         Note { kind: "info", text: text.into() }
+    }
+
+    fn error(text: impl Into<String>) -> Self {
+        Note { kind: "error", text: text.into() }
     }
 
     fn to_element(&self) -> Element {
