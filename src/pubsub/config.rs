@@ -170,6 +170,22 @@ impl Field {
         FIELDS.iter().find(|field| field.name == name)
     }
 
+    /// The least and the most that a field of whole numbers takes, found by asking the field itself, so
+    /// that no form says otherwise.
+    pub fn range(&self, policy: &ServicePolicy) -> Option<(u64, u64)> {
+        let takes = |number: u64| {
+            let mut config = NodeConfig::new(policy);
+            (self.set)(&mut config, &[number.to_string()], policy).is_ok()
+        };
+        let least = (self.kind == FieldKind::Number).then(|| (0..=1).find(|number| takes(*number)))??;
+        let (mut most, mut above) = (least, u64::MAX);
+        while most < above {
+            let between = most + (above - most).div_ceil(2);
+            if takes(between) { most = between } else { above = between - 1 }
+        }
+        Some((least, most))
+    }
+
     /// The values of the field in a configuration, as a form writes them.
     pub fn values(&self, config: &NodeConfig) -> Vec<String> {
         (self.get)(config)

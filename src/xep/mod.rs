@@ -12,6 +12,7 @@ mod commands;
 mod disco;
 mod ping;
 pub mod pubsub;
+mod reference;
 mod rsm;
 mod version;
 
@@ -25,6 +26,8 @@ use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Caller, Refusal, Request, Seq, ServicePolicy, Subscription};
 use crate::xml::{Element, escape_attribute};
 use crate::xmpp::{Condition, Iq, IqKind, NS_CLIENT, StanzaError};
+
+pub use reference::reference as fields_reference;
 
 /// The door, to be cloned and handed about.
 #[derive(Clone)]
@@ -245,6 +248,13 @@ pub const EXTENSIONS: &[Extension] = &[
     },
     Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
+    Extension {
+        number: 122,
+        name: "Data Forms Validation",
+        version: "1.0.2",
+        features: &[Feature::always(crate::xmpp::NS_VALIDATE, &[Entity::Server, Entity::Service])],
+        claims: &[],
+    },
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
     commands::accounts::EXTENSION,
     ping::EXTENSION,

@@ -19,6 +19,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Add a user",
         at: Entity::Server,
         whom: Whom::Administrators,
+        asks: ADD,
         next: |run| Box::pin(add(run)),
     },
     Command {
@@ -26,6 +27,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Delete users",
         at: Entity::Server,
         whom: Whom::Administrators,
+        asks: DELETE_ASKS,
         next: |run| Box::pin(each(run, &DELETE)),
     },
     Command {
@@ -33,6 +35,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Disable users",
         at: Entity::Server,
         whom: Whom::Administrators,
+        asks: DISABLE_ASKS,
         next: |run| Box::pin(each(run, &DISABLE)),
     },
     Command {
@@ -40,6 +43,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Re-enable users",
         at: Entity::Server,
         whom: Whom::Administrators,
+        asks: ENABLE_ASKS,
         next: |run| Box::pin(each(run, &ENABLE)),
     },
     Command {
@@ -47,6 +51,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Change the password of a user",
         at: Entity::Server,
         whom: Whom::Administrators,
+        asks: CHANGE_PASSWORD,
         next: |run| Box::pin(change_password(run)),
     },
     Command {
@@ -54,6 +59,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Number of registered users",
         at: Entity::Server,
         whom: Whom::Administrators,
+        asks: &[],
         next: |run| Box::pin(number(run, "registeredusersnum", "registered users", |totals| totals.accounts)),
     },
     Command {
@@ -61,6 +67,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Number of disabled users",
         at: Entity::Server,
         whom: Whom::Administrators,
+        asks: &[],
         next: |run| Box::pin(number(run, "disabledusersnum", "disabled users", |totals| totals.disabled)),
     },
     Command {
@@ -68,17 +75,13 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "List of registered users",
         at: Entity::Server,
         whom: Whom::Administrators,
+        asks: LIST,
         next: |run| Box::pin(list(run)),
     },
 ];
 
 /// XEP-0133 §4.1. Only what is kept is asked for.
 async fn add(run: &Run) -> Result<Screen, StanzaError> {
-    const ADD: &[Question] = &[
-        Question::needed("accountjid", FieldKind::Jid, "The Jabber ID for the account to be added"),
-        Question::needed("password", FieldKind::Secret, "The password for this account"),
-        Question::needed("password-verify", FieldKind::Secret, "Retype password"),
-    ];
     let Some(given) = run.answered(0, ADD)? else {
         let form = answers::form(NS_ADMIN, "Add a user", "Name the account and its password.", ADD);
         return Ok(Screen::Ask(form, Then::Complete));
@@ -97,13 +100,9 @@ async fn add(run: &Run) -> Result<Screen, StanzaError> {
 
 /// XEP-0133 §4.7.
 async fn change_password(run: &Run) -> Result<Screen, StanzaError> {
-    const CHANGE: &[Question] = &[
-        Question::needed("accountjid", FieldKind::Jid, "The Jabber ID for this account"),
-        Question::needed("password", FieldKind::Secret, "The new password for this account"),
-    ];
-    let Some(given) = run.answered(0, CHANGE)? else {
+    let Some(given) = run.answered(0, CHANGE_PASSWORD)? else {
         let instructions = "What was opened with the old password ends, and the account's API tokens are revoked.";
-        let form = answers::form(NS_ADMIN, "Change the password of a user", instructions, CHANGE);
+        let form = answers::form(NS_ADMIN, "Change the password of a user", instructions, CHANGE_PASSWORD);
         return Ok(Screen::Ask(form, Then::Complete));
     };
     let access = &run.administration()?.access;
@@ -117,7 +116,7 @@ async fn change_password(run: &Run) -> Result<Screen, StanzaError> {
 struct Deed {
     title: &'static str,
     instructions: &'static str,
-    label: &'static str,
+    asks: &'static [Question],
     /// What is said of an account to which it was done.
     done: &'static str,
     act: Act,
@@ -133,7 +132,7 @@ enum Act {
 const DELETE: Deed = Deed {
     title: "Delete users",
     instructions: "Their sessions end, and their tokens and rosters go with them.",
-    label: "The Jabber ID(s) to delete",
+    asks: DELETE_ASKS,
     done: "was deleted",
     act: Act::Delete,
 };
@@ -141,7 +140,7 @@ const DELETE: Deed = Deed {
 const DISABLE: Deed = Deed {
     title: "Disable users",
     instructions: "Their sessions end, and nobody logs in to them any more; what they have stays.",
-    label: "The Jabber ID(s) to disable",
+    asks: DISABLE_ASKS,
     done: "was disabled",
     act: Act::SetDisabled(true),
 };
@@ -149,7 +148,7 @@ const DISABLE: Deed = Deed {
 const ENABLE: Deed = Deed {
     title: "Re-enable users",
     instructions: "They can log in again.",
-    label: "The Jabber ID(s) to re-enable",
+    asks: ENABLE_ASKS,
     done: "was re-enabled",
     act: Act::SetDisabled(false),
 };
@@ -157,9 +156,8 @@ const ENABLE: Deed = Deed {
 /// All the accounts must be there before the first is touched. What fails then is told beside what was
 /// done (XEP-0050 §3.6), unless nothing was.
 async fn each(run: &Run, deed: &Deed) -> Result<Screen, StanzaError> {
-    let questions = [Question::needed("accountjids", FieldKind::Jids, deed.label)];
-    let Some(given) = run.answered(0, &questions)? else {
-        let form = answers::form(NS_ADMIN, deed.title, deed.instructions, &questions);
+    let Some(given) = run.answered(0, deed.asks)? else {
+        let form = answers::form(NS_ADMIN, deed.title, deed.instructions, deed.asks);
         return Ok(Screen::Ask(form, Then::Complete));
     };
     let access = &run.administration()?.access;
@@ -283,3 +281,17 @@ const LISTED_MAX: usize = 1000;
 /// XEP-0133 §4.18; `none` is for as many as one answer may have.
 const LENGTHS: &[(&str, &str)] =
     &[("25", "25"), ("50", "50"), ("75", "75"), ("100", "100"), ("150", "150"), ("200", "200"), ("none", "None")];
+
+const ADD: &[Question] = &[
+    Question::needed("accountjid", FieldKind::Jid, "The Jabber ID for the account to be added"),
+    Question::needed("password", FieldKind::Secret, "The password for this account"),
+    Question::needed("password-verify", FieldKind::Secret, "Retype password"),
+];
+
+const CHANGE_PASSWORD: &[Question] = &[
+    Question::needed("accountjid", FieldKind::Jid, "The Jabber ID for this account"),
+    Question::needed("password", FieldKind::Secret, "The new password for this account"),
+];
+const DELETE_ASKS: &[Question] = &[Question::needed("accountjids", FieldKind::Jids, "The Jabber ID(s) to delete")];
+const DISABLE_ASKS: &[Question] = &[Question::needed("accountjids", FieldKind::Jids, "The Jabber ID(s) to disable")];
+const ENABLE_ASKS: &[Question] = &[Question::needed("accountjids", FieldKind::Jids, "The Jabber ID(s) to re-enable")];

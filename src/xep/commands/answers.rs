@@ -4,16 +4,18 @@ use crate::jid::{BareJid, Jid};
 use crate::pubsub::{FieldKind, NodeId, RawField};
 use crate::xep::commands::errors;
 use crate::xep::pubsub::form::{field_type, to_answer};
-use crate::xmpp::{Field, FieldType, Form, FormType, StanzaError};
+use crate::xmpp::{Field, FieldType, Form, FormType, StanzaError, Validation};
 
 /// One field of a command's form.
-pub(super) struct Question {
-    pub(super) name: &'static str,
-    pub(super) kind: FieldKind,
-    pub(super) label: &'static str,
-    pub(super) required: bool,
+pub(in crate::xep) struct Question {
+    pub(in crate::xep) name: &'static str,
+    pub(in crate::xep) kind: FieldKind,
+    pub(in crate::xep) label: &'static str,
+    pub(in crate::xep) required: bool,
     /// What stands in the field when it is shown, and holds where nothing is answered.
-    pub(super) default: Option<&'static str>,
+    pub(in crate::xep) default: Option<&'static str>,
+    /// The least and the most number.
+    pub(in crate::xep) range: Option<(u64, u64)>,
 }
 
 /// A form, filled in.
@@ -22,15 +24,25 @@ pub(super) struct Answers(Vec<RawField>);
 
 impl Question {
     pub(super) const fn needed(name: &'static str, kind: FieldKind, label: &'static str) -> Self {
-        Question { name, kind, label, required: true, default: None }
+        Question { name, kind, label, required: true, default: None, range: None }
     }
 
     pub(super) const fn optional(name: &'static str, kind: FieldKind, label: &'static str) -> Self {
-        Question { name, kind, label, required: false, default: None }
+        Question { name, kind, label, required: false, default: None, range: None }
     }
 
     pub(super) const fn preset(name: &'static str, kind: FieldKind, label: &'static str, value: &'static str) -> Self {
-        Question { name, kind, label, required: false, default: Some(value) }
+        Question { name, kind, label, required: false, default: Some(value), range: None }
+    }
+
+    /// A number with its limits.
+    pub(super) const fn number(
+        name: &'static str,
+        label: &'static str,
+        value: &'static str,
+        range: (u64, u64),
+    ) -> Self {
+        Question { name, kind: FieldKind::Number, label, required: false, default: Some(value), range: Some(range) }
     }
 
     /// Why these are no answer. What is written into a field that is no text may be left empty.
@@ -38,7 +50,14 @@ impl Question {
         if self.required && values.iter().all(String::is_empty) {
             return Err("an answer is needed".to_owned());
         }
-        self.kind.check(values)
+        self.kind.check(values)?;
+        let number = |value: &String| value.parse::<u64>().ok();
+        match self.range {
+            Some((least, most)) if values.iter().filter_map(number).any(|number| !(least..=most).contains(&number)) => {
+                Err(format!("not a whole number from {least} to {most}"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -50,7 +69,8 @@ pub(super) fn form(form_type: &str, title: &str, instructions: &str, questions: 
     form.fields.extend(questions.iter().map(|question| {
         let values = question.default.iter().map(|value| (*value).to_owned()).collect();
         let field = to_answer(question.name, question.kind, question.label, values);
-        Field { required: question.required, ..field }
+        let range = question.range.map(|(least, most)| Validation::whole(least, most));
+        Field { required: question.required, validation: range.or(field.validation.clone()), ..field }
     }));
     form
 }

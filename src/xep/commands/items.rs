@@ -15,6 +15,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Publish an item",
         at: Entity::Service,
         whom: Whom::Everyone,
+        asks: PUBLISH,
         next: |run| Box::pin(publish(run)),
     },
     Command {
@@ -22,17 +23,12 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Retract items",
         at: Entity::Service,
         whom: Whom::Everyone,
+        asks: RETRACT,
         next: |run| Box::pin(retract(run)),
     },
 ];
 
 async fn publish(run: &Run) -> Result<Screen, StanzaError> {
-    const PUBLISH: &[Question] = &[
-        NODE,
-        Question::optional("item", FieldKind::Text, "The id of the item; without one the service makes it"),
-        Question::preset("format", FieldKind::Choice(FORMATS), "How the payload is written", "xml"),
-        Question::optional("payload", FieldKind::Texts, "The payload; none for an item that only notifies"),
-    ];
     let Some(given) = run.answered(0, PUBLISH)? else {
         let instructions = "An item of the same id is overwritten.";
         return Ok(Screen::Ask(answers::form(NS_OURS, "Publish an item", instructions, PUBLISH), Then::Complete));
@@ -67,11 +63,6 @@ fn written(given: &Answers) -> Result<Option<Payload>, PayloadError> {
 }
 
 async fn retract(run: &Run) -> Result<Screen, StanzaError> {
-    const RETRACT: &[Question] = &[
-        NODE,
-        Question::needed("items", FieldKind::Texts, "The ids of the items, one a line"),
-        Question::preset("notify", FieldKind::Choice(NOTIFY), "Whether subscribers are told", "configured"),
-    ];
     let Some(given) = run.answered(0, RETRACT)? else {
         let instructions = "All the items are retracted, or none.";
         return Ok(Screen::Ask(answers::form(NS_OURS, "Retract items", instructions, RETRACT), Then::Complete));
@@ -97,3 +88,16 @@ fn item_id(text: &str) -> Result<ItemId, StanzaError> {
 
 const FORMATS: &[(&str, &str)] = &[("xml", "XML, one element"), ("json", "JSON"), ("text", "Plain text")];
 const NOTIFY: &[(&str, &str)] = &[("configured", "As the node is configured"), ("yes", "Yes"), ("no", "No")];
+
+const PUBLISH: &[Question] = &[
+    NODE,
+    Question::optional("item", FieldKind::Text, "The id of the item; without one the service makes it"),
+    Question::preset("format", FieldKind::Choice(FORMATS), "How the payload is written", "xml"),
+    Question::optional("payload", FieldKind::Texts, "The payload; none for an item that only notifies"),
+];
+
+const RETRACT: &[Question] = &[
+    NODE,
+    Question::needed("items", FieldKind::Texts, "The ids of the items, one a line"),
+    Question::preset("notify", FieldKind::Choice(NOTIFY), "Whether subscribers are told", "configured"),
+];

@@ -21,7 +21,9 @@ use std::pin::Pin;
 
 use crate::engine::{Answer, Answered, Wrong};
 use crate::jid::BareJid;
-use crate::pubsub::{self as core, Affiliation, Caller, Edge, Page, Refusal, Request, Role, ServicePolicy, Verb};
+use crate::pubsub::{
+    self as core, Affiliation, Caller, Edge, Field, Page, Refusal, Request, Role, ServicePolicy, Verb,
+};
 use crate::xep::pubsub::errors::{Context, failed, overloaded};
 use crate::xep::{
     Administration, Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Shared, Target, Trouble, Work,
@@ -30,7 +32,8 @@ use crate::xep::{
 use crate::xml::Element;
 use crate::xmpp::{Condition, Form, FormType, NS_DATA, StanzaError};
 
-use answers::{Answers, Question};
+use answers::Answers;
+pub(super) use answers::Question;
 use session::{Allows, Kept, Session};
 pub(super) use session::{Limits, Sessions};
 
@@ -49,6 +52,8 @@ pub(super) struct Command {
     pub(super) name: &'static str,
     pub(super) at: Entity,
     pub(super) whom: Whom,
+    /// The first form; what follows is a form of another specification.
+    pub(super) asks: &'static [Question],
     next: for<'a> fn(&'a Run) -> Showing<'a>,
 }
 
@@ -456,6 +461,11 @@ fn answer(command: &Command, id: &str, status: &str) -> Element {
         .with_attr("status", status);
     element.set_attr_ns(NS_XML, "lang", "en");
     element
+}
+
+/// The name of a field of a node's configuration, as forms bear it.
+pub(super) fn var(field: &Field) -> String {
+    format!("pubsub#{}", field.name)
 }
 
 fn is_english(tag: &str) -> bool {

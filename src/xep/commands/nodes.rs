@@ -15,6 +15,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Create a node",
         at: Entity::Service,
         whom: Whom::Creators,
+        asks: CREATE,
         next: |run| Box::pin(create(run)),
     },
     Command {
@@ -22,6 +23,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Configure a node",
         at: Entity::Service,
         whom: Whom::Owners,
+        asks: &[NODE],
         next: |run| Box::pin(configure(run)),
     },
     Command {
@@ -29,6 +31,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Delete a node",
         at: Entity::Service,
         whom: Whom::Owners,
+        asks: DELETE,
         next: |run| Box::pin(delete(run)),
     },
     Command {
@@ -36,6 +39,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Remove all items of a node",
         at: Entity::Service,
         whom: Whom::Owners,
+        asks: &[NODE],
         next: |run| Box::pin(purge(run)),
     },
     Command {
@@ -43,6 +47,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "List and search nodes",
         at: Entity::Service,
         whom: Whom::Everyone,
+        asks: LIST,
         next: |run| Box::pin(list(run)),
     },
 ];
@@ -52,18 +57,16 @@ pub(super) const NODE: Question = Question::needed("node", FieldKind::Text, "The
 
 /// Name, then configuration, which may be left as it is offered.
 async fn create(run: &Run) -> Result<Screen, StanzaError> {
-    const NAME: &[Question] =
-        &[Question::optional("node", FieldKind::Text, "The name of the node; without one the service makes it")];
-    let Some(named) = run.answered(0, NAME)? else {
+    let Some(named) = run.answered(0, CREATE)? else {
         let instructions = "Name the node. It can be completed with the default configuration.";
-        return Ok(Screen::Ask(answers::form(NS_OURS, "Create a node", instructions, NAME), Then::Either));
+        return Ok(Screen::Ask(answers::form(NS_OURS, "Create a node", instructions, CREATE), Then::Either));
     };
     let node = named.text("node").map(|_| named.node("node")).transpose()?;
     let config = match run.answers.get(1) {
         Some(filled) => configuration(filled),
         None if run.finish => Vec::new(),
         None => {
-            let form = titled(&NodeConfig::new(&run.policy()), node.as_ref().map_or("a new node", NodeId::as_str));
+            let form = titled(run, &NodeConfig::new(&run.policy()), node.as_ref().map_or("a new node", NodeId::as_str));
             return Ok(Screen::Ask(form, Then::Complete));
         }
     };
@@ -86,7 +89,7 @@ async fn configure(run: &Run) -> Result<Screen, StanzaError> {
     let Some(filled) = run.answers.get(1) else {
         let answered = run.ask(Verb::Configuration { node: node.clone() }).await?;
         let Answer::Reply(Reply::Configuration { config }) = answered.answer else { return Err(errors::internal()) };
-        return Ok(Screen::Ask(titled(&config, node.as_str()), Then::Complete));
+        return Ok(Screen::Ask(titled(run, &config, node.as_str()), Then::Complete));
     };
     let config = configuration(filled);
     run.ask(Verb::Configure { node: node.clone(), config }).await?;
@@ -94,10 +97,6 @@ async fn configure(run: &Run) -> Result<Screen, StanzaError> {
 }
 
 async fn delete(run: &Run) -> Result<Screen, StanzaError> {
-    const DELETE: &[Question] = &[
-        NODE,
-        Question::optional("redirect", FieldKind::Text, "A URI where subscribers are to look instead, if there is one"),
-    ];
     let Some(given) = run.answered(0, DELETE)? else {
         let instructions = "The node goes with its items, subscriptions and affiliations.";
         return Ok(Screen::Ask(answers::form(NS_OURS, "Delete a node", instructions, DELETE), Then::Complete));
@@ -121,15 +120,6 @@ async fn purge(run: &Run) -> Result<Screen, StanzaError> {
 
 /// Nodes by name, a page at a time.
 async fn list(run: &Run) -> Result<Screen, StanzaError> {
-    const LIST: &[Question] = &[
-        Question::optional(
-            "pattern",
-            FieldKind::Text,
-            "The names wanted, with * for any characters; without a *, how names begin",
-        ),
-        Question::optional("after", FieldKind::Text, "Only names after this one, in the order of the list"),
-        Question::preset("max", FieldKind::Number, "How many nodes to show", "50"),
-    ];
     let Some(given) = run.answered(0, LIST)? else {
         let instructions = "Nodes are shown by name. Without a pattern all of them are.";
         let form = answers::form(NS_OURS, "List and search nodes", instructions, LIST);
@@ -255,8 +245,8 @@ impl Search {
 }
 
 /// A configuration to be filled in, and whose it is.
-fn titled(config: &NodeConfig, node: &str) -> Form {
-    let mut form = to_fill_in(config);
+fn titled(run: &Run, config: &NodeConfig, node: &str) -> Form {
+    let mut form = to_fill_in(config, &run.policy());
     form.title = Some(format!("Configuration of {node}"));
     form
 }
@@ -273,3 +263,21 @@ const LIST_MAX: u64 = 500;
 const PAGE_NODES: u64 = 250;
 /// Nodes that a search looks at before it answers with what it has.
 const SEARCHED_MAX: u64 = 5000;
+
+const CREATE: &[Question] =
+    &[Question::optional("node", FieldKind::Text, "The name of the node; without one the service makes it")];
+
+const DELETE: &[Question] = &[
+    NODE,
+    Question::optional("redirect", FieldKind::Text, "A URI where subscribers are to look instead, if there is one"),
+];
+
+const LIST: &[Question] = &[
+    Question::optional(
+        "pattern",
+        FieldKind::Text,
+        "The names wanted, with * for any characters; without a *, how names begin",
+    ),
+    Question::optional("after", FieldKind::Text, "Only names after this one, in the order of the list"),
+    Question::number("max", "How many nodes to show", "50", (1, LIST_MAX)),
+];

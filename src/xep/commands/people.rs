@@ -16,6 +16,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Show the subscriptions of a node",
         at: Entity::Service,
         whom: Whom::Owners,
+        asks: SHOW,
         next: |run| Box::pin(show_subscriptions(run)),
     },
     Command {
@@ -23,6 +24,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Change a subscription of a node",
         at: Entity::Service,
         whom: Whom::Owners,
+        asks: SET_SUBSCRIPTION,
         next: |run| Box::pin(set_subscription(run)),
     },
     Command {
@@ -30,6 +32,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Show the affiliations of a node",
         at: Entity::Service,
         whom: Whom::Owners,
+        asks: SHOW,
         next: |run| Box::pin(show_affiliations(run)),
     },
     Command {
@@ -37,6 +40,7 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "Change affiliations of a node",
         at: Entity::Service,
         whom: Whom::Owners,
+        asks: SET_AFFILIATION,
         next: |run| Box::pin(set_affiliation(run)),
     },
 ];
@@ -45,7 +49,7 @@ pub(super) const COMMANDS: &[Command] = &[
 const SHOW: &[Question] = &[
     NODE,
     Question::optional("after", FieldKind::Text, "Where an earlier list ended, as its result says"),
-    Question::preset("max", FieldKind::Number, "How many entries to show", "100"),
+    Question::number("max", "How many entries to show", "100", (1, SHOWN_MAX)),
 ];
 
 async fn show_subscriptions(run: &Run) -> Result<Screen, StanzaError> {
@@ -73,14 +77,13 @@ async fn show_subscriptions(run: &Run) -> Result<Screen, StanzaError> {
 }
 
 async fn set_subscription(run: &Run) -> Result<Screen, StanzaError> {
-    const SET: &[Question] = &[
-        NODE,
-        Question::needed("jid", FieldKind::Jid, "The subscriber"),
-        Question::optional("subid", FieldKind::Text, "The identifier, to be sure of which subscription is meant"),
-        Question::needed("subscription", FieldKind::Choice(STATES), "What the entity is to be"),
-    ];
-    let Some(given) = run.answered(0, SET)? else {
-        let form = answers::form(NS_OURS, "Change a subscription of a node", "Name the node and the subscriber.", SET);
+    let Some(given) = run.answered(0, SET_SUBSCRIPTION)? else {
+        let form = answers::form(
+            NS_OURS,
+            "Change a subscription of a node",
+            "Name the node and the subscriber.",
+            SET_SUBSCRIPTION,
+        );
         return Ok(Screen::Ask(form, Then::Complete));
     };
     let node = given.node("node")?;
@@ -108,14 +111,9 @@ async fn show_affiliations(run: &Run) -> Result<Screen, StanzaError> {
 }
 
 async fn set_affiliation(run: &Run) -> Result<Screen, StanzaError> {
-    const SET: &[Question] = &[
-        NODE,
-        Question::needed("jids", FieldKind::Jids, "Whose affiliation is changed"),
-        Question::needed("affiliation", FieldKind::Choice(AFFILIATIONS), "What they are to be"),
-    ];
-    let Some(given) = run.answered(0, SET)? else {
+    let Some(given) = run.answered(0, SET_AFFILIATION)? else {
         let instructions = "All of them are changed, or none. A node keeps at least one owner.";
-        let form = answers::form(NS_OURS, "Change affiliations of a node", instructions, SET);
+        let form = answers::form(NS_OURS, "Change affiliations of a node", instructions, SET_AFFILIATION);
         return Ok(Screen::Ask(form, Then::Complete));
     };
     let node = given.node("node")?;
@@ -151,3 +149,18 @@ const AFFILIATIONS: &[(&str, &str)] = &[
     ("none", "None"),
     ("outcast", "Outcast"),
 ];
+
+const SET_SUBSCRIPTION: &[Question] = &[
+    NODE,
+    Question::needed("jid", FieldKind::Jid, "The subscriber"),
+    Question::optional("subid", FieldKind::Text, "The identifier, to be sure of which subscription is meant"),
+    Question::needed("subscription", FieldKind::Choice(STATES), "What the entity is to be"),
+];
+
+const SET_AFFILIATION: &[Question] = &[
+    NODE,
+    Question::needed("jids", FieldKind::Jids, "Whose affiliation is changed"),
+    Question::needed("affiliation", FieldKind::Choice(AFFILIATIONS), "What they are to be"),
+];
+/// Entries of one answer.
+const SHOWN_MAX: u64 = 1000;
