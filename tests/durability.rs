@@ -57,9 +57,8 @@ impl Server {
         Server { process, http, token: token.trim().to_owned() }
     }
 
-    fn kill(mut self) {
-        self.process.kill().expect("it can be killed");
-        self.process.wait().expect("it is gone");
+    fn kill(self) {
+        drop(self);
     }
 
     async fn client(&self) -> Client {
@@ -67,6 +66,14 @@ impl Server {
         let (sender, connection) = handshake(TokioIo::new(socket)).await.expect("it speaks HTTP");
         tokio::spawn(connection);
         Client { sender, token: self.token.clone(), host: self.http.to_string() }
+    }
+}
+
+impl Drop for Server {
+    /// Also when a check has failed: nothing is left behind.
+    fn drop(&mut self) {
+        self.process.kill().expect("it can be killed");
+        self.process.wait().expect("it is gone");
     }
 }
 
@@ -87,6 +94,8 @@ impl Client {
             .header("Authorization", format!("Bearer {}", self.token))
             .body(Full::new(Bytes::from(body.to_owned())))
             .expect("a request");
+        // A connection that has just answered may not have settled for the next request yet.
+        self.sender.ready().await.ok()?;
         let response = self.sender.send_request(request).await.ok()?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.ok()?.to_bytes();
