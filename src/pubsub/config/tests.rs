@@ -101,16 +101,6 @@ const REFUSED: &[(&str, &[&str])] = &[
 
 // rows: 168, F1, F3, F6, F7, F10, F11, F12, F14, F15, F16, F17, F19, F21, F25, F27, F28, F29
 #[test]
-fn a_field_of_numbers_knows_its_limits() {
-    let policy = ServicePolicy { items_max: 7, payload_bytes_max: 99, ..policy() };
-    let range = |name: &str| Field::named(name).unwrap().range(&policy);
-    assert_eq!((range("max_items"), range("max_payload_size")), (Some((1, 7)), Some((1, 99))));
-    assert_eq!((range("title"), range("persist_items")), (None, None));
-    let numbers = FIELDS.iter().filter(|field| field.kind == FieldKind::Number);
-    assert!(numbers.clone().count() > 1 && numbers.into_iter().all(|field| field.range(&policy).is_some()));
-}
-
-#[test]
 fn every_field_is_set_and_got() {
     for (name, values, expected) in TAKEN {
         assert_eq!(got(name, values), *expected, "{name} {values:?}");
@@ -182,4 +172,14 @@ proptest! {
             prop_assert_eq!(NodeConfig::from_text(&config.to_text(), &policy()), Ok(config));
         }
     }
+}
+
+#[test]
+fn a_field_of_numbers_knows_its_limits() {
+    let policy = ServicePolicy { items_max: 7, payload_bytes_max: 99, ..policy() };
+    let range = |name: &str| Field::named(name).unwrap().range(&policy);
+    assert_eq!((range("max_items"), range("max_payload_size")), (Some((1, 7)), Some((1, 99))));
+    assert_eq!((range("title"), range("persist_items")), (None, None));
+    let numbers = FIELDS.iter().filter(|field| field.kind == FieldKind::Number);
+    assert!(numbers.clone().count() > 1 && numbers.into_iter().all(|field| field.range(&policy).is_some()));
 }
