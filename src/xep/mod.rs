@@ -8,22 +8,30 @@
 //!
 //! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
 
+mod blocking;
+mod carbons;
 mod commands;
 mod disco;
+mod entity_time;
+mod offline;
 mod ping;
 pub mod pubsub;
 mod reference;
+mod roster;
 mod rsm;
 mod version;
 
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use crate::access::Access;
 use crate::engine::{Answered, Engine, Wrong};
-use crate::jid::{BareJid, Jid};
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::messaging::Messaging;
 use crate::pubsub::{Caller, Refusal, Request, Seq, ServicePolicy, Subscription};
+use crate::time::Timestamp;
 use crate::xml::{Element, escape_attribute};
 use crate::xmpp::{Condition, Iq, IqKind, NS_CLIENT, StanzaError};
 
@@ -37,6 +45,7 @@ pub struct Xep {
 
 struct Shared {
     engine: Engine,
+    messaging: Messaging,
     hosts: Vec<Host>,
     options: Options,
     commands: commands::Sessions,
@@ -107,14 +116,15 @@ pub struct Answer {
 }
 
 impl Xep {
-    pub fn new(engine: Engine, hosts: Vec<Host>, options: Options) -> Self {
+    pub fn new(engine: Engine, messaging: Messaging, hosts: Vec<Host>, options: Options) -> Self {
         let limits = commands::Limits {
             per_address_max: options.command_sessions_per_address_max,
             sessions_max: options.command_sessions_max,
             lifetime_seconds: i64::from(options.command_session_seconds),
         };
         let commands = commands::Sessions::new(limits, &engine.identity().cursor_key);
-        Xep { shared: Arc::new(Shared { engine, hosts, options, commands, administration: OnceLock::new() }) }
+        let administration = OnceLock::new();
+        Xep { shared: Arc::new(Shared { engine, messaging, hosts, options, commands, administration }) }
     }
 
     /// Lets administrators see to accounts from now on. To be called once, when the rooms are wired.
@@ -143,6 +153,7 @@ impl Xep {
                 Ok(Work::Done(body)) => Ok((body, None)),
                 Ok(Work::Ask(ask)) => ask.outcome(&shared.engine).await,
                 Ok(Work::Command(order)) => order.outcome(&shared).await.map(|body| (body, None)),
+                Ok(Work::Wait(done)) => done.await.map(|body| (body, None)).map_err(Trouble::from),
                 Err(error) => Err(Trouble::from(error)),
             };
             match done {
@@ -176,6 +187,8 @@ impl Xep {
                 element,
                 policy,
                 hosts: &self.shared.hosts,
+                messaging: &self.shared.messaging,
+                now: self.shared.engine.clock().now(),
                 options: &self.shared.options,
             };
             asked.work()
@@ -257,8 +270,13 @@ pub const EXTENSIONS: &[Extension] = &[
     },
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
     commands::accounts::EXTENSION,
+    offline::EXTENSION,
+    blocking::EXTENSION,
     ping::EXTENSION,
+    entity_time::EXTENSION,
     Extension { number: 203, name: "Delayed Delivery", version: "2.0", features: &[], claims: &[] },
+    roster::EXTENSION,
+    carbons::EXTENSION,
 ];
 
 impl Feature {
@@ -286,6 +304,8 @@ struct Asked<'a> {
     element: Element,
     policy: ServicePolicy,
     hosts: &'a [Host],
+    messaging: &'a Messaging,
+    now: Timestamp,
     options: &'a Options,
 }
 
@@ -340,6 +360,22 @@ impl Target {
 }
 
 impl Asked<'_> {
+    /// For what an account lets nobody else do.
+    fn own_account(&self) -> Result<(), StanzaError> {
+        match &self.target {
+            Target::Account(account) if account == self.caller.jid.bare() => Ok(()),
+            _ => Err(StanzaError::new(Condition::Forbidden)),
+        }
+    }
+
+    /// The session that asks.
+    fn session(&self) -> Result<FullJid, StanzaError> {
+        match &self.caller.jid {
+            Jid::Full(full) => Ok(full.clone()),
+            Jid::Bare(_) => Err(StanzaError::new(Condition::NotAllowed)),
+        }
+    }
+
     /// Finds who answers; what nobody claims is `service-unavailable` (RFC 6120 §8.4).
     fn work(&self) -> Result<Work, StanzaError> {
         let mut claims = EXTENSIONS.iter().flat_map(|extension| extension.claims);
@@ -361,7 +397,11 @@ enum Work {
     Ask(Box<Ask>),
     /// Something that takes more than one request to the engine.
     Command(Box<commands::Order>),
+    /// Asks another room than the engine; the first poll gives the request its place there.
+    Wait(Waited),
 }
+
+type Waited = Pin<Box<dyn Future<Output = Result<Body, StanzaError>> + Send>>;
 
 /// A request to the engine, and how to say what comes of it.
 struct Ask {
@@ -410,7 +450,7 @@ impl Work {
     fn unless(self, refusal: Refusal, body: Body) -> Self {
         match self {
             Work::Ask(ask) => Work::Ask(Box::new(Ask { instead: Some((refusal, body)), ..*ask })),
-            done @ (Work::Done(_) | Work::Command(_)) => done,
+            other @ (Work::Done(_) | Work::Command(_) | Work::Wait(_)) => other,
         }
     }
 }
