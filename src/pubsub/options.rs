@@ -167,6 +167,11 @@ impl OptionField {
         OPTIONS.iter().find(|field| field.name == name)
     }
 
+    /// The least and the greatest number that it takes.
+    pub fn range(&self, policy: &SubscriptionPolicy) -> Option<(u64, u64)> {
+        (self.name == "digest_frequency").then_some((policy.digest_ms_min, DIGEST_MS_MAX))
+    }
+
     /// The values of the option, as a form writes them.
     pub fn values(&self, options: &SubscriptionOptions) -> Vec<String> {
         (self.get)(options)

@@ -33,7 +33,8 @@ use crate::pubsub::{
     Affiliation, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection, Seq, Subscription,
 };
 use crate::store::{
-    Account, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, NodeCommit, Pending, Store, Token,
+    Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, NodeCommit, Pending, Store,
+    Token,
 };
 use crate::time::Timestamp;
 
@@ -295,6 +296,10 @@ impl Store for SqliteStore {
 
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>> {
         self.read(move |db| accounts::accounts(db, after.as_ref(), max))
+    }
+
+    fn account_totals(&self) -> Pending<'_, AccountTotals> {
+        self.read(accounts::totals)
     }
 
     fn token(&self, id: String) -> Pending<'_, Option<Token>> {

@@ -1,23 +1,24 @@
 //! `<options/>` and the `<default/>` of subscribers (XEP-0060 §6.3, §6.4).
 
 use crate::engine::Answer;
-use crate::pubsub::{FieldKind, OPTIONS, OptionField, RawField, Reply, SubscriptionOptions, Verb};
-use crate::xep::pubsub::{NS_PUBSUB, NS_SUBSCRIBE_OPTIONS, Words, configure, submitted};
+use crate::pubsub::{OPTIONS, OptionField, RawField, Reply, SubscriptionOptions, SubscriptionPolicy, Verb};
+use crate::xep::pubsub::{NS_PUBSUB, NS_SUBSCRIBE_OPTIONS, Words, configure, form, submitted};
 use crate::xep::{Body, Work, bad_request};
 use crate::xml::Element;
-use crate::xmpp::{Field as FormField, FieldType, Form, FormType, StanzaError};
+use crate::xmpp::{Field as FormField, Form, FormType, StanzaError, Validation};
 
 /// XEP-0060 §6.3.2.
 pub(super) fn options(words: &Words<'_>) -> Result<Work, StanzaError> {
     let (node, jid, subid) = (words.node()?, words.jid()?, words.subid());
     let request = words.asked.request(Verb::Options { node: node.clone(), jid, subid });
+    let policy = words.asked.policy.subscriptions.clone();
     Ok(Work::ask(request, move |answered| {
         let Answer::Reply(Reply::Options { subscription }) = answered.answer else { return None };
         let options = Element::new("options", NS_PUBSUB)
             .with_attr("node", node.as_str())
             .with_attr("jid", subscription.jid.to_string())
             .with_attr("subid", subscription.subid.as_str())
-            .with_child(to_fill_in(&subscription.options).to_element());
+            .with_child(to_fill_in(&subscription.options, &policy).to_element());
         Some(Body::Element(Element::new("pubsub", NS_PUBSUB).with_child(options)))
     }))
 }
@@ -68,9 +69,9 @@ fn answers(parent: &Element) -> Result<Option<Vec<RawField>>, StanzaError> {
     Ok(fields.map(|fields| fields.into_iter().filter(ours).collect()))
 }
 
-fn to_fill_in(options: &SubscriptionOptions) -> Form {
+fn to_fill_in(options: &SubscriptionOptions, policy: &SubscriptionPolicy) -> Form {
     let form = Form::of_type(FormType::Form, NS_SUBSCRIBE_OPTIONS);
-    OPTIONS.iter().fold(form, |form, field| form.with_field(described(field, options)))
+    OPTIONS.iter().fold(form, |form, field| form.with_field(described(field, options, policy)))
 }
 
 fn as_they_are(options: &SubscriptionOptions) -> Form {
@@ -84,23 +85,19 @@ fn as_they_are(options: &SubscriptionOptions) -> Form {
         .fold(Form::of_type(FormType::Result, NS_SUBSCRIBE_OPTIONS), |form, field| form.with_field(told(field)))
 }
 
-fn described(field: &OptionField, options: &SubscriptionOptions) -> FormField {
-    let (kind, choices) = match field.kind {
-        FieldKind::Boolean => (FieldType::Boolean, &[][..]),
-        FieldKind::Choice(choices) => (FieldType::ListSingle, choices),
-        FieldKind::Choices(choices) => (FieldType::ListMulti, choices),
-        FieldKind::Number | FieldKind::Text | FieldKind::Texts => (FieldType::TextSingle, &[][..]),
-    };
-    let choices = choices.iter().map(|(value, label)| (Some((*label).to_owned()), (*value).to_owned()));
-    let described = FormField::new(&format!("pubsub#{}", field.name), kind).with_label(field.label);
-    FormField { values: field.values(options), options: choices.collect(), ..described }
+fn described(field: &OptionField, options: &SubscriptionOptions, policy: &SubscriptionPolicy) -> FormField {
+    let name = format!("pubsub#{}", field.name);
+    let described = form::to_answer(&name, field.kind, field.label, field.values(options));
+    let range = field.range(policy).map(|(least, most)| Validation::whole(least, most));
+    FormField { validation: range.or(described.validation.clone()), ..described }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pubsub::{Expire, SubscriptionPolicy};
+    use crate::pubsub::Expire;
     use crate::time::Timestamp;
+    use crate::xmpp::FieldType;
 
     fn changed() -> SubscriptionOptions {
         let end = Timestamp::from_seconds(2_000_000_000);
@@ -121,7 +118,7 @@ mod tests {
         for (options, other) in
             [(SubscriptionOptions::default(), changed()), (changed(), SubscriptionOptions::default())]
         {
-            let form = Form { kind: FormType::Submit, ..to_fill_in(&options) };
+            let form = Form { kind: FormType::Submit, ..to_fill_in(&options, &policy) };
             let parent = Element::new("options", NS_PUBSUB).with_child(form.to_element());
             let fields = answers(&parent).unwrap().unwrap();
             assert_eq!(other.with(&fields, &policy, Timestamp(0)), Ok(options));
@@ -131,7 +128,7 @@ mod tests {
     // rows: 166, 167, F35, F36, F37, F38, F39, F40, F41, F42
     #[test]
     fn the_form_has_every_option_with_its_type_and_choices() {
-        let form = to_fill_in(&changed());
+        let form = to_fill_in(&changed(), &SubscriptionPolicy::default());
         assert_eq!((form.kind, form.form_type()), (FormType::Form, Some(NS_SUBSCRIBE_OPTIONS)));
         for described in OPTIONS {
             let field = form.field(&format!("pubsub#{}", described.name)).expect(described.name);
