@@ -95,6 +95,9 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
     let xep = Xep::new(engine.clone(), hosts.collect(), xep::Options::default());
     let router = Router::new(xep);
+    if let Some(herald) = router.herald(&delivery) {
+        rooms.spawn(herald.run(over.clone()));
+    }
     let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options(config), leaving.clone());
 
     let gate = Gate::new(GateOptions {

@@ -9,6 +9,7 @@
 //! Not here: rules (`pubsub`), SQL (`store`), sockets and who is woken (`delivery`).
 
 mod cache;
+mod due;
 mod overlay;
 mod retention;
 mod tail;
@@ -51,6 +52,8 @@ pub enum Answer {
     AffiliationsOf(List<(NodeId, Affiliation)>),
     NodeSubscriptions(List<Subscription>),
     NodeAffiliations(List<(BareJid, Affiliation)>),
+    /// Who waits for approval, and where.
+    Pending(Vec<(Node, Subscription)>),
     Nodes(List<Node>),
 }
 
@@ -84,6 +87,8 @@ pub struct Committed<'a> {
     /// The node as it is after this decision.
     pub node: &'a Arc<Node>,
     pub changes: &'a [Change],
+    /// Who asked for it; nobody, where the service did it by itself.
+    pub by: Option<&'a BareJid>,
     tails: &'a tail::Tails,
 }
 
@@ -223,9 +228,10 @@ impl Engine {
 fn address_of(request: &Request) -> Option<NodeAddress> {
     use crate::pubsub::Verb;
     let node = match &request.verb {
-        Verb::Create { node, .. } | Verb::Subscriptions { node, .. } | Verb::Affiliations { node, .. } => {
-            node.as_ref()?
-        }
+        Verb::Create { node, .. }
+        | Verb::Subscriptions { node, .. }
+        | Verb::Affiliations { node, .. }
+        | Verb::Pending { node } => node.as_ref()?,
         Verb::Nodes { .. } => return None,
         Verb::Configure { node, .. }
         | Verb::Configuration { node }
@@ -241,6 +247,8 @@ fn address_of(request: &Request) -> Option<NodeAddress> {
         | Verb::NodeAffiliations { node, .. }
         | Verb::SetAffiliations { node, .. }
         | Verb::Metadata { node }
+        | Verb::Approve { node, .. }
+        | Verb::Expire { node }
         | Verb::Watch { node } => node,
     };
     Some(NodeAddress { service: request.service.clone(), node: node.clone() })

@@ -100,11 +100,12 @@ impl Presence {
 
     /// The session is available with this priority, or unavailable; `stanza` tells the account's
     /// available resources, itself included (RFC 6121 §4.2.2, §4.4.2, §4.5.2). On initial presence
-    /// the presence of the others is told to it.
-    pub fn announce(&self, priority: Option<i8>, stanza: Bytes) {
+    /// the presence of the others is told to it. Whether it was initial presence.
+    pub fn announce(&self, priority: Option<i8>, stanza: Bytes) -> bool {
         let mut accounts = self.directory.lock();
-        let Some(sessions) = accounts.get_mut(self.full.bare()) else { return };
-        let Some(own) = sessions.iter().position(|session| session.inbox.same_channel(&self.inbox)) else { return };
+        let Some(sessions) = accounts.get_mut(self.full.bare()) else { return false };
+        let own = sessions.iter().position(|session| session.inbox.same_channel(&self.inbox));
+        let Some(own) = own else { return false };
         let initial = sessions[own].priority.is_none() && priority.is_some();
         sessions[own].priority = priority;
         sessions[own].presence = priority.map(|_| stanza.clone());
@@ -119,6 +120,7 @@ impl Presence {
                 let _ = self.inbox.try_send(Routed::Stanza(presence.clone()));
             }
         }
+        initial
     }
 }
 

@@ -4,8 +4,10 @@
 //! do not exist, so that every address of another domain is unreachable.
 
 mod directory;
+mod herald;
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -22,12 +24,16 @@ use crate::xmpp::{
 };
 
 pub use directory::{BindFailed, Presence, Routed};
+pub use herald::Herald;
 
 /// The router, to be cloned and handed about.
 #[derive(Clone)]
 pub struct Router {
     directory: directory::Directory,
     xep: Xep,
+    arrivals: mpsc::Sender<FullJid>,
+    /// Until the herald takes it.
+    arrived: Arc<Mutex<Option<mpsc::Receiver<FullJid>>>>,
 }
 
 /// What a stanza that a session sent comes to.
@@ -51,7 +57,9 @@ pub struct Outcome {
 
 impl Router {
     pub fn new(xep: Xep) -> Self {
-        Router { directory: directory::Directory::default(), xep }
+        let (arrivals, arrived) = mpsc::channel(herald::ARRIVALS_MAX);
+        let arrived = Arc::new(Mutex::new(Some(arrived)));
+        Router { directory: directory::Directory::default(), xep, arrivals, arrived }
     }
 
     /// Enters a session under its address.
@@ -68,7 +76,12 @@ impl Router {
     pub fn stanza(&self, caller: &Caller, presence: &Presence, element: Element) -> Reaction {
         match Stanza::parse(element) {
             Ok(Stanza::Iq(iq)) => self.iq(caller, iq),
-            Ok(Stanza::Message(message)) => self.message(message),
+            Ok(Stanza::Message(message)) => match self.xep.hear(caller, &message) {
+                Some(hearing) => {
+                    Reaction::Later(Box::pin(async move { Outcome { reply: hearing.await, ..Outcome::default() } }))
+                }
+                None => self.message(message),
+            },
             Ok(Stanza::Presence(stanza)) => self.presence(presence, stanza),
             Err(malformed) => refuse(&malformed).map_or(Reaction::Nothing, Reaction::Write),
         }
@@ -166,7 +179,10 @@ impl Router {
                 let priority = available.then_some(stanza.priority);
                 let to = Some(Jid::Bare(session.jid().bare().clone()));
                 let told = PresenceStanza { to, ..stanza };
-                session.announce(priority, wire_bytes(&told.into_element()));
+                if session.announce(priority, wire_bytes(&told.into_element())) {
+                    // One that finds no room is told when it comes again.
+                    let _ = self.arrivals.try_send(session.jid().clone());
+                }
                 Reaction::Available(priority.is_some_and(|priority| priority >= 0))
             }
             (Some(to), PresenceType::Available | PresenceType::Unavailable) if self.is_local(to) => {
