@@ -37,6 +37,7 @@ pub struct Config {
     pub data: Data,
     pub auth: Auth,
     pub limits: Limits,
+    pub sm: Sm,
     pub store: Store,
     pub retention: Retention,
     pub tls: Tls,
@@ -110,6 +111,16 @@ pub struct Limits {
     pub requests_in_flight: usize,
     pub engine_queue: usize,
     pub password_checks_waiting: usize,
+}
+
+/// Stream management.
+#[derive(Clone, Debug)]
+pub struct Sm {
+    pub resume_seconds: u64,
+    pub queue_stanzas: usize,
+    pub queue_bytes: usize,
+    pub hibernated_per_account: usize,
+    pub ack_seconds: u64,
 }
 
 #[derive(Clone, Debug)]

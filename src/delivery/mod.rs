@@ -7,6 +7,7 @@ mod cursor;
 mod feed;
 mod follow;
 mod pages;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Committed, Engine, Sink, Tail, Wake};
 use crate::jid::BareJid;
-use crate::pubsub::{Change, Node, Notice, SubscriptionState, notices};
+use crate::pubsub::{Change, SubscriptionState, notices};
 
 pub use cursor::{CursorError, Cursors};
-pub use feed::{Behind, Feed, Shown};
+pub use feed::{Again, Behind, Feed, Shown, Tag};
 pub use follow::{Ending, Followed, Follower, Start};
+pub use told::Told;
 
 /// The settings of delivery.
 #[derive(Clone, Debug)]
@@ -70,15 +72,6 @@ struct Shared {
     told: mpsc::Sender<Told>,
     /// Until somebody takes it.
     to_tell: Mutex<Option<mpsc::Receiver<Told>>>,
-}
-
-/// What is to be told to people, apart from the log of the node that it is about.
-#[derive(Clone, Debug)]
-pub struct Told {
-    pub node: Arc<Node>,
-    /// Who did it; nobody, where the service did it by itself.
-    pub by: Option<BareJid>,
-    pub notice: Notice,
 }
 
 impl Delivery {

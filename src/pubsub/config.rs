@@ -12,8 +12,8 @@ use crate::jid::BareJid;
 use crate::pubsub::{Refusal, ServicePolicy};
 use crate::time::Timestamp;
 
-pub use fields::FIELDS;
-pub(super) use fields::sane;
+pub use self::fields::FIELDS;
+pub(super) use self::fields::sane;
 
 /// What a node is set to. Valid by construction: built from defaults by [`NodeConfig::with`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,6 @@ use super::Router;
 use crate::delivery::{Delivery, Told};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::pubsub::{Node, Notice};
-use crate::store::{Ask, Found};
 use crate::xep::pubsub::approval;
 
 /// What tells. One task runs it, so that telling never holds up a turn or a session.
@@ -63,13 +62,9 @@ impl Herald {
 
     /// All owners but one, who did it himself.
     async fn tell_owners(&self, node: &Node, but: Option<&BareJid>, message: impl Fn(&Jid) -> Bytes) {
-        match self.delivery.engine().store().gather(vec![Ask::Owners(node.key, OWNERS_TOLD_MAX)]).await {
-            Ok(found) => {
-                let owners = found.into_iter().filter_map(|found| match found {
-                    Found::Owners(owners) => Some(owners),
-                    _ => None,
-                });
-                for owner in owners.flatten().filter(|owner| Some(owner) != but) {
+        match self.delivery.owners(node.key, OWNERS_TOLD_MAX).await {
+            Ok(owners) => {
+                for owner in owners.into_iter().filter(|owner| Some(owner) != but) {
                     let owner = Jid::Bare(owner);
                     self.router.send(&owner, message(&owner));
                 }
@@ -80,8 +75,7 @@ impl Herald {
 
     /// Tells a session that has come who waits for its account's approval: from one reading.
     async fn welcome(&self, full: &FullJid) {
-        let store = self.delivery.engine().store();
-        match store.read_pending(None, Some(full.bare().clone()), None, WAITING_TOLD_MAX).await {
+        match self.delivery.waiting_for(full.bare().clone(), WAITING_TOLD_MAX).await {
             Ok(waiting) => {
                 let to = Jid::Full(full.clone());
                 for (node, subscription) in waiting {

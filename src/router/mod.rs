@@ -5,6 +5,7 @@
 
 mod directory;
 mod herald;
+mod undelivered;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
