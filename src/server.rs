@@ -223,6 +223,7 @@ fn engine_options(config: &Config) -> engine::Options {
         },
         who_creates: config.pubsub.create,
         auto_create: config.pubsub.auto_create,
+        templates: config.templates.clone().into(),
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
         ..engine::Options::default()
@@ -276,6 +277,6 @@ fn http_options(config: &Config) -> http::Options {
 }
 
 /// What a stanza needs beside the payload that it bears.
-const STANZA_OVERHEAD_BYTES: u64 = 8192;
+pub const STANZA_OVERHEAD_BYTES: u64 = 8192;
 /// How long peers, and then rooms, may take to end.
 const DRAIN_MAX: Duration = Duration::from_secs(15);

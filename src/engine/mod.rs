@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::jid::BareJid;
 use crate::pubsub::{
     Affiliation, Change, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy, Subscription,
-    WhoCreates,
+    Template, WhoCreates,
 };
 use crate::store::{Failure, Identity, Item, List, Store};
 use crate::time::Clock;
@@ -115,6 +115,8 @@ pub struct Options {
     pub retention: Retention,
     pub who_creates: WhoCreates,
     pub auto_create: bool,
+    /// Of pub/sub services; accounts have none.
+    pub templates: Arc<[Template]>,
     pub payload_bytes_max: u64,
     pub items_max: u64,
     pub batch_items_max: usize,
@@ -131,6 +133,7 @@ impl Default for Options {
             retention: Retention::default(),
             who_creates: WhoCreates::Accounts,
             auto_create: false,
+            templates: Arc::default(),
             payload_bytes_max: 262_144 - 8192,
             items_max: 10_000,
             batch_items_max: 256,
@@ -140,8 +143,10 @@ impl Default for Options {
 
 impl Options {
     fn policy(&self, service: BareJid) -> ServicePolicy {
+        let templates = if service.local().is_none() { self.templates.clone() } else { Arc::default() };
         ServicePolicy {
             service,
+            templates,
             who_creates: self.who_creates,
             auto_create: self.auto_create,
             payload_bytes_max: self.payload_bytes_max,

@@ -23,6 +23,7 @@ mod refusal;
 mod request;
 mod rights;
 mod subscription;
+mod template;
 
 mod affiliations;
 mod approve;
@@ -64,3 +65,4 @@ pub use request::{
     Caller, Change, Decision, Edge, NewItem, Page, Precondition, Published, Read, Reply, Request, Role, Selection, Verb,
 };
 pub use subscription::{SubId, Subscription, SubscriptionState};
+pub use template::{Glob, Template};
