@@ -12,13 +12,13 @@ use super::cache::Cache;
 use super::due::Due;
 use super::overlay::Overlay;
 use super::tail::Tail;
-use super::{Answer, Answered, Committed, Job, Position, Shared, Sink, Wrong, address_of};
+use super::{Answer, Answered, Before, Committed, Job, Once, Position, Shared, Sink, Wrong, address_of};
 use crate::jid::BareJid;
 use crate::pubsub::{
     Caller, Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request,
-    Role, ServicePolicy, Verb, decide,
+    Role, Seq, ServicePolicy, Verb, decide,
 };
-use crate::store::{Ask, Failure, Found, NodeCommit, Store};
+use crate::store::{Ask, Failure, Found, Memo, MemoKey, NodeCommit, Store};
 use crate::time::Timestamp;
 
 /// The turns of an engine, to be run by one task.
@@ -41,6 +41,8 @@ pub(super) struct Asked {
     /// Whether somebody asked, or the service itself.
     by_somebody: bool,
     address: Option<NodeAddress>,
+    /// Under which key it is to happen once.
+    once: Option<(MemoKey, [u8; 32])>,
     reply: oneshot::Sender<Result<Answered, Wrong>>,
 }
 
@@ -55,15 +57,26 @@ enum Outcome {
     Write { reply: Reply, node: Arc<Node>, changes: Vec<Change>, events: Vec<Event> },
     /// Nothing changes.
     Answer(Result<Reply, Wrong>, Option<Position>),
+    /// Its key was used before.
+    Once(Before, Option<Position>),
 }
 
 impl Asked {
+    fn new(request: Request, once: Option<Once>, reply: oneshot::Sender<Result<Answered, Wrong>>) -> Self {
+        let address = address_of(&request);
+        let once = once.zip(address.clone()).map(|(once, address)| {
+            let caller = request.caller.jid.bare().clone();
+            (MemoKey { caller, address, key: once.key }, once.fingerprint)
+        });
+        Asked { request, by_somebody: true, address, once, reply }
+    }
+
     /// What the service asks by itself, as an administrator of its own.
     pub(super) fn by_service(address: NodeAddress, verb: Verb) -> (Self, oneshot::Receiver<Result<Answered, Wrong>>) {
         let caller = Caller { jid: address.service.clone().into(), role: Role::Admin };
         let request = Request { caller, service: address.service.clone(), verb };
         let (reply, answer) = oneshot::channel();
-        (Asked { request, by_somebody: false, address: Some(address), reply }, answer)
+        (Asked { request, by_somebody: false, address: Some(address), once: None, reply }, answer)
     }
 }
 
@@ -118,10 +131,7 @@ impl Turns {
             let mut tails = Vec::new();
             for job in jobs.drain(..) {
                 match job {
-                    Job::Ask { request, reply } => {
-                        let address = address_of(&request);
-                        asked.push(Asked { request, by_somebody: true, address, reply });
-                    }
+                    Job::Ask { request, once, reply } => asked.push(Asked::new(request, once, reply)),
                     Job::Tails { nodes, reply } => tails.push((nodes, reply)),
                 }
             }
@@ -184,6 +194,12 @@ impl Turns {
                     of.extend(std::iter::repeat_n(address, missing.len()));
                     asks.extend(missing);
                 }
+                if let (Some(address), Some((key, _))) = (address, &asked.once)
+                    && overlay.memo(key).is_none()
+                {
+                    of.push(address);
+                    asks.push(Ask::Memo(key.clone()));
+                }
             }
             if asks.is_empty() {
                 return Ok(());
@@ -196,6 +212,7 @@ impl Turns {
                     (Ask::Contact(owner, contact), Found::Contact(fact)) => {
                         overlay.learn_contact(owner, contact, fact);
                     }
+                    (Ask::Memo(key), Found::Memo(memo, of_caller)) => overlay.learn_memo(key, memo, of_caller),
                     (ask, found) => self.cache.learn(address, ask, found),
                 }
             }
@@ -236,6 +253,9 @@ impl Turns {
         overlay: &mut Overlay,
         now: Timestamp,
     ) -> Outcome {
+        if let Some(outcome) = self.remembered(asked, overlay, now) {
+            return outcome;
+        }
         let names = &mut self.names;
         let mut fresh_id = || names.next(now);
         let mut given = Given { now, node_key: NodeKey(self.node_keys.start), fresh_id: &mut fresh_id };
@@ -260,8 +280,41 @@ impl Turns {
         }
         let before = facts.node.present().filter(|_| !created).map(|node| &**node);
         overlay.take(&mut self.cache, &node, before, &decision, now);
+        if let (Some((key, fingerprint)), Reply::Published { items, created }) = (&asked.once, &decision.reply) {
+            overlay.remember(Memo {
+                key: key.clone(),
+                fingerprint: *fingerprint,
+                node: node.key,
+                created: *created,
+                items: items.clone(),
+                expires: now.plus_seconds(self.shared.options.memo_seconds),
+            });
+        }
         let Decision { reply, changes, events, .. } = decision;
         Outcome::Write { reply, node: Arc::new(node), changes, events }
+    }
+
+    /// What to answer without deciding anything: the request was answered before, or its key cannot be
+    /// used.
+    fn remembered(&self, asked: &Asked, overlay: &Overlay, now: Timestamp) -> Option<Outcome> {
+        let (key, fingerprint) = asked.once.as_ref()?;
+        match overlay.memo(key) {
+            // Gathered for every request of the turn: it is missing where a gathering was cut short.
+            None => Some(Outcome::Answer(Err(Wrong::Overloaded), None)),
+            Some((Some(memo), _)) if memo.expires > now => {
+                if memo.fingerprint != *fingerprint {
+                    return Some(Outcome::Once(Before::Reused, None));
+                }
+                let last = memo.items.last().map_or(Seq(0), |item| item.seq);
+                let reply = Reply::Published { items: memo.items.clone(), created: memo.created };
+                let at = Position { node: memo.node, seq: last };
+                Some(Outcome::Once(Before::Done(reply), Some(at)))
+            }
+            Some((_, of_caller)) if of_caller >= self.shared.options.memos_per_caller_max => {
+                Some(Outcome::Once(Before::Exhausted, None))
+            }
+            Some(_) => None,
+        }
     }
 
     /// Lengthens the tails, all of them before anyone is told of anything.
@@ -270,7 +323,7 @@ impl Turns {
         let writes = || {
             decided.iter().filter_map(|decided| match &decided.outcome {
                 Outcome::Write { node, changes, events, .. } => Some((decided, node, changes, events)),
-                Outcome::Answer(..) => None,
+                Outcome::Answer(..) | Outcome::Once(..) => None,
             })
         };
         for (_, node, changes, events) in writes() {
@@ -311,6 +364,9 @@ impl Turns {
                 }
                 Outcome::Answer(Err(wrong), _) => {
                     let _ = asked.reply.send(Err(wrong));
+                }
+                Outcome::Once(before, at) => {
+                    let _ = asked.reply.send(Ok(Answered { answer: Answer::Once(before), at }));
                 }
             }
         }
@@ -386,6 +442,9 @@ impl Turns {
         if let Err(failure) = forgotten {
             tracing::warn!(%failure, "old tombstones could not be forgotten");
         }
+        if let Err(failure) = self.shared.store.forget_memos(now).await {
+            tracing::warn!(%failure, "answers under idempotency keys that have expired could not be forgotten");
+        }
     }
 
     async fn trim(&mut self, address: &NodeAddress, now: Timestamp, sink: &dyn Sink) -> Result<(), Failure> {
@@ -404,6 +463,7 @@ impl Turns {
             changes: Vec::new(),
             events: Vec::new(),
             trim_from: Some(node.floor_seq),
+            memos: Vec::new(),
         };
         self.shared.store.commit(vec![commit]).await?;
         let after = Arc::new(after);
@@ -471,7 +531,7 @@ fn refuse_writes(decided: Vec<Decided>, failure: &Failure) -> Vec<Asked> {
     for Decided { asked, outcome } in decided {
         match outcome {
             Outcome::Write { .. } => drop(asked.reply.send(Err(Wrong::Failed(failure.clone())))),
-            Outcome::Answer(..) => others.push(asked),
+            Outcome::Answer(..) | Outcome::Once(..) => others.push(asked),
         }
     }
     others

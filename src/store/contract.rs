@@ -7,6 +7,7 @@ mod contacts;
 pub mod hand;
 mod lists;
 mod logs;
+mod memos;
 
 use std::sync::Arc;
 
@@ -82,6 +83,9 @@ macro_rules! every_promise {
                 hidden_nodes_are_listed_for_those_who_know_them
                 items_are_due_when_the_oldest_is
                 nodes_that_keep_nothing_grow_old_apart;
+            memos:
+                a_memo_is_kept_with_its_commit_or_not_at_all
+                memos_of_a_caller_are_counted_and_forgotten;
             accounts:
                 an_account_comes_back_with_either_verifier
                 accounts_are_listed_in_slices
