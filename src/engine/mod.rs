@@ -170,7 +170,8 @@ impl Default for Options {
 }
 
 impl Options {
-    fn policy(&self, service: BareJid) -> ServicePolicy {
+    /// The rules of a service under these settings.
+    pub fn policy(&self, service: BareJid) -> ServicePolicy {
         let templates = if service.local().is_none() { self.templates.clone() } else { Arc::default() };
         ServicePolicy {
             service,

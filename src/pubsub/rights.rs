@@ -72,6 +72,11 @@ pub(super) fn publishing(caller: &Caller, node: &Node, facts: &Facts) -> Result<
     }
 }
 
+/// Whether the caller may create nodes at this service at all.
+pub fn may_create(caller: &Caller, policy: &ServicePolicy) -> bool {
+    creating(caller, policy, None).is_ok()
+}
+
 /// May the caller create a node at this service (XEP-0060 §8.1.1), of this name or of one that the
 /// service makes? A name may be reserved for some, who need no other right then.
 pub(super) fn creating(caller: &Caller, policy: &ServicePolicy, node: Option<&NodeId>) -> Result<(), Refusal> {
