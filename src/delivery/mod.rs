@@ -11,22 +11,24 @@ mod pages;
 mod recent;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Committed, Engine, Sink, Tail, Wake};
 use crate::jid::BareJid;
-use crate::pubsub::{Change, Expire, NodeAddress, Subscription, SubscriptionState};
+use crate::pubsub::{Change, Expire, NodeAddress, Subscription, SubscriptionState, notices};
 
 pub use cursor::{CursorError, Cursors};
 pub use feed::{Again, Behind, Bounce, Feed, Shown, Tag};
 pub use follow::{Ending, Followed, Follower, Start};
 pub use recent::Moment;
+pub use told::Told;
 
 /// The settings of delivery.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct Options {
     pub bounces_max: u64,
     /// One JID may have several subscriptions to a node, so that notifications name theirs.
     pub multi_subscribe: bool,
+    /// Notices of subscriptions and affiliations that wait to be sent; what comes beyond is not told.
+    pub notices_waiting_max: usize,
 }
 
 impl Default for Options {
@@ -54,6 +58,7 @@ impl Default for Options {
             watches_per_session_max: 10_000,
             bounces_max: 16,
             multi_subscribe: false,
+            notices_waiting_max: 16_384,
         }
     }
 }
@@ -81,6 +86,9 @@ struct Shared {
     pages: pages::Pages,
     catchups: Semaphore,
     stop: CancellationToken,
+    told: mpsc::Sender<Told>,
+    /// Until somebody takes it.
+    to_tell: Mutex<Option<mpsc::Receiver<Told>>>,
 }
 
 impl Delivery {
@@ -88,6 +96,7 @@ impl Delivery {
     pub fn new(engine: Engine, options: Options, stop: CancellationToken) -> Self {
         let cursors = Cursors::new(engine.identity());
         let catchups = Semaphore::new(options.catchups_max);
+        let (told, to_tell) = mpsc::channel(options.notices_waiting_max);
         Delivery {
             shared: Arc::new(Shared {
                 engine,
@@ -102,6 +111,8 @@ impl Delivery {
                 pages: pages::Pages::default(),
                 catchups,
                 stop,
+                told,
+                to_tell: Mutex::new(Some(to_tell)),
             }),
         }
     }
@@ -113,6 +124,11 @@ impl Delivery {
     /// Now, for a session that is about to become available: see [`Feed::set_available`].
     pub fn moment(&self) -> Moment {
         self.shared.recent.moment()
+    }
+
+    /// What is to be told, for whoever tells it. Taken once.
+    pub fn notices(&self) -> Option<mpsc::Receiver<Told>> {
+        lock(&self.shared.to_tell).take()
     }
 
     pub fn engine(&self) -> &Engine {
@@ -144,6 +160,12 @@ impl Sink for Delivery {
     fn committed(&self, commit: &Committed<'_>) {
         if commit.before < commit.node.last_seq {
             self.shared.recent.note(commit.node.key, commit.before);
+        }
+        for notice in notices(&commit.node.config, commit.by, commit.changes) {
+            let told = Told { node: commit.node.clone(), by: commit.by.cloned(), notice };
+            if self.shared.told.try_send(told).is_err() {
+                tracing::warn!(node = %commit.node.address, "too many notices wait to be sent: one is not told");
+            }
         }
         for change in commit.changes {
             let Change::SetSubscription { subscription } = change else { continue };

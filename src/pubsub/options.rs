@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
-use crate::pubsub::config::{boolean, one, one_boolean, one_number};
+use crate::pubsub::config::fields::{boolean, one, one_boolean, one_number};
 use crate::pubsub::{FieldKind, RawField, Refusal};
 use crate::time::Timestamp;
 

@@ -6,8 +6,8 @@ use crate::jid::Jid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
-    Affiliation, Caller, Decision, Facts, Given, NodeConfig, RawField, Refusal, Reply, Role, SendLast, SubId,
-    Subscription, SubscriptionOptions, SubscriptionState, rights,
+    Caller, Decision, Facts, Given, NodeConfig, RawField, Reader, Refusal, Reply, Role, SendLast, SubId, Subscription,
+    SubscriptionOptions, SubscriptionState, rights,
 };
 
 /// One JID has one subscription to a node, which a second request finds as it is, but for the options
@@ -21,14 +21,19 @@ pub(super) fn subscribe(
 ) -> Result<Decision, Refusal> {
     let node = rights::present(facts)?;
     let entity = Entity::of(caller, &jid, facts).ok_or(Refusal::InvalidJid)?;
-    if let Some(refusal) = why_unreadable(&node.config, entity.affiliation, entity.role) {
-        return Err(refusal);
-    }
-    let send_last = sends_last(&node.config);
+    let state = admission(&node.config, &entity.reader)?;
+    let send_last = state == SubscriptionState::Subscribed && sends_last(&node.config);
     let policy = &facts.policy.subscriptions;
-    let mut of_jid = entity.subscriptions.iter().filter(|subscription| subscription.jid == jid);
-    if let Some(standing) = of_jid.next().filter(|_| !policy.multi_subscribe) {
+    let of_jid = || entity.subscriptions.iter().filter(|subscription| subscription.jid == jid);
+    // XEP-0060 §6.1.3.7.
+    if state == SubscriptionState::Pending && of_jid().any(|standing| standing.state == SubscriptionState::Pending) {
+        return Err(Refusal::SubscriptionPending);
+    }
+    if let Some(standing) = of_jid().next().filter(|_| !policy.multi_subscribe) {
         let subscription = changed(standing, wanted, facts, given)?;
+        // What waited may come in by now without anybody's approval.
+        let waits = subscription.state == SubscriptionState::Pending;
+        let subscription = if waits { approved(&subscription) } else { subscription };
         let mut draft = Draft::over(node, given.now);
         if subscription != *standing {
             draft.set_subscription(Some(standing), subscription.clone());
@@ -43,7 +48,7 @@ pub(super) fn subscribe(
         return Err(Refusal::TooManySubscriptions);
     }
     let options = SubscriptionOptions::standard().with(wanted, policy, given.now)?;
-    let subscription = Subscription { options: options.into(), ..begin(jid, given) };
+    let subscription = Subscription { options: options.into(), ..begin(jid, state, given) };
     let mut draft = Draft::over(node, given.now);
     draft.set_subscription(None, subscription.clone());
     Ok(draft.done(Reply::Subscribed { subscription, send_last }))
@@ -151,14 +156,27 @@ fn changed(
 }
 
 /// A new subscription; the service names it (XEP-0060 §6.1.6).
-pub(super) fn begin(jid: Jid, given: &mut Given<'_>) -> Subscription {
+pub(super) fn begin(jid: Jid, state: SubscriptionState, given: &mut Given<'_>) -> Subscription {
     let subid = SubId(Arc::from((given.fresh_id)()));
-    let options = SubscriptionOptions::standard();
-    Subscription { jid, subid, state: SubscriptionState::Subscribed, options }
+    Subscription { jid, subid, state, options: SubscriptionOptions::standard() }
+}
+
+pub(super) fn approved(subscription: &Subscription) -> Subscription {
+    Subscription { state: SubscriptionState::Subscribed, ..subscription.clone() }
 }
 
 pub(super) fn ended(subscription: &Subscription) -> Subscription {
     Subscription { state: SubscriptionState::None, ..subscription.clone() }
+}
+
+/// The state in which an entity's subscription begins. Those who have an affiliation need nobody's
+/// approval, as XEP-0060 §6.1.4 lets a service decide; others wait for an owner.
+fn admission(config: &NodeConfig, reader: &Reader<'_>) -> Result<SubscriptionState, Refusal> {
+    match why_unreadable(config, reader) {
+        None => Ok(SubscriptionState::Subscribed),
+        Some(Refusal::SubscriptionRequired) => Ok(SubscriptionState::Pending),
+        Some(refusal) => Err(refusal),
+    }
 }
 
 /// XEP-0060 §6.1.7. A node that keeps nothing has nothing to send.
@@ -168,8 +186,7 @@ fn sends_last(config: &NodeConfig) -> bool {
 
 /// Whose subscription it is about.
 struct Entity<'a> {
-    affiliation: Affiliation,
-    role: Role,
+    reader: Reader<'a>,
     subscriptions: &'a [Subscription],
 }
 
@@ -180,11 +197,10 @@ impl<'a> Entity<'a> {
     fn of(caller: &Caller, jid: &Jid, facts: &'a Facts) -> Option<Self> {
         if jid.bare() == caller.jid.bare() {
             let subscriptions = facts.subscriptions.as_slice();
-            return Some(Entity { affiliation: facts.affiliation, role: caller.role, subscriptions });
+            return Some(Entity { reader: facts.reader(caller), subscriptions });
         }
         (caller.role == Role::Admin).then(|| Entity {
-            affiliation: facts.affiliations.first().copied().unwrap_or_default(),
-            role: Role::Stranger,
+            reader: facts.other(0),
             subscriptions: facts.subscribers.first().map(Vec::as_slice).unwrap_or_default(),
         })
     }
