@@ -211,7 +211,7 @@ struct Shared {
 
 /// What waits for a turn.
 enum Job {
-    Ask { request: Request, once: Option<Once>, reply: oneshot::Sender<Result<Answered, Wrong>> },
+    Ask { request: Box<Request>, once: Option<Once>, reply: oneshot::Sender<Result<Answered, Wrong>> },
     Tails { nodes: Vec<Arc<Node>>, reply: oneshot::Sender<Result<Vec<Option<Arc<Tail>>>, Failure>> },
 }
 
@@ -239,7 +239,7 @@ impl Engine {
 
     async fn queue(&self, request: Request, once: Option<Once>) -> Result<Answered, Wrong> {
         let (reply, answer) = oneshot::channel();
-        match self.queue.try_send(Job::Ask { request, once, reply }) {
+        match self.queue.try_send(Job::Ask { request: Box::new(request), once, reply }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => return Err(Wrong::Overloaded),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(Wrong::Failed(Failure::Closed)),

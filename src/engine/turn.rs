@@ -131,7 +131,7 @@ impl Turns {
             let mut tails = Vec::new();
             for job in jobs.drain(..) {
                 match job {
-                    Job::Ask { request, once, reply } => asked.push(Asked::new(request, once, reply)),
+                    Job::Ask { request, once, reply } => asked.push(Asked::new(*request, once, reply)),
                     Job::Tails { nodes, reply } => tails.push((nodes, reply)),
                 }
             }

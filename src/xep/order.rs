@@ -84,7 +84,7 @@ mod tests {
 
     fn asked(attributes: &[(&str, &str)]) -> Result<Option<Ordering>, StanzaError> {
         let order = Element::new("order", NS_ORDER);
-        let order = attributes.iter().fold(order, |order, (name, value)| order.with_attr(*name, *value));
+        let order = attributes.iter().fold(order, |order, (name, value)| order.with_attr(name, *value));
         Ordering::of(&Element::new("pubsub", "urn:x").with_child(order))
     }
 

@@ -230,7 +230,7 @@ struct Showing<'a> {
 }
 
 impl Showing<'_> {
-    fn all<'a>(&mut self, entries: &mut dyn Iterator<Item = &'a Arc<Entry>>, from: Seq) -> Look {
+    fn all(&mut self, entries: &mut dyn Iterator<Item = &Arc<Entry>>, from: Seq) -> Look {
         let mut position = from;
         let mut held: Vec<Arc<Entry>> = Vec::new();
         let mut bytes = 0;
