@@ -120,14 +120,14 @@ pub(super) fn pending(
     collect(
         db,
         "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, \
-         n.version, s.bare, s.resource, s.subid, s.state \
+         n.version, n.subscribers, s.bare, s.resource, s.subid, s.state, s.options \
          FROM subscriptions s INDEXED BY subscriptions_pending CROSS JOIN nodes n ON n.key = s.node \
          WHERE s.state = 'pending' AND s.node BETWEEN ?3 AND ?4 AND (?1 IS NULL OR n.service = ?1) \
          AND (?2 IS NULL OR EXISTS (SELECT 1 FROM affiliations a \
          WHERE a.node = s.node AND a.jid = ?2 AND a.affiliation = 'owner')) \
          ORDER BY s.node, s.bare, s.resource, s.subid LIMIT ?5",
         params![service.map(BareJid::as_str), owner.map(BareJid::as_str), least, most, limit(max as u64)],
-        |row| Ok((row::node(row)?, row::subscription(row, 11)?)),
+        |row| Ok((row::node(row)?, row::subscription(row, 12)?)),
     )
 }
 
@@ -306,18 +306,18 @@ const NODES_FOR: Texts = Texts {
             UNION SELECT node FROM subscriptions WHERE bare = ?2 AND node NOT IN \
             (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation = 'outcast')) \
             AND n.service = ?1 AND n.hidden = 1)",
-    forward: "SELECT * FROM (SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version \
+    forward: "SELECT * FROM (SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version, n.subscribers \
               FROM nodes n INDEXED BY nodes_visible WHERE n.service = ?1 AND n.hidden = 0 AND n.node > ?3 \
               ORDER BY n.node LIMIT ?4) UNION ALL \
-              SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version FROM nodes n \
+              SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version, n.subscribers FROM nodes n \
               WHERE n.key IN (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation <> 'outcast' \
               UNION SELECT node FROM subscriptions WHERE bare = ?2 AND node NOT IN \
               (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation = 'outcast')) \
               AND n.service = ?1 AND n.hidden = 1 AND n.node > ?3 ORDER BY 3 LIMIT ?4",
-    backward: "SELECT * FROM (SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version \
+    backward: "SELECT * FROM (SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version, n.subscribers \
               FROM nodes n INDEXED BY nodes_visible WHERE n.service = ?1 AND n.hidden = 0 AND n.node < ?3 \
               ORDER BY n.node DESC LIMIT ?4) UNION ALL \
-              SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version FROM nodes n \
+              SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version, n.subscribers FROM nodes n \
               WHERE n.key IN (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation <> 'outcast' \
               UNION SELECT node FROM subscriptions WHERE bare = ?2 AND node NOT IN \
               (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation = 'outcast')) \
