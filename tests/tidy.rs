@@ -63,6 +63,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("hyper", &["http", "cli"]),
     ("hyper_util", &["http", "cli"]),
+    ("tokio_tungstenite", &["http", "net"]),
+    ("jsonwebtoken", &["access"]),
     ("rustls", &["net", "http", "cli", "config", "server"]),
     ("tokio_rustls", &["net", "http", "cli", "server"]),
     ("rcgen", &["cli", "config"]),

@@ -323,7 +323,7 @@ impl Feed {
         watch.busy = true;
         let (shared, tail, position) = (self.shared.clone(), watch.tail.clone(), watch.position);
         self.work.push(Box::pin(async move {
-            let page = shared.page(&tail, position).await;
+            let page = shared.page(&tail, position, usize::MAX).await;
             Done::Read { watch: id, page }
         }));
     }

@@ -9,19 +9,18 @@ mod follow;
 mod pages;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Committed, Engine, Sink, Tail, Wake};
+use crate::engine::{Committed, Engine, Sink, Tail};
 use crate::jid::BareJid;
 use crate::pubsub::{Change, SubscriptionState};
 
-pub use cursor::{CursorError, Cursors};
+pub use cursor::{CURSOR_CHARS, CursorError, Cursors, NODES_MAX};
 pub use feed::{Behind, Feed, Shown};
-pub use follow::{Ending, Followed, Follower, Start};
+pub use follow::{Ending, Followed, Follower, Ring, Start};
 
 /// The settings of delivery.
 #[derive(Clone, Debug)]
@@ -129,32 +128,6 @@ impl Sink for Delivery {
     fn grown(&self, tails: Vec<Arc<Tail>>) {
         lock(&self.shared.grown).extend(tails);
         self.shared.growth.notify_one();
-    }
-}
-
-/// Tells one waiting task that there is something to look at.
-#[derive(Default)]
-struct Bell {
-    rung: AtomicBool,
-    notify: Notify,
-}
-
-impl Wake for Bell {
-    fn wake(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.notify.notify_one();
-        }
-    }
-}
-
-impl Bell {
-    /// Before looking: what comes from now on rings again.
-    fn reset(&self) {
-        self.rung.store(false, Ordering::Release);
-    }
-
-    async fn wait(&self) {
-        self.notify.notified().await;
     }
 }
 

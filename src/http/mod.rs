@@ -28,11 +28,13 @@ mod path;
 mod problem;
 mod publish;
 mod purge;
+mod pushing;
 mod query;
 mod retract;
 mod routes;
 mod serve;
 mod subscriptions;
+mod takeover;
 mod watch;
 
 #[cfg(test)]
@@ -114,12 +116,17 @@ pub struct Options {
     pub retry_closing_max: Duration,
     /// The longest `timeout` that a watcher may ask for.
     pub watch_seconds_max: u64,
+    /// How long a long poll waits that names no time, and that names the longest.
+    pub wait: Duration,
+    pub wait_max: Duration,
 }
 
 impl Door {
+    /// To be called in a runtime: a task rings for the watchers until `closing`.
     pub fn new(rooms: Rooms, service: BareJid, closing: CancellationToken, options: Options) -> Arc<Self> {
         let body_memory = Arc::new(Semaphore::new(options.body_memory_bytes_max / body::PERMIT_BYTES));
         let watches = watch::Watches::new(options.watches_per_account);
+        tokio::spawn(watches.clone().mind(rooms.access.revocations(), closing.clone()));
         Arc::new(Door { rooms, service, closing, options, watches, body_memory })
     }
 
@@ -170,6 +177,8 @@ impl Default for Options {
             retry: Duration::from_secs(2),
             retry_closing_max: Duration::from_secs(10),
             watch_seconds_max: 24 * 60 * 60,
+            wait: Duration::from_secs(30),
+            wait_max: Duration::from_secs(60),
         }
     }
 }

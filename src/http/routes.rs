@@ -16,7 +16,7 @@ use crate::http::auth::{Peer, authenticate};
 use crate::http::path::{Place, Service, What};
 use crate::http::problem::Problem;
 use crate::http::{
-    Door, affiliations, configure, create, delete, items, nodes, publish, purge, retract, subscriptions,
+    Door, affiliations, configure, create, delete, items, nodes, publish, purge, retract, subscriptions, watch,
 };
 use crate::jid::BareJid;
 use crate::pubsub::{Caller, NodeId, Request as Ask, Role, Verb};
@@ -61,6 +61,7 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
     }
     let call = Call { door, login, service, parts };
     match (what, method) {
+        (What::Watch, _) => watch::watch_several(call).await,
         (What::Nodes, _) => nodes::list(&call).await,
         (What::Node(node), Method::PUT) => create::put(&call, node, body).await,
         (What::Node(node), Method::PATCH) => configure::patch(&call, node, body).await,
@@ -80,7 +81,7 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
 
 fn methods(what: &What) -> &'static [Method] {
     match what {
-        What::Nodes | What::Subscriptions(_) => &[Method::GET],
+        What::Watch | What::Nodes | What::Subscriptions(_) => &[Method::GET],
         What::Node(_) => &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
         What::Items(_) => &[Method::GET, Method::POST, Method::DELETE],
         What::Item(..) => &[Method::GET, Method::PUT, Method::DELETE],

@@ -4,7 +4,9 @@ mod admin;
 mod connections;
 mod publish;
 mod read;
+mod transports;
 mod watch;
+mod watch_rights;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use crate::time::SystemClock;
 
 /// A server, and what it takes to talk to it.
 struct Stage {
+    door: Arc<Door>,
     http: SocketAddr,
     admin: SocketAddr,
     access: Access,
@@ -59,12 +62,17 @@ impl Stage {
         let door = Door::new(rooms, service, closing.clone(), options.clone());
         let mut addresses = vec![];
         let mut served = vec![];
-        for router in [router(door.clone()), admin_router(door)] {
+        for router in [router(door.clone()), admin_router(door.clone())] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             served.push(tokio::spawn(serve(listener, router, None, closing.clone(), options.clone())));
         }
-        Stage { http: addresses[0], admin: addresses[1], access, closing, over, served }
+        Stage { door, http: addresses[0], admin: addresses[1], access, closing, over, served }
+    }
+
+    /// How many watches are open.
+    fn watches(&self) -> u64 {
+        self.door.watches.count()
     }
 
     /// An account with a token of these scopes; none for everything.
