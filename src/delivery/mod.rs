@@ -9,6 +9,7 @@ mod follow;
 mod pages;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
@@ -57,6 +58,8 @@ struct Shared {
     growth: Notify,
     pages: pages::Pages,
     catchups: Semaphore,
+    /// Pages of logs read since the start.
+    pages_read: AtomicU64,
     stop: CancellationToken,
 }
 
@@ -75,6 +78,7 @@ impl Delivery {
                 growth: Notify::new(),
                 pages: pages::Pages::default(),
                 catchups,
+                pages_read: AtomicU64::new(0),
                 stop,
             }),
         }
@@ -82,6 +86,16 @@ impl Delivery {
 
     pub fn cursors(&self) -> &Cursors {
         &self.shared.cursors
+    }
+
+    /// XMPP sessions that events are delivered to.
+    pub fn sessions(&self) -> usize {
+        lock(&self.shared.online).values().map(Vec::len).sum()
+    }
+
+    /// Pages of logs that were read for watchers that fell below a tail, since the start.
+    pub fn pages_read(&self) -> u64 {
+        self.shared.pages_read.load(Ordering::Relaxed)
     }
 
     pub fn engine(&self) -> &Engine {

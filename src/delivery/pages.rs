@@ -1,6 +1,7 @@
 //! Parts of logs, read for watchers that fell below a tail. Watchers at one position share the read.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::OnceCell;
@@ -33,6 +34,7 @@ impl Shared {
         let read = cell.get_or_try_init(|| async {
             // The semaphore is never closed.
             let _turn = self.catchups.acquire().await;
+            self.pages_read.fetch_add(1, Ordering::Relaxed);
             let options = &self.options;
             let (events, bytes) = (options.page_events_max, options.page_bytes_max.min(bytes_max));
             let page = self.engine.store().read_log(tail.key(), after, events, bytes).await?;

@@ -16,11 +16,14 @@ mod auth;
 mod body;
 mod conditional;
 mod configure;
+mod cors;
 mod create;
 mod delete;
+mod fetch;
 mod health;
 mod items;
 mod json;
+mod metrics;
 mod nodes;
 mod page;
 mod pairs;
@@ -35,6 +38,7 @@ mod routes;
 mod serve;
 mod subscriptions;
 mod takeover;
+mod tickets;
 mod watch;
 
 #[cfg(test)]
@@ -45,7 +49,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +59,8 @@ use crate::engine::Engine;
 use crate::jid::BareJid;
 use crate::time::Clock;
 
+pub use fetch::fetcher;
+pub use metrics::{Metric, MetricKind};
 pub use serve::serve;
 
 /// What the door asks.
@@ -64,6 +70,8 @@ pub struct Rooms {
     pub cursors: Cursors,
     pub access: Access,
     pub clock: Arc<dyn Clock>,
+    /// What the other rooms tell of themselves.
+    pub metrics: Vec<Metric>,
 }
 
 /// The door itself, shared by its listeners and streams.
@@ -84,6 +92,8 @@ pub struct Door {
 pub struct Options {
     /// Services that are kept here beside the one that `/v1/nodes` speaks of.
     pub services: Vec<BareJid>,
+    /// Whose pages may use the API from a browser, as `https://app.example.org`.
+    pub origins: Vec<String>,
     /// Connections that are open at once; more wait unaccepted.
     pub connections_max: usize,
     /// A TLS handshake that has not ended by then is cut.
@@ -130,6 +140,26 @@ impl Door {
         Arc::new(Door { rooms, service, closing, options, watches, body_memory })
     }
 
+    /// All numbers, those of the other rooms and our own.
+    fn metrics(self: &Arc<Self>) -> axum::response::Response {
+        let (open, shown) = (self.clone(), self.clone());
+        let own = [
+            Metric {
+                name: "tidings_watches",
+                help: "Streams, WebSockets and long polls that are open.",
+                kind: MetricKind::Gauge,
+                read: Box::new(move || open.watches.count()),
+            },
+            Metric {
+                name: "tidings_watch_events_total",
+                help: "Events shown to watchers over HTTP.",
+                kind: MetricKind::Counter,
+                read: Box::new(move || shown.watches.shown()),
+            },
+        ];
+        metrics::answer(self.rooms.metrics.iter().chain(&own))
+    }
+
     /// Whether this server keeps the nodes of a service.
     fn keeps(&self, service: &BareJid) -> bool {
         *service == self.service || self.options.services.contains(service)
@@ -149,7 +179,16 @@ pub fn admin_router(door: Arc<Door>) -> Router {
 }
 
 async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
-    routes::harden(routes::answer(door, request).await)
+    let asking = match cors::Asking::read(&request, &door.options.origins) {
+        Ok(asking) => asking,
+        Err(problem) => return routes::harden(problem.into_response()),
+    };
+    let mut response = match asking.answer_preflight() {
+        Some(response) => response,
+        None => routes::answer(door, request).await,
+    };
+    asking.allow(&mut response);
+    routes::harden(response)
 }
 
 async fn answer_admin(State(door): State<Arc<Door>>, request: Request) -> Response {
@@ -160,6 +199,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             services: vec![],
+            origins: vec![],
             connections_max: 20_000,
             handshake_time: Duration::from_secs(10),
             header_time: Duration::from_secs(10),

@@ -31,6 +31,7 @@ pub(super) struct Place {
 pub(super) enum What {
     /// Several nodes on one stream.
     Watch,
+    Tickets,
     Nodes,
     Node(NodeId),
     Items(NodeId),
@@ -53,6 +54,8 @@ impl Place {
         }
         match &segments[..count] {
             ["watch"] => Ok(Place { service: Service::Default, what: What::Watch }),
+            ["tickets"] => Ok(Place { service: Service::Default, what: What::Tickets }),
+            ["services", jid, "tickets"] => Ok(Place { service: Service::Named(service(jid)?), what: What::Tickets }),
             ["services", jid, "watch"] => Ok(Place { service: Service::Named(service(jid)?), what: What::Watch }),
             ["nodes", rest @ ..] => Ok(Place { service: Service::Default, what: What::parse(rest)? }),
             ["services", jid, "nodes", rest @ ..] => {
@@ -197,6 +200,7 @@ mod tests {
         for (path, place) in [
             ("/v1/nodes", What::Nodes),
             ("/v1/watch", What::Watch),
+            ("/v1/tickets", What::Tickets),
             ("/v1/nodes/orders", What::Node(node("orders"))),
             ("/v1/nodes/orders%2F42", What::Node(node("orders/42"))),
             ("/v1/nodes/orders%2f42/items", What::Items(node("orders/42"))),

@@ -16,7 +16,7 @@ use crate::http::auth::{Peer, authenticate};
 use crate::http::path::{Place, Service, What};
 use crate::http::problem::Problem;
 use crate::http::{
-    Door, affiliations, configure, create, delete, items, nodes, publish, purge, retract, subscriptions, watch,
+    Door, affiliations, configure, create, delete, items, nodes, publish, purge, retract, subscriptions, tickets, watch,
 };
 use crate::jid::BareJid;
 use crate::pubsub::{Caller, NodeId, Request as Ask, Role, Verb};
@@ -53,7 +53,14 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
     if !allowed.contains(&method) {
         return Err(method_not_allowed(allowed));
     }
-    let login = authenticate(&door.rooms.access, &parts.headers, peer(&parts)).await?;
+    let named = match &service {
+        Service::Default => &door.service,
+        Service::Named(jid) => jid,
+    };
+    let login = match tickets::redeem(&door, &parts, &what, named, peer(&parts))? {
+        Some(login) => login,
+        None => authenticate(&door.rooms.access, &parts.headers, peer(&parts)).await?,
+    };
     if let Service::Named(jid) = &service
         && !door.keeps(jid)
     {
@@ -61,6 +68,7 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
     }
     let call = Call { door, login, service, parts };
     match (what, method) {
+        (What::Tickets, _) => tickets::issue(&call, body).await,
         (What::Watch, _) => watch::watch_several(call).await,
         (What::Nodes, _) => nodes::list(&call).await,
         (What::Node(node), Method::PUT) => create::put(&call, node, body).await,
@@ -81,6 +89,7 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
 
 fn methods(what: &What) -> &'static [Method] {
     match what {
+        What::Tickets => &[Method::POST],
         What::Watch | What::Nodes | What::Subscriptions(_) => &[Method::GET],
         What::Node(_) => &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
         What::Items(_) => &[Method::GET, Method::POST, Method::DELETE],

@@ -1,6 +1,7 @@
 //! The door over real sockets, with the engine and a store in memory behind it.
 
 mod admin;
+mod browsers;
 mod connections;
 mod publish;
 mod read;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{self, Access, NewPassword, NewToken, NewUser};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine};
-use crate::http::{Door, Options, Rooms, admin_router, router, serve};
+use crate::http::{Door, Metric, MetricKind, Options, Rooms, admin_router, router, serve};
 use crate::jid::BareJid;
 use crate::store::memory::MemoryStore;
 use crate::time::SystemClock;
@@ -57,7 +58,14 @@ impl Stage {
         tokio::spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
         tokio::spawn(delivery.clone().run(over.clone()));
         let cursors = delivery.cursors().clone();
-        let rooms = Rooms { engine, delivery, cursors, access: access.clone(), clock };
+        let metric = Metric {
+            name: "tidings_engine_test",
+            help: "What another room tells.",
+            kind: MetricKind::Gauge,
+            read: Box::new(|| 7),
+        };
+        let metrics = vec![metric];
+        let rooms = Rooms { engine, delivery, cursors, access: access.clone(), clock, metrics };
         let service = BareJid::parse("pubsub.localhost").unwrap();
         let door = Door::new(rooms, service, closing.clone(), options.clone());
         let mut addresses = vec![];

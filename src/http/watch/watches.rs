@@ -57,8 +57,12 @@ impl Watches {
         }
     }
 
+    /// Events that were shown to watchers since the start.
+    pub(in crate::http) fn shown(&self) -> u64 {
+        self.shown.load(Ordering::Relaxed)
+    }
+
     /// How many are open.
-    #[cfg(test)]
     pub(in crate::http) fn count(&self) -> u64 {
         self.lock().rings.len() as u64
     }
