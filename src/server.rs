@@ -96,7 +96,14 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
     let xep = Xep::new(engine.clone(), hosts.collect(), xep::Options::default());
     let router = Router::new(xep);
-    let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options(config), leaving.clone());
+    let sessions = Sessions::new(
+        access.clone(),
+        delivery.clone(),
+        router,
+        clock.clone(),
+        session_options(config),
+        leaving.clone(),
+    );
 
     let gate = Gate::new(GateOptions {
         connections_per_second: config.limits.connections_per_second,
@@ -244,6 +251,7 @@ fn engine_options(config: &Config) -> engine::Options {
         auto_create: config.pubsub.auto_create,
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
+        memos_per_caller_max: config.limits.idempotency_keys_per_account,
         ..engine::Options::default()
     }
 }
@@ -271,6 +279,13 @@ fn session_options(config: &Config) -> session::Options {
     session::Options {
         stream,
         limits,
+        sm: session::SmOptions {
+            resume_max: Duration::from_secs(config.sm.resume_seconds),
+            queue_stanzas_max: config.sm.queue_stanzas,
+            queue_bytes_max: config.sm.queue_bytes,
+            hibernated_per_account_max: config.sm.hibernated_per_account,
+            ack_wait: Duration::from_secs(config.sm.ack_seconds),
+        },
         requests_in_flight_max: config.limits.requests_in_flight,
         sessions_per_account_max: config.limits.sessions_per_account,
         ..defaults
@@ -284,6 +299,10 @@ fn http_options(config: &Config) -> http::Options {
         body_bytes_max: config.limits.http_body_bytes,
         header_bytes_max: config.limits.http_head_bytes,
         watches_per_account: config.limits.watches_per_account,
+        rates: http::Rates {
+            requests_per_second: config.limits.http_requests_per_second,
+            bytes_per_second: config.limits.http_bytes_per_second,
+        },
         ..http::Options::default()
     }
 }

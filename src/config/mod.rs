@@ -38,6 +38,7 @@ pub struct Config {
     pub data: Data,
     pub auth: Auth,
     pub limits: Limits,
+    pub sm: Sm,
     pub store: Store,
     pub retention: Retention,
     pub tls: Tls,
@@ -122,9 +123,22 @@ pub struct Limits {
     pub sessions_per_account: usize,
     pub http_body_bytes: usize,
     pub http_head_bytes: usize,
+    pub http_requests_per_second: u64,
+    pub http_bytes_per_second: u64,
+    pub idempotency_keys_per_account: u64,
     pub requests_in_flight: usize,
     pub engine_queue: usize,
     pub password_checks_waiting: usize,
+}
+
+/// Stream management.
+#[derive(Clone, Debug)]
+pub struct Sm {
+    pub resume_seconds: u64,
+    pub queue_stanzas: usize,
+    pub queue_bytes: usize,
+    pub hibernated_per_account: usize,
+    pub ack_seconds: u64,
 }
 
 #[derive(Clone, Debug)]

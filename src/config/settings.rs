@@ -431,6 +431,33 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.limits.http_head_bytes = value.count(),
     },
     Setting {
+        key: "limits.http_requests_per_second",
+        kind: Kind::Count { min: 0, max: 1_000_000 },
+        unset: Unset::Is("0"),
+        meaning: "HTTP requests a second of one account, and twice as many at once; those beyond it are told when to \
+                  come back. 0 is off.",
+        why: "How many are too many depends on who the callers are.",
+        apply: |config, value| config.limits.http_requests_per_second = value.count(),
+    },
+    Setting {
+        key: "limits.http_bytes_per_second",
+        kind: Kind::Count { min: 0, max: 1 << 40 },
+        unset: Unset::Is("16777216"),
+        meaning: "Bytes of request bodies a second of one account, and twice as many at once. Streams are slowed \
+                  down, other requests are told when to come back. 0 is off.",
+        why: "One account should not take the whole disk.",
+        apply: |config, value| config.limits.http_bytes_per_second = value.count(),
+    },
+    Setting {
+        key: "limits.idempotency_keys_per_account",
+        kind: Kind::Count { min: 1, max: 1_000_000_000 },
+        unset: Unset::Is("1000000"),
+        meaning: "Idempotency keys of one account that are remembered, each for a day; those beyond it are told to \
+                  come back.",
+        why: "Each takes some 200 bytes of disk. A key that were forgotten early would break a promise in silence.",
+        apply: |config, value| config.limits.idempotency_keys_per_account = value.count(),
+    },
+    Setting {
         key: "limits.requests_in_flight",
         kind: Kind::Count { min: 1, max: 10_000 },
         unset: Unset::Is("64"),
@@ -453,6 +480,47 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Passwords that wait to be checked; those beyond it are told to come back.",
         why: "A check costs tens of milliseconds of a core: a longer queue would outlast the clients' patience.",
         apply: |config, value| config.limits.password_checks_waiting = value.count(),
+    },
+    Setting {
+        key: "sm.resume_seconds",
+        kind: Kind::Count { min: 0, max: 86_400 },
+        unset: Unset::Is("600"),
+        meaning: "How long a session whose connection was lost may be resumed (XEP-0198). 0 is never.",
+        why: "A tunnel, a change of networks, a laptop's lid; beyond it a new session costs less than waiting.",
+        apply: |config, value| config.sm.resume_seconds = value.count(),
+    },
+    Setting {
+        key: "sm.queue_stanzas",
+        kind: Kind::Count { min: 16, max: 1_000_000 },
+        unset: Unset::Is("1000"),
+        meaning: "Stanzas that a session without a connection may have unacknowledged; with one more it ends.",
+        why: "Events of nodes are kept as positions, and no more are shown until some are acknowledged.",
+        apply: |config, value| config.sm.queue_stanzas = value.count(),
+    },
+    Setting {
+        key: "sm.queue_bytes",
+        kind: Kind::Count { min: 65_536, max: 1 << 30 },
+        unset: Unset::Is("4194304"),
+        meaning: "Bytes of such stanzas, events of nodes apart.",
+        why: "",
+        apply: |config, value| config.sm.queue_bytes = value.count(),
+    },
+    Setting {
+        key: "sm.hibernated_per_account",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        unset: Unset::Is("5"),
+        meaning: "Sessions of one account that may wait to be resumed; with one more the oldest ends.",
+        why: "They count among `limits.sessions_per_account` too.",
+        apply: |config, value| config.sm.hibernated_per_account = value.count(),
+    },
+    Setting {
+        key: "sm.ack_seconds",
+        kind: Kind::Count { min: 1, max: 3_600 },
+        unset: Unset::Is("30"),
+        meaning: "How long a client may take to answer a request for acknowledgement before its connection is given \
+                  up; its session can be resumed.",
+        why: "A dead connection is noticed by this before the system notices.",
+        apply: |config, value| config.sm.ack_seconds = value.count(),
     },
     Setting {
         key: "store.durability",

@@ -7,8 +7,8 @@ use super::mistake::{Mistake, Place};
 use super::read::Given;
 use super::settings::{SETTINGS, Unset};
 use super::{
-    Admin, Auth, Config, Data, Durability, Host, Http, Jwt, Limits, Log, LogFormat, Plain, Pubsub, Retention, Store,
-    Tls, Xmpp,
+    Admin, Auth, Config, Data, Durability, Host, Http, Jwt, Limits, Log, LogFormat, Plain, Pubsub, Retention, Sm,
+    Store, Tls, Xmpp,
 };
 use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::jid::BareJid;
@@ -193,10 +193,14 @@ fn blank() -> Config {
             sessions_per_account: 0,
             http_body_bytes: 0,
             http_head_bytes: 0,
+            http_requests_per_second: 0,
+            http_bytes_per_second: 0,
+            idempotency_keys_per_account: 0,
             requests_in_flight: 0,
             engine_queue: 0,
             password_checks_waiting: 0,
         },
+        sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
         store: Store { durability: Durability::Relaxed, readers: 0 },
         retention: Retention { events: 0, days: 0, bytes: 0 },
         tls: Tls { certificate: None, key: None },

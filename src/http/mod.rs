@@ -13,7 +13,9 @@ mod accept;
 mod admin;
 mod affiliations;
 mod auth;
+mod batch;
 mod body;
+mod cloudevents;
 mod conditional;
 mod configure;
 mod cors;
@@ -21,9 +23,11 @@ mod create;
 mod delete;
 mod fetch;
 mod health;
+mod idempotency;
 mod items;
 mod json;
 mod metrics;
+mod ndjson;
 mod nodes;
 mod page;
 mod pairs;
@@ -33,6 +37,7 @@ mod publish;
 mod purge;
 mod pushing;
 mod query;
+mod quota;
 mod retract;
 mod routes;
 mod serve;
@@ -61,6 +66,7 @@ use crate::time::Clock;
 
 pub use fetch::fetcher;
 pub use metrics::{Metric, MetricKind};
+pub use quota::Rates;
 pub use serve::serve;
 
 /// What the door asks.
@@ -85,6 +91,8 @@ pub struct Door {
     watches: watch::Watches,
     /// One permit a KiB of request bodies that are larger than a connection's own buffer.
     body_memory: Arc<Semaphore>,
+    in_flight: idempotency::InFlight,
+    quotas: quota::Quotas,
 }
 
 /// Every limit and interval of the door.
@@ -129,6 +137,8 @@ pub struct Options {
     /// How long a long poll waits that names no time, and that names the longest.
     pub wait: Duration,
     pub wait_max: Duration,
+    /// What one account may ask for.
+    pub rates: Rates,
 }
 
 impl Door {
@@ -137,7 +147,8 @@ impl Door {
         let body_memory = Arc::new(Semaphore::new(options.body_memory_bytes_max / body::PERMIT_BYTES));
         let watches = watch::Watches::new(options.watches_per_account);
         tokio::spawn(watches.clone().mind(rooms.access.revocations(), closing.clone()));
-        Arc::new(Door { rooms, service, closing, options, watches, body_memory })
+        let (in_flight, quotas) = (idempotency::InFlight::default(), quota::Quotas::new(options.rates));
+        Arc::new(Door { rooms, service, closing, options, watches, body_memory, in_flight, quotas })
     }
 
     /// All numbers, those of the other rooms and our own.
@@ -219,6 +230,7 @@ impl Default for Options {
             watch_seconds_max: 24 * 60 * 60,
             wait: Duration::from_secs(30),
             wait_max: Duration::from_secs(60),
+            rates: Rates { requests_per_second: 0, bytes_per_second: 16 << 20 },
         }
     }
 }

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::pipe::{Pipe, Upgrade};
+use super::resumption::{Handed, Refused};
+use super::standing::{Managed, Standing};
 use super::wire::{Moved, Wire};
 use super::{Options, Shared};
 use crate::access::{Denied, Login, ScramHash};
@@ -28,15 +30,29 @@ pub(super) struct Talk {
 /// A session that is bound.
 pub(super) struct Established {
     pub talk: Talk,
-    pub presence: Presence,
-    pub inbox: mpsc::Receiver<Routed>,
-    pub login: Login,
-    pub role: Role,
+    pub who: Who,
+}
+
+pub(super) enum Who {
+    New {
+        presence: Presence,
+        inbox: mpsc::Receiver<Routed>,
+        login: Login,
+        role: Role,
+    },
+    /// A session of before, whose peer has received `h` stanzas.
+    Resumed {
+        standing: Box<Standing>,
+        h: u32,
+    },
 }
 
 impl Established {
     pub fn jid(&self) -> &FullJid {
-        self.presence.jid()
+        match &self.who {
+            Who::New { presence, .. } => presence.jid(),
+            Who::Resumed { standing, .. } => standing.presence.jid(),
+        }
     }
 }
 
@@ -54,6 +70,7 @@ struct Negotiation {
     unauthenticated: Option<Box<dyn Send>>,
     login: Option<Login>,
     bound: Option<(Presence, mpsc::Receiver<Routed>)>,
+    resumed: Option<(Handed, u32)>,
 }
 
 enum Step {
@@ -77,6 +94,7 @@ pub(super) async fn negotiate(shared: Arc<Shared>, pipe: Pipe) -> Option<Establi
         unauthenticated: pipe.unauthenticated,
         login: None,
         bound: None,
+        resumed: None,
     };
     match tokio::time::timeout_at(deadline, negotiation.run()).await {
         Ok(established) => established,
@@ -119,9 +137,15 @@ impl Negotiation {
 
     fn established(&mut self) -> Option<Established> {
         let (talk, login) = (self.talk.take()?, self.login.take()?);
+        if let Some((handed, h)) = self.resumed.take() {
+            let mut standing = handed.take()?;
+            // What was proved now is what holds from now on.
+            standing.login = login;
+            return Some(Established { talk, who: Who::Resumed { standing, h } });
+        }
         let (presence, inbox) = self.bound.take()?;
         let role = if login.admin { Role::Admin } else { Role::Account };
-        Some(Established { talk, presence, inbox, login, role })
+        Some(Established { talk, who: Who::New { presence, inbox, login, role } })
     }
 
     /// Does what the stream wants done; what follows from it comes back.
@@ -154,11 +178,16 @@ impl Negotiation {
                     over = Step::Established;
                     continue;
                 }
-                Output::Stanza(_) => continue,
+                Output::Stanza(_)
+                | Output::Reply(_)
+                | Output::EnableSm { .. }
+                | Output::AckAsked
+                | Output::Acknowledged(_) => continue,
                 Output::StartTls => self.start_tls().await,
                 Output::AskScram { account, hash } => Some(self.ask_scram(account, hash).await),
                 Output::AskPassword { account, password } => Some(self.ask_password(account, password).await),
                 Output::AskBind { account, resource } => Some(self.bind(account, resource)),
+                Output::AskResume { account, previd, h } => Some(self.resume(account, previd, h).await),
                 Output::Close { linger } => {
                     if let Some(talk) = self.talk.take() {
                         talk.let_go(linger).await;
@@ -235,6 +264,21 @@ impl Negotiation {
         })
     }
 
+    /// Looks for the session that the peer wants to go on with (XEP-0198 §5).
+    async fn resume(&mut self, account: BareJid, previd: String, h: u32) -> Input {
+        match self.shared.resumption.resume(&account, &previd, h).await {
+            Ok(handed) => {
+                let Some(standing) = handed.standing() else { return Input::Timeout };
+                let jid = standing.presence.jid().clone();
+                let received = standing.managed.as_ref().map_or(0, |managed| managed.handled.received());
+                self.resumed = Some((handed, h));
+                Input::Resumed { jid, previd, h: received }
+            }
+            Err(Refused::Sm(refusal)) => Input::ResumeRefused(refusal),
+            Err(Refused::FalseAck(false_ack)) => Input::Malformed(false_ack.error()),
+        }
+    }
+
     fn bind(&mut self, account: BareJid, resource: Option<String>) -> Input {
         let resource = resource.unwrap_or_else(fresh_name);
         let Options { inbox_max, sessions_per_account_max, .. } = self.shared.options;
@@ -250,6 +294,15 @@ impl Negotiation {
             Err(BindFailed::TooMany) => Input::BindRefused(BindRefusal::TooManySessions),
         }
     }
+}
+
+/// Begins stream management for a session of this account, which may be resumed where that is wanted
+/// and allowed (XEP-0198 §3).
+pub(super) fn enable_sm(shared: &Shared, account: &BareJid, resume: bool, max: Option<u32>) -> Box<Managed> {
+    let most = shared.options.sm.resume_max;
+    let max = max.map_or(most, |wanted| most.min(Duration::from_secs(u64::from(wanted))));
+    let resumable = (resume && !max.is_zero()).then(|| shared.resumption.enter(fresh_name(), account.clone(), max));
+    Box::new(Managed::new(resumable))
 }
 
 impl Talk {

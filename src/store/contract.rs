@@ -2,9 +2,11 @@
 
 mod accounts;
 mod commits;
+mod contacts;
 pub mod hand;
 mod lists;
 mod logs;
+mod memos;
 
 use std::sync::Arc;
 
@@ -74,11 +76,21 @@ macro_rules! every_promise {
                 nodes_are_paged_bytewise
                 what_an_account_watches_is_read_in_slices
                 lists_of_what_is_absent_are_empty;
+            memos:
+                a_memo_is_kept_with_its_commit_or_not_at_all
+                memos_of_a_caller_are_counted_and_forgotten;
             accounts:
                 an_account_comes_back_with_either_verifier
                 accounts_are_listed_in_slices
                 removing_an_account_takes_its_tokens
                 tokens_come_back_touched_and_replaced;
+            contacts:
+                a_roster_comes_back_as_it_was_written
+                both_sides_of_a_subscription_change_at_once
+                access_models_see_what_stands_in_the_roster
+                a_block_list_is_replaced
+                messages_wait_in_order_and_are_bounded
+                removing_an_account_takes_its_roster;
         });
     };
 }

@@ -18,6 +18,7 @@ mod batch;
 #[cfg(test)]
 mod contract;
 mod counted;
+mod memo;
 pub mod memory;
 mod page;
 pub mod sqlite;
@@ -26,14 +27,16 @@ use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
 
-use crate::jid::BareJid;
+use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
+use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page, Payload,
-    Selection, Seq, Subscription,
+    Affiliation, Change, Contact, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page,
+    Payload, Selection, Seq, Subscription,
 };
 use crate::time::Timestamp;
 
 pub use account::{Account, ScramKeys, Token, Verifier};
+pub use memo::{Memo, MemoKey};
 pub use page::ITEMS_PAGE_BYTES_MAX;
 
 /// The answer of a store, later.
@@ -114,12 +117,15 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets tombstones of nodes deleted before then.
     fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()>;
 
+    /// Forgets what was answered under idempotency keys that have expired by then.
+    fn forget_memos(&self, now: Timestamp) -> Pending<'_, ()>;
+
     fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>>;
     /// Creates or replaces.
     fn put_account(&self, account: Account) -> Pending<'_, ()>;
     /// Many at once, in one transaction; for imports.
     fn put_accounts(&self, accounts: Vec<Account>) -> Pending<'_, ()>;
-    /// Removes the account and its tokens; whether there was one.
+    /// Removes the account with its tokens, its roster, and what waits for it; whether there was one.
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool>;
     /// Ordered by JID, after the given one; at most `max`.
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>>;
@@ -132,6 +138,25 @@ pub trait Store: Send + Sync + 'static {
     fn tokens(&self, account: Option<BareJid>) -> Pending<'_, Vec<Token>>;
     /// Best effort; loses nothing that matters when it fails.
     fn touch_token(&self, id: String, used: Timestamp) -> Pending<'_, ()>;
+
+    /// Everything that an account has of others, from one view.
+    fn roster(&self, owner: BareJid) -> Pending<'_, Roster>;
+    /// Entries of (owner, contact), position by position, from one view.
+    fn roster_places(&self, of: Vec<(BareJid, BareJid)>) -> Pending<'_, Vec<RosterPlace>>;
+    /// Writes all of it or nothing, in the order given; the version of the owner's roster after each.
+    fn put_roster(&self, changes: Vec<RosterChange>) -> Pending<'_, Vec<u64>>;
+
+    /// Whom an account has blocked (XEP-0191), ordered by JID.
+    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>>;
+    /// Replaces the list.
+    fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()>;
+
+    /// Keeps a message for an account (XEP-0160) that has fewer than `max`; whether there was room.
+    fn keep_message(&self, owner: BareJid, message: StoredStanza, max: u64) -> Pending<'_, bool>;
+    /// Messages that wait for an account, after the one of this number, oldest first; at most `max`.
+    fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>>;
+    /// Forgets those up to and including this number.
+    fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()>;
 
     /// Finishes what was begun and releases the storage. Later calls fail.
     fn close(&self) -> Pending<'_, ()>;
@@ -174,6 +199,8 @@ pub struct NodeCommit {
     /// The former `floor_seq`, when it moves: events from there to below `node.floor_seq` go, but
     /// for those that a current item stands on.
     pub trim_from: Option<Seq>,
+    /// What was answered to those who asked for this under a key; replaces an older memo of the key.
+    pub memos: Vec<Memo>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,6 +212,11 @@ pub enum Ask {
     Item(NodeKey, ItemId),
     /// The so many oldest items by seq.
     Oldest(NodeKey, u64),
+    /// What was answered under a key, expired or not.
+    Memo(MemoKey),
+    /// What the roster of the first says of the second. Rosters change apart from turns: an answer
+    /// holds for one turn, and for watchers until [`crate::engine::Engine::contact_changed`].
+    Contact(BareJid, BareJid),
 }
 
 #[derive(Clone, Debug)]
@@ -194,6 +226,9 @@ pub enum Found {
     Subscriptions(Vec<Subscription>),
     Item(Option<ItemFact>),
     Oldest(Vec<ItemFact>),
+    /// And how many memos the key's caller has in all.
+    Memo(Option<Box<Memo>>, u64),
+    Contact(Option<Contact>),
 }
 
 /// A part of a node's log.

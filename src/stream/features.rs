@@ -2,7 +2,7 @@
 
 use super::options::Limits;
 use super::sasl::Mechanism;
-use super::{BIND_NS, CLIENT_NS, LIMITS_NS, SASL_NS, SESSION_NS, TLS_NS};
+use super::{BIND_NS, CLIENT_NS, LIMITS_NS, SASL_NS, SESSION_NS, SM_NS, TLS_NS};
 use crate::xml::Element;
 
 /// How far a stream has come, which decides what it is offered.
@@ -42,7 +42,8 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             // RFC 3921 §3 is history, but old libraries wait for the session feature; `optional` tells
             // the others that they may leave it.
             let session = Element::new("session", SESSION_NS).with_child(Element::new("optional", SESSION_NS));
-            [Element::new("bind", BIND_NS), session].into_iter().chain(limits(*advertised)).collect()
+            let managed = Element::new("sm", SM_NS);
+            [Element::new("bind", BIND_NS), session, managed].into_iter().chain(limits(*advertised)).collect()
         }
     }
 }

@@ -8,7 +8,7 @@
 //! and nonces arrive as arguments; accounts are asked for by outputs. Only `session` may call it.
 //!
 //! Specifications: RFC 6120 §4 to §7, RFC 5802 and RFC 7677 (SCRAM), RFC 4616 (PLAIN), XEP-0170 (the
-//! order of features), XEP-0478 (limits).
+//! order of features), XEP-0198 (stream management), XEP-0478 (limits).
 //!
 //! How a session drives it:
 //!
@@ -29,6 +29,7 @@ mod negotiation;
 mod options;
 mod output;
 mod sasl;
+pub mod sm;
 mod stanza;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use negotiation::{STREAM_IDS, Stream};
 pub use options::{Channel, Limits, Options};
 pub use output::{Output, Password};
 pub use sasl::{AUTH_FAILURES_MAX, Mechanism, SaslCondition, ScramHash, ScramOffer};
+pub use sm::SmRefusal;
 
 const CLIENT_NS: &str = "jabber:client";
 const STREAMS_NS: &str = "http://etherx.jabber.org/streams";
@@ -51,6 +53,7 @@ const BIND_NS: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 const SESSION_NS: &str = "urn:ietf:params:xml:ns:xmpp-session";
 const STREAM_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 const STANZA_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+const SM_NS: &str = "urn:xmpp:sm:3";
 const LIMITS_NS: &str = "urn:xmpp:stream-limits:0";
 const COMPRESS_NS: &str = "http://jabber.org/protocol/compress";
 const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";

@@ -3,6 +3,7 @@
 mod admin;
 mod browsers;
 mod connections;
+mod ingest;
 mod publish;
 mod read;
 mod transports;

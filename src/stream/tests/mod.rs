@@ -139,6 +139,21 @@ impl Talk {
                 self.stanzas.push(stanza);
                 (said, None)
             }
+            Output::Reply(bytes) => (short(&String::from_utf8(bytes).unwrap()), None),
+            Output::EnableSm { resume, max } => (format!("[enable {resume} {max:?}]"), None),
+            Output::AskResume { account, previd, h } => {
+                let said = format!("[resume? {previd} {h}]");
+                let jid = account.with_resource("before").unwrap();
+                let known = previd == "known";
+                let answer = if known {
+                    Input::Resumed { jid, previd, h: 7 }
+                } else {
+                    Input::ResumeRefused(SmRefusal::NotFound { h: None })
+                };
+                (said, Some(answer))
+            }
+            Output::AckAsked => ("[acks?]".to_owned(), None),
+            Output::Acknowledged(h) => (format!("[acknowledged {h}]"), None),
             Output::Close { linger } => ((if linger { "[close, linger]" } else { "[close]" }).to_owned(), None),
         }
     }
@@ -155,7 +170,7 @@ fn short(written: &str) -> String {
             "[offer tls]",
         ),
         (
-            "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session></stream:features>",
+            "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session><sm xmlns='urn:xmpp:sm:3'/></stream:features>",
             "[offer bind]",
         ),
         ("<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>", "[offer "),

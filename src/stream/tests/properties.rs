@@ -36,6 +36,7 @@ proptest! {
                 Output::AskPassword { .. } => Some(Asked::Password),
                 Output::AskScram { .. } => Some(Asked::Scram),
                 Output::AskBind { .. } => Some(Asked::Bind),
+                Output::AskResume { .. } => Some(Asked::Resume),
                 Output::StartTls => Some(Asked::Tls),
                 _ => None,
             });
@@ -75,6 +76,7 @@ enum Asked {
     Password,
     Scram,
     Bind,
+    Resume,
     Tls,
 }
 
@@ -84,6 +86,9 @@ fn fitting(stream: &Stream, asked: Option<Asked>) -> Input {
         Some(Asked::Password) => Input::Credentials(Answer::Right),
         Some(Asked::Scram) => Input::Credentials(Answer::Scram(offer(ScramHash::Sha1, true))),
         Some(Asked::Bind) => Input::Bound(jid("alice@localhost").with_resource("r").unwrap()),
+        Some(Asked::Resume) => {
+            Input::Resumed { jid: jid("alice@localhost").with_resource("r").unwrap(), previd: "p".to_owned(), h: 0 }
+        }
         Some(Asked::Tls) => Input::TlsDone,
         None => match &stream.state {
             State::ExpectHeader(_) => open(),
