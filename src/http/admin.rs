@@ -82,7 +82,8 @@ async fn route(door: &Arc<Door>, parts: Parts, body: Body) -> Result<Response, P
     let method = if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() };
     let allowed = place.methods();
     if !allowed.contains(&method) {
-        return Err(method_not_allowed(allowed));
+        let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+        return Err(method_not_allowed(&allowed));
     }
     match place {
         Place::Live => return Ok(health::live()),

@@ -2,7 +2,7 @@
 //! somebody who may not see it any more.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -20,37 +20,35 @@ async fn the_state_and_then_the_events_are_whole_while_publishing_goes_on() {
     for id in 0..60 {
         alice.publish("n", &id.to_string(), "0").await;
     }
-    let busy = Arc::new(AtomicBool::new(true));
+    let done = Arc::new(AtomicUsize::new(0));
     let publishers: Vec<_> = (0..4)
         .map(|lane| {
-            let (alice, busy) = (alice.clone(), busy.clone());
+            let (alice, done) = (alice.clone(), done.clone());
             tokio::spawn(async move {
-                let mut count = 0_u32;
-                while busy.load(Ordering::Relaxed) && count < 2_000 {
-                    count += 1;
+                for count in 0..200_u32 {
                     let item = format!("/v1/nodes/n/items/{}", (count * 7 + lane * 13) % 60);
                     if count.is_multiple_of(5) {
                         alice.delete(&item).await;
                     } else {
                         alice.json("PUT", &item, &format!("{}", count * 10 + lane)).await;
                     }
+                    done.fetch_add(1, Ordering::Relaxed);
                 }
-                count
             })
         })
         .collect();
     let mut readers = vec![];
-    for _ in 0..4 {
+    for number in 0..4 {
+        // Each begins in the midst of it, and at another time.
+        while done.load(Ordering::Relaxed) < number * 180 + 20 {
+            tokio::task::yield_now().await;
+        }
         let events = alice.watch(&format!("{WATCH}&initial=true"), None).await;
         readers.push(tokio::spawn(read_until_the_end(events)));
-        tokio::time::sleep(Duration::from_millis(120)).await;
     }
-    busy.store(false, Ordering::Relaxed);
-    let mut writes = 0;
     for publisher in publishers {
-        writes += publisher.await.unwrap();
+        publisher.await.unwrap();
     }
-    assert!(writes > 100, "{writes}");
     alice.publish("n", "the-end", "0").await;
     let listed = alice.get("/v1/nodes/n/items?limit=100").await.json();
     let expected: BTreeMap<String, Value> = listed["items"]
@@ -85,7 +83,8 @@ async fn read_until_the_end(mut events: Events) -> BTreeMap<String, Value> {
                     return state;
                 }
             }
-            Some("retracted") => assert!(state.remove(&id).is_some(), "{id} went, and had not come"),
+            // It may have gone before its page was read: then it never came.
+            Some("retracted") => drop(state.remove(&id)),
             other => panic!("{other:?}"),
         }
     }

@@ -58,7 +58,7 @@ impl Wish {
     /// repeats its URL and knows better.
     pub(in crate::http) fn read(query: &Query<'_>, parts: &Parts, options: &Options) -> Result<Self, Problem> {
         if parts.method == Method::HEAD {
-            return Err(method_not_allowed(&[Method::GET]));
+            return Err(method_not_allowed(&["GET"]));
         }
         let initial = query.boolean("initial")?.unwrap_or(false);
         let types = query.text("types").map_or(Ok(Types::ALL), Types::read)?;
