@@ -38,7 +38,7 @@ use crate::time::{Clock, Timestamp};
 
 pub use accounts::{IMPORT_PIECE, NewPassword, NewUser, NotDone};
 pub use jwt::{Fetch, Fetched, Issuer, JwtAlgorithm, KEY_SET_BYTES_MAX, KeySource};
-pub use scope::{ScopeError, Scopes};
+pub use scope::{ScopeError, Scopes, matches as glob_matches};
 pub use tickets::{IssuedTicket, TICKET_SECONDS_MAX, TooManyTickets};
 pub use token::{LOCAL_TOKEN_ID, random_text};
 pub use tokens::{IssuedToken, NewToken};
