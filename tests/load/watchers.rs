@@ -101,10 +101,10 @@ async fn publish(shared: Arc<Shared>, mut connection: Connection, padding: Strin
 
 /// Opens one event stream and counts what comes, until the driver ends it.
 async fn watch(shared: Arc<Shared>, address: SocketAddr, head: String) {
-    if let Err(why) = follow(&shared, address, &head).await {
-        if shared.broken.fetch_add(1, Ordering::Relaxed) == 0 {
-            eprintln!("a watcher: {why}");
-        }
+    if let Err(why) = follow(&shared, address, &head).await
+        && shared.broken.fetch_add(1, Ordering::Relaxed) == 0
+    {
+        eprintln!("a watcher: {why}");
     }
 }
 
