@@ -103,7 +103,7 @@ pub(super) fn nodes_for(
 ) -> Result<List<Node>, Trouble> {
     let cut = Cut::new(page, NodeId::parse)?;
     let count = count(db, NODES_FOR.count, params![service.as_str(), viewer.as_str()])?;
-    let given = params![service.as_str(), viewer.as_str(), place(&cut, NodeId::as_str), cut.rows()];
+    let given = params![service.as_str(), viewer.as_str(), place(&cut, NodeId::as_str), cut.rows(), cut.skip_rows()];
     let (entries, more) = cut_rows(db, &NODES_FOR, &cut, given, row::node)?;
     Ok(cut.list(entries, more, count, |node| node.address.node.to_string()))
 }
@@ -308,18 +308,18 @@ const NODES_FOR: Texts = Texts {
             AND n.service = ?1 AND n.hidden = 1)",
     forward: "SELECT * FROM (SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version, n.subscribers \
               FROM nodes n INDEXED BY nodes_visible WHERE n.service = ?1 AND n.hidden = 0 AND n.node > ?3 \
-              ORDER BY n.node LIMIT ?4) UNION ALL \
+              ORDER BY n.node LIMIT ?4 + ?5) UNION ALL \
               SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version, n.subscribers FROM nodes n \
               WHERE n.key IN (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation <> 'outcast' \
               UNION SELECT node FROM subscriptions WHERE bare = ?2 AND node NOT IN \
               (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation = 'outcast')) \
-              AND n.service = ?1 AND n.hidden = 1 AND n.node > ?3 ORDER BY 3 LIMIT ?4",
+              AND n.service = ?1 AND n.hidden = 1 AND n.node > ?3 ORDER BY 3 LIMIT ?4 OFFSET ?5",
     backward: "SELECT * FROM (SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version, n.subscribers \
               FROM nodes n INDEXED BY nodes_visible WHERE n.service = ?1 AND n.hidden = 0 AND n.node < ?3 \
-              ORDER BY n.node DESC LIMIT ?4) UNION ALL \
+              ORDER BY n.node DESC LIMIT ?4 + ?5) UNION ALL \
               SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version, n.subscribers FROM nodes n \
               WHERE n.key IN (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation <> 'outcast' \
               UNION SELECT node FROM subscriptions WHERE bare = ?2 AND node NOT IN \
               (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation = 'outcast')) \
-              AND n.service = ?1 AND n.hidden = 1 AND n.node < ?3 ORDER BY 3 DESC LIMIT ?4",
+              AND n.service = ?1 AND n.hidden = 1 AND n.node < ?3 ORDER BY 3 DESC LIMIT ?4 OFFSET ?5",
 };
