@@ -12,6 +12,8 @@ mod cache;
 mod overlay;
 mod retention;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::sync::Arc;

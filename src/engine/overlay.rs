@@ -46,6 +46,11 @@ impl Overlay {
         &self.commits
     }
 
+    /// Whether anything of this name changes.
+    pub fn touches(&self, address: &NodeAddress) -> bool {
+        self.drafts.contains_key(address)
+    }
+
     pub fn addresses(&self) -> impl Iterator<Item = &NodeAddress> {
         self.drafts.keys()
     }
