@@ -15,6 +15,7 @@ use crate::config::{Config, Plain};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
 use crate::http::{self, Door};
+use crate::messaging::{self, Messaging};
 use crate::net::{self, Gate, GateOptions, Serve, Transport};
 use crate::router::Router;
 use crate::session::{self, Sessions};
@@ -93,8 +94,10 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     rooms.spawn(delivery.clone().run(over.clone()));
     let hosts =
         config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
-    let xep = Xep::new(engine.clone(), hosts.collect(), xep::Options::default());
-    let router = Router::new(xep);
+    let messaging = Messaging::new(engine.clone(), messaging_options(config));
+    let xep = Xep::new(engine.clone(), messaging.clone(), hosts.collect(), xep_options(config));
+    xep.administer(xep::Administration { access: access.clone() });
+    let router = Router::new(messaging, xep);
     let sessions = Sessions::new(
         access.clone(),
         delivery.clone(),
@@ -222,8 +225,25 @@ fn engine_options(config: &Config) -> engine::Options {
         auto_create: config.pubsub.auto_create,
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
+        memos_per_caller_max: config.limits.idempotency_keys_per_account,
         ..engine::Options::default()
     }
+}
+
+fn xep_options(config: &Config) -> xep::Options {
+    xep::Options {
+        command_sessions_max: config.limits.commands_waiting,
+        command_session_seconds: config.limits.command_seconds,
+        ..xep::Options::default()
+    }
+}
+
+fn messaging_options(config: &Config) -> messaging::Options {
+    let mut options = messaging::Options::default();
+    options.limits.items_max = config.im.roster_items;
+    options.limits.blocked_max = config.im.blocked_addresses;
+    options.offline.messages_max = config.im.offline_messages;
+    options
 }
 
 fn session_options(config: &Config) -> session::Options {
@@ -268,6 +288,10 @@ fn http_options(config: &Config) -> http::Options {
         body_bytes_max: config.limits.http_body_bytes,
         header_bytes_max: config.limits.http_head_bytes,
         watches_per_account: config.limits.watches_per_account,
+        rates: http::Rates {
+            requests_per_second: config.limits.http_requests_per_second,
+            bytes_per_second: config.limits.http_bytes_per_second,
+        },
         ..http::Options::default()
     }
 }

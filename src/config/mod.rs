@@ -40,6 +40,7 @@ pub struct Config {
     pub sm: Sm,
     pub store: Store,
     pub retention: Retention,
+    pub im: Im,
     pub tls: Tls,
     pub log: Log,
 }
@@ -105,9 +106,14 @@ pub struct Limits {
     pub memory_bytes: u64,
     pub tail_bytes: usize,
     pub watches_per_account: usize,
+    pub commands_waiting: usize,
+    pub command_seconds: u32,
     pub sessions_per_account: usize,
     pub http_body_bytes: usize,
     pub http_head_bytes: usize,
+    pub http_requests_per_second: u64,
+    pub http_bytes_per_second: u64,
+    pub idempotency_keys_per_account: u64,
     pub requests_in_flight: usize,
     pub engine_queue: usize,
     pub password_checks_waiting: usize,
@@ -134,6 +140,14 @@ pub struct Retention {
     pub events: u64,
     pub days: u64,
     pub bytes: u64,
+}
+
+/// Instant messaging between the accounts.
+#[derive(Clone, Debug, Default)]
+pub struct Im {
+    pub roster_items: u64,
+    pub blocked_addresses: usize,
+    pub offline_messages: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -325,6 +325,22 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.limits.watches_per_account = value.count(),
     },
     Setting {
+        key: "limits.commands_waiting",
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        unset: Unset::Is("1000"),
+        meaning: "Ad-hoc commands whose form has been shown and not been sent back yet.",
+        why: "Ten of one session at most, of which the oldest makes room.",
+        apply: |config, value| config.limits.commands_waiting = value.count(),
+    },
+    Setting {
+        key: "limits.command_seconds",
+        kind: Kind::Count { min: 1, max: 86_400 },
+        unset: Unset::Is("600"),
+        meaning: "How long the form of an ad-hoc command may take to be sent back.",
+        why: "Long enough to look something up, short enough not to keep what was left behind.",
+        apply: |config, value| config.limits.command_seconds = value.count(),
+    },
+    Setting {
         key: "limits.sessions_per_account",
         kind: Kind::Count { min: 1, max: 100_000 },
         unset: Unset::Is("10"),
@@ -347,6 +363,33 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "The largest head of an HTTP request.",
         why: "",
         apply: |config, value| config.limits.http_head_bytes = value.count(),
+    },
+    Setting {
+        key: "limits.http_requests_per_second",
+        kind: Kind::Count { min: 0, max: 1_000_000 },
+        unset: Unset::Is("0"),
+        meaning: "HTTP requests a second of one account, and twice as many at once; those beyond it are told when to \
+                  come back. 0 is off.",
+        why: "How many are too many depends on who the callers are.",
+        apply: |config, value| config.limits.http_requests_per_second = value.count(),
+    },
+    Setting {
+        key: "limits.http_bytes_per_second",
+        kind: Kind::Count { min: 0, max: 1 << 40 },
+        unset: Unset::Is("16777216"),
+        meaning: "Bytes of request bodies a second of one account, and twice as many at once. Streams are slowed \
+                  down, other requests are told when to come back. 0 is off.",
+        why: "One account should not take the whole disk.",
+        apply: |config, value| config.limits.http_bytes_per_second = value.count(),
+    },
+    Setting {
+        key: "limits.idempotency_keys_per_account",
+        kind: Kind::Count { min: 1, max: 1_000_000_000 },
+        unset: Unset::Is("1000000"),
+        meaning: "Idempotency keys of one account that are remembered, each for a day; those beyond it are told to \
+                  come back.",
+        why: "Each takes some 200 bytes of disk. A key that were forgotten early would break a promise in silence.",
+        apply: |config, value| config.limits.idempotency_keys_per_account = value.count(),
     },
     Setting {
         key: "limits.requests_in_flight",
@@ -454,6 +497,31 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Bytes of payload that a node's log keeps.",
         why: "",
         apply: |config, value| config.retention.bytes = value.count(),
+    },
+    Setting {
+        key: "im.roster_items",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        unset: Unset::Is("2000"),
+        meaning: "Contacts that one account may have. As many requests of strangers may wait beside them.",
+        why: "Presence goes to each of them.",
+        apply: |config, value| config.im.roster_items = value.count(),
+    },
+    Setting {
+        key: "im.blocked_addresses",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        unset: Unset::Is("1000"),
+        meaning: "Addresses that one account may block (XEP-0191).",
+        why: "They are looked through for each message that the account is sent.",
+        apply: |config, value| config.im.blocked_addresses = value.count(),
+    },
+    Setting {
+        key: "im.offline_messages",
+        kind: Kind::Count { min: 0, max: 10_000 },
+        unset: Unset::Is("100"),
+        meaning: "Messages that wait for an account until it comes online (XEP-0160); 0 keeps none. Events of nodes \
+                  never wait here.",
+        why: "Whoever writes more to somebody who is away is told that it did not arrive.",
+        apply: |config, value| config.im.offline_messages = value.count(),
     },
     Setting {
         key: "tls.certificate",

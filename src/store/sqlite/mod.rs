@@ -11,6 +11,7 @@ mod accounts;
 mod commit;
 mod contacts;
 mod lists;
+mod memos;
 mod open;
 mod queue;
 mod read;
@@ -29,7 +30,9 @@ use rusqlite::{Connection, params};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Node, NodeAddress, NodeId, NodeKey, Page, Selection, Seq, Subscription};
-use crate::store::{Account, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token};
+use crate::store::{
+    Account, AccountTotals, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token,
+};
 use crate::time::Timestamp;
 
 pub use open::OpenError;
@@ -246,6 +249,14 @@ impl Store for SqliteStore {
         })
     }
 
+    /// In slices, as above.
+    fn forget_memos(&self, now: Timestamp) -> Pending<'_, ()> {
+        Box::pin(async move {
+            while self.write(move |db| memos::forget(db, now, MEMOS_SLICE)).await? == MEMOS_SLICE {}
+            Ok(())
+        })
+    }
+
     fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>> {
         self.read(move |db| accounts::account(db, &jid))
     }
@@ -267,6 +278,10 @@ impl Store for SqliteStore {
 
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>> {
         self.read(move |db| accounts::accounts(db, after.as_ref(), max))
+    }
+
+    fn account_totals(&self) -> Pending<'_, AccountTotals> {
+        self.read(accounts::totals)
     }
 
     fn token(&self, id: String) -> Pending<'_, Option<Token>> {
@@ -347,3 +362,4 @@ fn read_one_view<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T,
 }
 
 const TOMBSTONES_SLICE: usize = 1000;
+const MEMOS_SLICE: usize = 1000;
