@@ -20,7 +20,7 @@ use crate::jid::BareJid;
 use crate::pubsub::{Change, SubscriptionState};
 
 pub use cursor::{CursorError, Cursors};
-pub use feed::{Again, Behind, Feed, Shown, Tag};
+pub use feed::{Again, Behind, Feed, Personal, Shown, Tag};
 pub use follow::{Ending, Followed, Follower, Start};
 
 /// The settings of delivery.
@@ -53,6 +53,8 @@ struct Shared {
     options: Options,
     /// Sessions by account. Only accounts with a session stand here.
     online: Mutex<HashMap<BareJid, Vec<Arc<feed::Inlet>>>>,
+    /// Sessions by the accounts that they follow without a subscription.
+    followers: Mutex<feed::Followers>,
     /// Tails whose watchers have not been woken yet; each at most once.
     grown: Mutex<Vec<Arc<Tail>>>,
     growth: Notify,
@@ -72,6 +74,7 @@ impl Delivery {
                 cursors,
                 options,
                 online: Mutex::default(),
+                followers: Mutex::default(),
                 grown: Mutex::default(),
                 growth: Notify::new(),
                 pages: pages::Pages::default(),
@@ -112,6 +115,7 @@ impl Delivery {
 
 impl Sink for Delivery {
     fn committed(&self, commit: &Committed<'_>) {
+        self.shared.offer(commit);
         for change in commit.changes {
             let Change::SetSubscription { subscription } = change else { continue };
             let online = lock(&self.shared.online);

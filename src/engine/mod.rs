@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Change, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy, Subscription,
-    WhoCreates,
+    Affiliation, Change, Event, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy,
+    Subscription, WhoCreates,
 };
 use crate::store::{Failure, Identity, Item, List, Store};
 use crate::time::Clock;
@@ -84,6 +84,7 @@ pub struct Committed<'a> {
     /// The node as it is after this decision.
     pub node: &'a Arc<Node>,
     pub changes: &'a [Change],
+    pub events: &'a [Event],
     tails: &'a tail::Tails,
 }
 

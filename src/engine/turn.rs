@@ -252,8 +252,8 @@ impl Turns {
                 grown.push(tail);
             }
         }
-        for (node, changes, _) in writes() {
-            sink.committed(&Committed { node, changes, tails: &self.shared.tails });
+        for (node, changes, events) in writes() {
+            sink.committed(&Committed { node, changes, events, tails: &self.shared.tails });
         }
         if !grown.is_empty() {
             sink.grown(grown);
@@ -380,7 +380,7 @@ impl Turns {
         if let Some(tail) = self.shared.tails.of(after.key) {
             self.shared.tails.append(&tail, &after, &[], &[]);
         }
-        sink.committed(&Committed { node: &after, changes: &[], tails: &self.shared.tails });
+        sink.committed(&Committed { node: &after, changes: &[], events: &[], tails: &self.shared.tails });
         Ok(())
     }
 }

@@ -60,6 +60,8 @@ pub enum NotificationType {
 pub enum SendLast {
     Never,
     OnSub,
+    /// And whenever a session of the subscriber becomes available.
+    OnSubAndPresence,
 }
 
 /// One field as a submission bears it: its name with or without `pubsub#`, and its values.
@@ -222,6 +224,7 @@ impl SendLast {
         match self {
             SendLast::Never => "never",
             SendLast::OnSub => "on_sub",
+            SendLast::OnSubAndPresence => "on_sub_and_presence",
         }
     }
 }
@@ -427,7 +430,11 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "send_last_published_item",
-        kind: FieldKind::Choice(&[("never", "Never"), ("on_sub", "When somebody subscribes")]),
+        kind: FieldKind::Choice(&[
+            ("never", "Never"),
+            ("on_sub", "When somebody subscribes"),
+            ("on_sub_and_presence", "When somebody subscribes, and when he comes online"),
+        ]),
         label: "When the last item is sent without being asked for",
         in_metadata: false,
         get: |config| vec![config.send_last_published_item.as_str().to_owned()],
@@ -435,6 +442,7 @@ pub const FIELDS: &[Field] = &[
             config.send_last_published_item = match one(values)? {
                 "never" => SendLast::Never,
                 "on_sub" => SendLast::OnSub,
+                "on_sub_and_presence" => SendLast::OnSubAndPresence,
                 _ => return Err("not an offered choice".to_owned()),
             };
             Ok(())

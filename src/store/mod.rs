@@ -104,6 +104,9 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> Pending<'_, Vec<(Node, Subscription)>>;
 
+    /// The nodes of these names that these accounts have, each with its newest item.
+    fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>>;
+
     /// Nodes whose oldest retained event is older than `before`, the oldest first; at most `max`.
     fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>>;
 
@@ -141,8 +144,8 @@ pub trait Store: Send + Sync + 'static {
     /// Writes all of it or nothing, in the order given; the version of the owner's roster after each.
     fn put_roster(&self, changes: Vec<RosterChange>) -> Pending<'_, Vec<u64>>;
 
-    /// Whom an account has blocked (XEP-0191), ordered by JID.
-    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>>;
+    /// Whom each of these has blocked (XEP-0191), ordered by JID.
+    fn blocked(&self, owners: Vec<BareJid>) -> Pending<'_, Vec<Vec<Jid>>>;
     /// Replaces the list.
     fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()>;
 
