@@ -70,8 +70,9 @@ impl Messaging {
     /// In the receiver's turn, so that it is neither lost while he comes online nor overtaken.
     fn message_in_turn(&self, message: Message, from: Jid, to: Jid, copies: Copies) -> Sending {
         let messaging = self.clone();
+        let turn = self.shared.turns.ask_both(from.bare(), to.bare());
         Sending::Later(Box::pin(async move {
-            let _turn = messaging.shared.turns.of_both(from.bare(), to.bare()).await;
+            let _turn = turn.reached().await;
             match messaging.settle(&message, &from, &to, copies).await {
                 Ok(None) => None,
                 Ok(Some(error)) if message.kind == MessageType::Error => {

@@ -34,6 +34,7 @@ use crate::store::{Failure, Store};
 pub use caps::Interests;
 pub use directory::{BindFailed, Place, Routed};
 pub use messages::Sending;
+pub use requests::Access;
 pub use roster::RosterAnswer;
 pub use words::{presence_error, roster_item, wire_bytes, word as subscription_word};
 
@@ -187,10 +188,18 @@ impl Messaging {
         if let Some(known) = self.shared.directory.blocked(account) {
             return Ok(known);
         }
-        let read = self.store().blocked(vec![account.clone()]).await?;
-        let read: Arc<[Jid]> = read.into_iter().next().unwrap_or_default().into();
+        let read = self.blocked_meanwhile(account).await?;
         self.shared.directory.set_blocked(account, &read);
         Ok(read)
+    }
+
+    /// The same, outside of its turn: it may change while somebody looks, and is not remembered.
+    async fn blocked_meanwhile(&self, account: &BareJid) -> Result<Arc<[Jid]>, Failure> {
+        if let Some(known) = self.shared.directory.blocked(account) {
+            return Ok(known);
+        }
+        let read = self.store().blocked(vec![account.clone()]).await?;
+        Ok(read.into_iter().next().unwrap_or_default().into())
     }
 
     /// The version of a roster as clients are given it: that of another history of the store is another.

@@ -34,8 +34,13 @@ impl Turns {
     }
 
     pub async fn of_both(&self, one: &BareJid, other: &BareJid) -> Turn {
+        self.ask_both(one, other).reached().await
+    }
+
+    /// Takes a place now, for a turn that is waited for later.
+    pub fn ask_both(&self, one: &BareJid, other: &BareJid) -> Turn {
         let accounts = if one == other { vec![one.clone()] } else { vec![one.clone(), other.clone()] };
-        self.queue(accounts).reached().await
+        self.queue(accounts)
     }
 
     /// Whether somebody has the turn of this account, or waits for it.
@@ -74,7 +79,7 @@ impl Ticket {
 }
 
 impl Turn {
-    async fn reached(self) -> Self {
+    pub async fn reached(self) -> Self {
         while !self.ticket.called.load(Ordering::Acquire) {
             self.ticket.notify.notified().await;
         }

@@ -100,23 +100,25 @@ pub enum FieldKind {
 impl NodeConfig {
     /// The configuration of a new node of a generic service.
     pub fn new(policy: &ServicePolicy) -> Self {
+        // XEP-0163 §5.
+        let personal = policy.is_personal();
         NodeConfig {
             title: Arc::from(""),
             description: Arc::from(""),
             payload_type: Arc::from(""),
             language: Arc::from(""),
             contact: Arc::from([]),
-            access_model: AccessModel::Open,
+            access_model: if personal { AccessModel::Whitelist } else { AccessModel::Open },
             publish_model: PublishModel::Publishers,
             persist_items: true,
-            max_items: ITEMS_MAX_NEW.min(policy.items_max),
+            max_items: if personal { 1 } else { ITEMS_MAX_NEW.min(policy.items_max) },
             deliver_payloads: true,
             max_payload_size: PAYLOAD_BYTES_MAX_NEW.min(policy.payload_bytes_max),
             notify_config: false,
             notify_delete: true,
             notify_retract: true,
             notification_type: NotificationType::Headline,
-            send_last_published_item: SendLast::OnSub,
+            send_last_published_item: if personal { SendLast::OnSubAndPresence } else { SendLast::OnSub },
             subscribe: true,
         }
     }
