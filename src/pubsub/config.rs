@@ -108,7 +108,7 @@ impl NodeConfig {
             payload_type: Arc::from(""),
             language: Arc::from(""),
             contact: Arc::from([]),
-            access_model: if personal { AccessModel::Whitelist } else { AccessModel::Open },
+            access_model: if personal { AccessModel::Open } else { AccessModel::Open },
             publish_model: PublishModel::Publishers,
             persist_items: true,
             max_items: if personal { 1 } else { ITEMS_MAX_NEW.min(policy.items_max) },
