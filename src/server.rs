@@ -97,6 +97,9 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let messaging = Messaging::new(engine.clone(), messaging_options(config));
     let xep = Xep::new(engine.clone(), messaging.clone(), hosts.collect(), xep::Options::default());
     let router = Router::new(messaging, xep);
+    if let Some(herald) = router.herald(&delivery) {
+        rooms.spawn(herald.run(over.clone()));
+    }
     let sessions = Sessions::new(
         access.clone(),
         delivery.clone(),

@@ -9,6 +9,7 @@
 //! Not here: rules (`pubsub`), SQL (`store`), sockets and who is woken (`delivery`).
 
 mod cache;
+mod due;
 mod overlay;
 mod retention;
 mod tail;
@@ -53,6 +54,8 @@ pub enum Answer {
     AffiliationsOf(List<(NodeId, Affiliation)>),
     NodeSubscriptions(List<Subscription>),
     NodeAffiliations(List<(BareJid, Affiliation)>),
+    /// Who waits for approval, and where.
+    Pending(Vec<(Node, Subscription)>),
     Nodes(List<Node>),
 }
 
@@ -107,6 +110,8 @@ pub struct Committed<'a> {
     pub node: &'a Arc<Node>,
     pub changes: &'a [Change],
     pub events: &'a [Event],
+    /// Who asked for it; nobody, where the service did it by itself.
+    pub by: Option<&'a BareJid>,
     tails: &'a tail::Tails,
 }
 
@@ -265,9 +270,10 @@ impl Engine {
 fn address_of(request: &Request) -> Option<NodeAddress> {
     use crate::pubsub::Verb;
     let node = match &request.verb {
-        Verb::Create { node, .. } | Verb::Subscriptions { node, .. } | Verb::Affiliations { node, .. } => {
-            node.as_ref()?
-        }
+        Verb::Create { node, .. }
+        | Verb::Subscriptions { node, .. }
+        | Verb::Affiliations { node, .. }
+        | Verb::Pending { node } => node.as_ref()?,
         Verb::Nodes { .. } => return None,
         Verb::Configure { node, .. }
         | Verb::Configuration { node }
@@ -283,6 +289,8 @@ fn address_of(request: &Request) -> Option<NodeAddress> {
         | Verb::NodeAffiliations { node, .. }
         | Verb::SetAffiliations { node, .. }
         | Verb::Metadata { node }
+        | Verb::Approve { node, .. }
+        | Verb::Expire { node }
         | Verb::Watch { node } => node,
     };
     Some(NodeAddress { service: request.service.clone(), node: node.clone() })

@@ -9,13 +9,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::cache::Cache;
+use super::due::Due;
 use super::overlay::Overlay;
 use super::tail::Tail;
 use super::{Answer, Answered, Before, Committed, Job, Once, Position, Shared, Sink, Wrong, address_of};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request, Seq,
-    ServicePolicy, decide,
+    Caller, Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request,
+    Role, Seq, ServicePolicy, Verb, decide,
 };
 use crate::store::{Ask, Failure, Found, Memo, MemoKey, NodeCommit, Store};
 use crate::time::Timestamp;
@@ -23,7 +24,7 @@ use crate::time::Timestamp;
 /// The turns of an engine, to be run by one task.
 pub struct Turns {
     jobs: mpsc::Receiver<Job>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     cache: Cache,
     /// Requests that a turn could not reach; they go first in the next.
     waiting: VecDeque<Asked>,
@@ -32,10 +33,13 @@ pub struct Turns {
     policies: HashMap<BareJid, Arc<ServicePolicy>>,
     /// Bytes logged since the size of the log was last looked at.
     logged: HashMap<NodeAddress, u64>,
+    pub(super) due: Due,
 }
 
-struct Asked {
+pub(super) struct Asked {
     request: Request,
+    /// Whether somebody asked, or the service itself.
+    by_somebody: bool,
     address: Option<NodeAddress>,
     /// Under which key it is to happen once.
     once: Option<(MemoKey, [u8; 32])>,
@@ -64,7 +68,15 @@ impl Asked {
             let caller = request.caller.jid.bare().clone();
             (MemoKey { caller, address, key: once.key }, once.fingerprint)
         });
-        Asked { request, address, once, reply }
+        Asked { request, by_somebody: true, address, once, reply }
+    }
+
+    /// What the service asks by itself, as an administrator of its own.
+    pub(super) fn by_service(address: NodeAddress, verb: Verb) -> (Self, oneshot::Receiver<Result<Answered, Wrong>>) {
+        let caller = Caller { jid: address.service.clone().into(), role: Role::Admin };
+        let request = Request { caller, service: address.service.clone(), verb };
+        let (reply, answer) = oneshot::channel();
+        (Asked { request, by_somebody: false, address: Some(address), once: None, reply }, answer)
     }
 }
 
@@ -80,6 +92,7 @@ impl Turns {
             names: Names::default(),
             policies: HashMap::new(),
             logged: HashMap::new(),
+            due: Due::default(),
         }
     }
 
@@ -104,6 +117,10 @@ impl Turns {
                             return;
                         }
                     }
+                    () = self.due.come(&*self.shared.clock) => {
+                        self.expire(&*sink).await;
+                        continue;
+                    }
                     _ = tending.tick() => {
                         self.tend(&*sink).await;
                         continue;
@@ -126,7 +143,7 @@ impl Turns {
         }
     }
 
-    async fn turn(&mut self, mut asked: Vec<Asked>, sink: &dyn Sink) {
+    pub(super) async fn turn(&mut self, mut asked: Vec<Asked>, sink: &dyn Sink) {
         for _ in 0..STALE_RETRIES_MAX {
             let mut overlay = Overlay::default();
             if let Err(failure) = self.prepare(&asked, &mut overlay).await {
@@ -140,6 +157,7 @@ impl Turns {
             match self.shared.store.commit(overlay.commits().to_vec()).await {
                 Ok(()) => {
                     self.count_logged(overlay.commits());
+                    overlay.commits().iter().for_each(|commit| self.due.note(commit, now));
                     overlay.merge(&mut self.cache);
                     self.tell(&decided, sink);
                     return self.answer(decided);
@@ -190,6 +208,10 @@ impl Turns {
             for ((ask, found), address) in asks.into_iter().zip(found).zip(of) {
                 match (ask, found) {
                     (Ask::Item(node, item), Found::Item(fact)) => overlay.learn_item(node, item, fact),
+                    (Ask::Owners(node, _), Found::Owners(owners)) => overlay.learn_owners(node, owners),
+                    (Ask::Contact(owner, contact), Found::Contact(fact)) => {
+                        overlay.learn_contact(owner, contact, fact);
+                    }
                     (Ask::Memo(key), Found::Memo(memo, of_caller)) => overlay.learn_memo(key, memo, of_caller),
                     (ask, found) => self.cache.learn(address, ask, found),
                 }
@@ -237,6 +259,10 @@ impl Turns {
         let names = &mut self.names;
         let mut fresh_id = || names.next(now);
         let mut given = Given { now, node_key: NodeKey(self.node_keys.start), fresh_id: &mut fresh_id };
+        if let (Verb::Watch { .. }, Some(node)) = (&asked.request.verb, facts.node.present()) {
+            // Before the right is known: a roster that changes from now on puts it in doubt.
+            self.shared.tails.note_rosters(node.key, &facts.rosters_of);
+        }
         let decision = match decide(asked.request.clone(), facts, &mut given) {
             Ok(decision) => decision,
             Err(refusal) => return Outcome::Answer(Err(Wrong::Refused(refusal)), None),
@@ -296,19 +322,20 @@ impl Turns {
         let mut grown: Vec<Arc<Tail>> = Vec::new();
         let writes = || {
             decided.iter().filter_map(|decided| match &decided.outcome {
-                Outcome::Write { node, changes, events, .. } => Some((node, changes, events)),
+                Outcome::Write { node, changes, events, .. } => Some((decided, node, changes, events)),
                 Outcome::Answer(..) | Outcome::Once(..) => None,
             })
         };
-        for (node, changes, events) in writes() {
+        for (_, node, changes, events) in writes() {
             if let Some(tail) = self.shared.tails.of(node.key)
                 && self.shared.tails.append(&tail, node, changes, events)
             {
                 grown.push(tail);
             }
         }
-        for (node, changes, events) in writes() {
-            sink.committed(&Committed { node, changes, events, tails: &self.shared.tails });
+        for (decided, node, changes, events) in writes() {
+            let by = decided.asked.by_somebody.then(|| decided.asked.request.caller.jid.bare());
+            sink.committed(&Committed { node, changes, events, by, tails: &self.shared.tails });
         }
         if !grown.is_empty() {
             sink.grown(grown);
@@ -399,10 +426,12 @@ impl Turns {
         if self.logged.len() >= LOGGED_NODES_MAX {
             self.logged.clear();
         }
-        let oldest = retention.seconds.min(retention.transient_seconds);
-        match self.shared.store.stale_logs(now.plus_seconds(-oldest), STALE_LOGS_MAX).await {
-            Ok(stale) => due.extend(stale),
-            Err(failure) => tracing::warn!(%failure, "logs that have grown old cannot be listed"),
+        // Each kind by its own time: or those that are kept longer would stand before the others.
+        for (keeps_items, seconds) in [(true, retention.seconds), (false, retention.transient_seconds_of_all())] {
+            match self.shared.store.stale_logs(keeps_items, now.plus_seconds(-seconds), STALE_LOGS_MAX).await {
+                Ok(stale) => due.extend(stale),
+                Err(failure) => tracing::warn!(%failure, "logs that have grown old cannot be listed"),
+            }
         }
         for address in due {
             if let Err(failure) = self.trim(&address, now, sink).await {
@@ -442,7 +471,7 @@ impl Turns {
         if let Some(tail) = self.shared.tails.of(after.key) {
             self.shared.tails.append(&tail, &after, &[], &[]);
         }
-        sink.committed(&Committed { node: &after, changes: &[], events: &[], tails: &self.shared.tails });
+        sink.committed(&Committed { node: &after, changes: &[], events: &[], by: None, tails: &self.shared.tails });
         Ok(())
     }
 }
@@ -465,7 +494,10 @@ async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failure> {
         Read::NodeAffiliations { node, page } => {
             Answer::NodeAffiliations(store.read_node_affiliations(node, page).await?)
         }
-        Read::Nodes { service, page } => Answer::Nodes(store.read_nodes(service, page).await?),
+        Read::Nodes { service, viewer, page } => Answer::Nodes(store.read_nodes(service, viewer, page).await?),
+        Read::Pending { service, owner, node } => {
+            Answer::Pending(store.read_pending(Some(service), owner, node, PENDING_READ_MAX).await?)
+        }
     })
 }
 
@@ -547,4 +579,6 @@ const POLICIES_MAX: usize = 4096;
 const LOGGED_NODES_MAX: usize = 100_000;
 /// Logs trimmed because of age in one tending.
 const STALE_LOGS_MAX: usize = 256;
+/// Those who wait, read at once: an owner looks at no more at a time, and what is answered makes room.
+const PENDING_READ_MAX: usize = 256;
 const TENDING_INTERVAL: Duration = Duration::from_secs(30);

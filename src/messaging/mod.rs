@@ -116,6 +116,8 @@ pub struct Told {
     pub stanzas: Vec<Bytes>,
     /// Whether it takes what goes to its account's bare JID from now on, where that was decided.
     pub available: Option<bool>,
+    /// It was not available before, and is now.
+    pub arrived: bool,
     /// Whose nodes it follows without a subscription from now on, where that was decided.
     pub follows: Option<Follows>,
 }

@@ -166,7 +166,11 @@ impl Messaging {
         let mark = Mark::of(&stanza.content, ALGORITHMS);
         let said = Spoken::of(stanza);
         let Some(change) = directory.announce(session, priority, &said) else { return Told::default() };
-        let mut told = Told { available: Some(priority.is_some_and(|p| p >= 0)), ..Told::only(said.to_bare(own)) };
+        let mut told = Told {
+            available: Some(priority.is_some_and(|p| p >= 0)),
+            arrived: priority.is_some() && change.before.is_none(),
+            ..Told::only(said.to_bare(own))
+        };
         if priority.is_none() && change.before.is_none() {
             // It was not available before, and nobody thought so.
             let directed = directory.take_directed(session);

@@ -43,6 +43,10 @@ fn described(field: &Field, config: &NodeConfig) -> FormField {
         FieldKind::Choice(choices) => {
             choices.iter().map(|(value, label)| (Some((*label).to_owned()), (*value).to_owned())).collect()
         }
+        // A client fills in more: which groups there are, only their owner's roster knows.
+        FieldKind::Texts if field_type(field) == FieldType::ListMulti => {
+            field.values(config).into_iter().map(|value| (None, value)).collect()
+        }
         FieldKind::Boolean | FieldKind::Number | FieldKind::Text | FieldKind::Texts => Vec::new(),
     };
     let described = FormField::new(&name(field), field_type(field)).with_label(field.label);
@@ -50,7 +54,7 @@ fn described(field: &Field, config: &NodeConfig) -> FormField {
 }
 
 fn name(field: &Field) -> String {
-    format!("pubsub#{}", field.name)
+    field.var()
 }
 
 fn field_type(field: &Field) -> FieldType {
@@ -59,6 +63,7 @@ fn field_type(field: &Field) -> FieldType {
         FieldKind::Number | FieldKind::Text => FieldType::TextSingle,
         // XEP-0060 §16.4.4 registers it so, and the only field of several texts holds addresses.
         FieldKind::Texts if field.name == "contact" => FieldType::JidMulti,
+        FieldKind::Texts if field.name == "roster_groups_allowed" => FieldType::ListMulti,
         FieldKind::Texts => FieldType::TextMulti,
         FieldKind::Choice(_) => FieldType::ListSingle,
     }
@@ -103,7 +108,7 @@ mod tests {
         let form = to_fill_in(&changed());
         assert_eq!((form.kind, form.form_type()), (FormType::Form, Some(NS_NODE_CONFIG)));
         for described in FIELDS {
-            let field = form.field(&format!("pubsub#{}", described.name)).expect(described.name);
+            let field = form.field(&described.var()).expect(described.name);
             assert_eq!(field.values, described.values(&changed()), "{}", described.name);
             assert!(field.label.is_some() && field.kind.is_some(), "{}", described.name);
             let choices: Vec<&str> = field.options.iter().map(|(_, value)| value.as_str()).collect();
@@ -113,6 +118,7 @@ mod tests {
             }
         }
         let model = form.field("pubsub#access_model").unwrap();
-        assert_eq!(model.options.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["open", "whitelist"]);
+        let models = ["open", "presence", "roster", "authorize", "whitelist"];
+        assert_eq!(model.options.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), models);
     }
 }

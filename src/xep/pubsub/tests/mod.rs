@@ -159,7 +159,7 @@ fn form_of(kind: &str, form_type: &str, fields: &str) -> String {
 
 const TITLE: &str = "<field var='pubsub#title'><value>T</value></field>";
 
-fn a_node() -> Node {
+pub(in crate::xep::pubsub) fn a_node() -> Node {
     let service = BareJid::parse("pubsub.b.example").unwrap();
     let fields = [field("title", &["Orders"]), field("contact", &["help@b.example"])];
     Node {
