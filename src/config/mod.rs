@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{Template, WhoCreates};
 
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
@@ -34,6 +34,8 @@ pub struct Config {
     pub pubsub: Pubsub,
     /// The hosts, the one of `xmpp.domain` and `pubsub.service` first.
     pub hosts: Vec<Host>,
+    /// What holds for nodes by their names, in the order of the file.
+    pub templates: Vec<Template>,
     pub data: Data,
     pub auth: Auth,
     pub limits: Limits,
@@ -106,6 +108,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     pub tail_bytes: usize,
     pub watches_per_account: usize,
+    pub commands_waiting: usize,
+    pub command_seconds: u32,
     pub sessions_per_account: usize,
     pub http_body_bytes: usize,
     pub http_head_bytes: usize,

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::jid::BareJid;
 use crate::pubsub::{
     Affiliation, Change, Event, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy,
-    Subscription, WhoCreates,
+    Subscription, Template, WhoCreates,
 };
 use crate::store::{Failure, Identity, Item, List, Store};
 use crate::time::Clock;
@@ -138,6 +138,8 @@ pub struct Options {
     pub retention: Retention,
     pub who_creates: WhoCreates,
     pub auto_create: bool,
+    /// Of pub/sub services; accounts have none.
+    pub templates: Arc<[Template]>,
     pub payload_bytes_max: u64,
     pub items_max: u64,
     pub batch_items_max: usize,
@@ -158,6 +160,7 @@ impl Default for Options {
             retention: Retention::default(),
             who_creates: WhoCreates::Accounts,
             auto_create: false,
+            templates: Arc::default(),
             payload_bytes_max: 262_144 - 8192,
             items_max: 10_000,
             batch_items_max: 256,
@@ -168,10 +171,13 @@ impl Default for Options {
 }
 
 impl Options {
-    fn policy(&self, service: BareJid) -> ServicePolicy {
+    /// The rules of a service under these settings.
+    pub fn policy(&self, service: BareJid) -> ServicePolicy {
         let personal = service.local().is_some();
+        let templates = if personal { Arc::default() } else { self.templates.clone() };
         ServicePolicy {
             service,
+            templates,
             // XEP-0163 §3.
             who_creates: if personal { WhoCreates::Itself } else { self.who_creates },
             auto_create: personal || self.auto_create,

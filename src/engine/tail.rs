@@ -395,6 +395,7 @@ mod tests {
             service: service.clone(),
             who_creates: WhoCreates::Accounts,
             auto_create: false,
+            templates: Arc::default(),
             payload_bytes_max: 1000,
             items_max: 10,
             batch_items_max: 10,

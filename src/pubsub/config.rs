@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::jid::BareJid;
-use crate::pubsub::{Refusal, ServicePolicy};
+use crate::pubsub::{FieldKind, Refusal, ServicePolicy};
 use crate::time::Timestamp;
 
 pub use self::fields::FIELDS;
@@ -129,19 +129,6 @@ pub enum Origin {
     Registered,
     /// `tidings#`
     Own,
-}
-
-/// The type of a field (XEP-0004 §3.3) and, with it, its JSON type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldKind {
-    Boolean,
-    /// A whole number.
-    Number,
-    Text,
-    /// Several texts.
-    Texts,
-    /// One of these, each with what it means.
-    Choice(&'static [(&'static str, &'static str)]),
 }
 
 impl NodeConfig {
@@ -273,6 +260,22 @@ impl Field {
             Origin::Registered => format!("{PREFIX}{}", self.name),
             Origin::Own => format!("{OWN_PREFIX}{}", self.name),
         }
+    }
+
+    /// The least and the most that a field of whole numbers takes, found by asking the field itself, so
+    /// that no form says otherwise.
+    pub fn range(&self, policy: &ServicePolicy) -> Option<(u64, u64)> {
+        let takes = |number: u64| {
+            let mut config = NodeConfig::new(policy);
+            (self.set)(&mut config, &[number.to_string()], policy).is_ok()
+        };
+        let least = (self.kind == FieldKind::Number).then(|| (0..=1).find(|number| takes(*number)))??;
+        let (mut most, mut above) = (least, u64::MAX);
+        while most < above {
+            let between = most + (above - most).div_ceil(2);
+            if takes(between) { most = between } else { above = between - 1 }
+        }
+        Some((least, most))
     }
 
     /// The values of the field in a configuration, as a form writes them.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Caller, Contact, ItemFact, ItemId, Node, NodeId, NodeKey, Reader, Role, Seq, Subscription,
-    SubscriptionState,
+    Affiliation, Caller, Contact, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Reader, Refusal, Role, Seq,
+    Subscription, SubscriptionState, Template,
 };
 use crate::time::Timestamp;
 
@@ -81,6 +81,8 @@ pub struct ServicePolicy {
     pub who_creates: WhoCreates,
     /// A publish to an absent node creates it, if the caller may create (XEP-0060 §7.1.4).
     pub auto_create: bool,
+    /// What holds for nodes by their names.
+    pub templates: Arc<[Template]>,
     /// The largest payload that any node may accept, in bytes of canonical XML.
     pub payload_bytes_max: u64,
     /// What `max_items=max` means, and the most that may be asked for.
@@ -130,6 +132,22 @@ impl Facts {
 
 fn approved(subscriptions: &[Subscription]) -> bool {
     subscriptions.iter().any(|subscription| subscription.state == SubscriptionState::Subscribed)
+}
+
+impl ServicePolicy {
+    /// The configuration with which a node of this name begins.
+    pub(super) fn new_config(&self, node: &NodeId) -> Result<NodeConfig, Refusal> {
+        let config = NodeConfig::new(self);
+        match Template::of(&self.templates, node) {
+            Some(template) => config.with(&template.config, self),
+            None => Ok(config),
+        }
+    }
+
+    /// Whether a publish to an absent node of this name creates it.
+    pub(super) fn creates_by_publishing(&self, node: &NodeId) -> bool {
+        Template::of(&self.templates, node).map_or(self.auto_create, |template| template.auto_create)
+    }
 }
 
 impl NodeState {

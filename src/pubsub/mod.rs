@@ -16,6 +16,7 @@ mod decide;
 mod draft;
 mod event;
 mod facts;
+mod field;
 mod item;
 mod node;
 mod notice;
@@ -23,6 +24,7 @@ mod refusal;
 mod request;
 mod rights;
 mod subscription;
+mod template;
 
 mod affiliations;
 mod approve;
@@ -49,13 +51,14 @@ mod world;
 pub use affiliation::Affiliation;
 pub use audience::{Reader, may_read, shows};
 pub use config::{
-    AccessModel, FIELDS, Field, FieldKind, ItemReply, NodeConfig, NodeFull, NotificationType, OWN_PREFIX, Origin,
-    PREFIX, PublishModel, RawField, SendLast,
+    AccessModel, FIELDS, Field, ItemReply, NodeConfig, NodeFull, NotificationType, OWN_PREFIX, Origin, PREFIX,
+    PublishModel, RawField, SendLast,
 };
 pub use contact::Contact;
 pub use decide::{Given, decide, needs};
 pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, Rosters, ServicePolicy, Tombstone, WhoCreates};
+pub use field::FieldKind;
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use notice::{Notice, notices};
@@ -63,4 +66,6 @@ pub use refusal::{Refusal, Unchanged};
 pub use request::{
     Caller, Change, Decision, Edge, NewItem, Page, Precondition, Published, Read, Reply, Request, Role, Selection, Verb,
 };
+pub use rights::may_create;
 pub use subscription::{SubId, Subscription, SubscriptionState};
+pub use template::{Glob, Template};

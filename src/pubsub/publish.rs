@@ -35,7 +35,7 @@ pub(super) fn publish(
             (Draft::over(node, given.now), reach)
         }
         NodeState::Absent | NodeState::Deleted(_) => {
-            may_begin(caller, publication.create, facts)?;
+            may_begin(caller, &publication.node, publication.create, facts)?;
             let address = NodeAddress { service: publication.service, node: publication.node };
             (create::draft(caller, address, options, facts, given)?, Reach::Any)
         }
@@ -97,12 +97,13 @@ impl Precondition {
 
 /// May this publish begin a node (XEP-0060 §7.1.4)? A node whose owner has sent its readers elsewhere
 /// does not rise from a publish that merely did not hear of it.
-fn may_begin(caller: &Caller, asked: bool, facts: &Facts) -> Result<(), Refusal> {
+fn may_begin(caller: &Caller, node: &NodeId, asked: bool, facts: &Facts) -> Result<(), Refusal> {
     let moved = matches!(&facts.node, NodeState::Deleted(tombstone) if tombstone.redirect.is_some());
     if asked {
-        return rights::creating(caller, &facts.policy);
+        return rights::creating(caller, &facts.policy, Some(node));
     }
-    if facts.policy.auto_create && !moved && rights::creating(caller, &facts.policy).is_ok() {
+    let creates = facts.policy.creates_by_publishing(node);
+    if creates && !moved && rights::creating(caller, &facts.policy, Some(node)).is_ok() {
         return Ok(());
     }
     rights::present(facts).map(|_| ())

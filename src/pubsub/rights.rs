@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::jid::BareJid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::{
-    Affiliation, Caller, Facts, ItemFact, Node, NodeState, PublishModel, Refusal, Role, ServicePolicy, WhoCreates,
-    may_read,
+    Affiliation, Caller, Facts, ItemFact, Node, NodeId, NodeState, PublishModel, Refusal, Role, ServicePolicy,
+    Template, WhoCreates, may_read,
 };
 
 /// Which items a publisher may overwrite and retract.
@@ -72,8 +72,20 @@ pub(super) fn publishing(caller: &Caller, node: &Node, facts: &Facts) -> Result<
     }
 }
 
-/// May the caller create nodes at this service (XEP-0060 §8.1.1)?
-pub(super) fn creating(caller: &Caller, policy: &ServicePolicy) -> Result<(), Refusal> {
+/// Whether the caller may create nodes at this service at all.
+pub fn may_create(caller: &Caller, policy: &ServicePolicy) -> bool {
+    creating(caller, policy, None).is_ok()
+}
+
+/// May the caller create a node at this service (XEP-0060 §8.1.1), of this name or of one that the
+/// service makes? A name may be reserved for some, who need no other right then.
+pub(super) fn creating(caller: &Caller, policy: &ServicePolicy, node: Option<&NodeId>) -> Result<(), Refusal> {
+    let template = node.and_then(|node| Template::of(&policy.templates, node));
+    match template.and_then(|template| template.reserved_for(caller.jid.bare())) {
+        Some(true) => return Ok(()),
+        Some(false) if caller.role != Role::Admin => return Err(Refusal::MayNotCreate),
+        Some(false) | None => {}
+    }
     match (policy.who_creates, caller.role) {
         (_, Role::Admin) | (WhoCreates::Anyone, _) | (WhoCreates::Accounts, Role::Account) => Ok(()),
         // XEP-0163 §3: nobody else makes nodes of an account.

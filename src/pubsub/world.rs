@@ -36,6 +36,7 @@ impl World {
             service: BareJid::new(None, "pubsub.d").unwrap(),
             who_creates: WhoCreates::Accounts,
             auto_create: false,
+            templates: Arc::default(),
             payload_bytes_max: 1000,
             items_max: 50,
             batch_items_max: 5,

@@ -4,7 +4,9 @@ use crate::engine::Answer;
 use crate::pubsub::{Node, NodeId, Refusal, Reply, Request, Selection, Verb};
 use crate::store::Item;
 use crate::xep::pubsub::form;
-use crate::xep::{Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, features, personal, rsm};
+use crate::xep::{
+    Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, commands, features, personal, rsm,
+};
 use crate::xml::Element;
 use crate::xmpp::{Condition, StanzaError};
 
@@ -24,6 +26,9 @@ pub(super) const EXTENSION: Extension = Extension {
 
 /// XEP-0030 §3.
 fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    if let Some(work) = commands::discovered(asked) {
+        return Ok(work);
+    }
     let entity = asked.target.entity();
     let account_or_other = match &asked.target {
         Target::Service(_) | Target::Account(_) | Target::Contact(_) if asked.element.attr("node").is_some() => {
@@ -58,6 +63,9 @@ fn node_info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
 
 /// XEP-0030 §4.
 fn items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    if let Some(work) = commands::discovered(asked) {
+        return Ok(work);
+    }
     let query = Element::new("query", NS_ITEMS);
     match &asked.target {
         Target::Service(_) | Target::Account(_) | Target::Contact(_) if asked.element.attr("node").is_some() => {

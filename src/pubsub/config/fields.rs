@@ -58,7 +58,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "contact",
         origin: Origin::Registered,
-        kind: FieldKind::Texts,
+        kind: FieldKind::Jids,
         label: "JIDs of those to be asked about the node",
         in_metadata: true,
         get: |config| config.contact.iter().map(|contact| contact.to_string()).collect(),

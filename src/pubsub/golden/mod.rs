@@ -19,9 +19,9 @@ use std::sync::Arc;
 
 use super::world::{World, bare, item, jid, new_item, node_id, payload, raw, request, stand};
 use crate::pubsub::{
-    Affiliation, Change, Contact, Decision, Edge, Event, EventKind, ItemId, NewItem, NodeId, NodeKey, NodeState, Page,
-    Precondition, RawField, Read, Refusal, Reply, Request, Role, Selection, Seq, SubId, Subscription,
-    SubscriptionState, Tombstone, Verb, WhoCreates,
+    Affiliation, Change, Contact, Decision, Edge, Event, EventKind, Glob, ItemId, NewItem, NodeId, NodeKey, NodeState,
+    Page, Precondition, RawField, Read, Refusal, Reply, Request, Role, Selection, Seq, SubId, Subscription,
+    SubscriptionState, Template, Tombstone, Verb, WhoCreates,
 };
 use crate::time::Timestamp;
 
@@ -96,6 +96,17 @@ fn set_policy(world: &mut World, setting: &str) {
             let all =
                 [("admins", WhoCreates::Admins), ("accounts", WhoCreates::Accounts), ("anyone", WhoCreates::Anyone)];
             policy.who_creates = all.into_iter().find(|(word, _)| *word == who).unwrap().1;
+        }
+        // Whoever a name is reserved for, and what nodes of that name begin with.
+        ("reserved", who) => {
+            let creators = who.split(',').map(|who| Glob(format!("{who}@d").into())).collect();
+            let config = vec![raw("access_model", "whitelist"), raw("title", "reserved")];
+            policy.templates = [Template { matching: Glob("n".into()), creators, auto_create: true, config }].into();
+        }
+        ("template", matching) => {
+            let config = vec![raw("max_items", "3")];
+            let template = Template { matching: Glob(matching.into()), creators: vec![], auto_create: false, config };
+            policy.templates = policy.templates.iter().cloned().chain([template]).collect();
         }
         ("auto_create", value) => policy.auto_create = value == "1",
         ("payload_bytes_max", value) => policy.payload_bytes_max = value.parse().unwrap(),

@@ -303,3 +303,36 @@ const EXPIRE: &[Row] = &[
     Row("max is no limit of time", "item_expire=max items:a", "root expire", "0 expired"),
     Row("nobody asks for it but the service", "item_expire=1 items:a", "horatio expire", "Forbidden"),
 ];
+
+#[test]
+fn templates() {
+    check(TEMPLATES);
+    let config = |given: &str, asked: &str| {
+        let mut world = given_world(given);
+        world.ask(asked_request(asked)).unwrap().node.unwrap().config
+    };
+    let reserved = config("absent policy:reserved=romeo", "romeo create here");
+    assert_eq!((reserved.access_model.as_str(), &*reserved.title), ("whitelist", "reserved"));
+    let published = config("absent policy:reserved=romeo", "romeo publish a title=mine");
+    assert_eq!((published.access_model.as_str(), &*published.title), ("whitelist", "mine"));
+    let first = config("absent policy:template=n policy:template=*", "romeo create here");
+    assert_eq!(first.max_items, 3);
+    assert_ne!(config("absent policy:template=other", "romeo create here").max_items, 3);
+}
+
+#[rustfmt::skip]
+const TEMPLATES: &[Row] = &[
+    Row("a name is reserved", "absent policy:reserved=romeo", "horatio create here", "MayNotCreate"),
+    Row("also from publishers", "absent policy:reserved=romeo policy:auto_create=1", "horatio publish a", "NodeAbsent"),
+    Row("and from those who insist", "absent policy:reserved=romeo", "horatio publish a create", "MayNotCreate"),
+    Row("for one of several", "absent policy:reserved=juliet,romeo", "romeo create here", "created n; create; romeo@d is owner"),
+    Row("or for a pattern", "absent policy:reserved=*", "visitor create here", "created n; create; visitor@d is owner"),
+    Row("who may, may though others may not create", "absent policy:create=admins policy:reserved=romeo",
+        "romeo create here", "created n; create; romeo@d is owner"),
+    Row("an administrator may", "absent policy:reserved=romeo", "root create here", "created n; create; root@d is owner"),
+    Row("a publish makes what a template lets it make", "absent policy:reserved=romeo", "romeo publish a",
+        "published anew a#1; create; romeo@d is owner; put a#1; #1 a by romeo@d"),
+    Row("and not what it does not", "absent policy:template=* policy:auto_create=1", "romeo publish a", "NodeAbsent"),
+    Row("a reserved node that stands is told to exist", "policy:reserved=romeo", "romeo create here", "NodeExists"),
+    Row("an instant node has no reserved name", "absent policy:reserved=horatio", "visitor create", "RegistrationRequired"),
+];

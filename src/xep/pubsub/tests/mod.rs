@@ -26,6 +26,7 @@ pub(in crate::xep) fn policy() -> ServicePolicy {
         service: BareJid::parse("pubsub.b.example").unwrap(),
         who_creates: WhoCreates::Accounts,
         auto_create: false,
+        templates: std::sync::Arc::default(),
         payload_bytes_max: 100_000,
         items_max: 10_000,
         batch_items_max: 16,
@@ -88,7 +89,7 @@ impl Given {
                 );
                 Ok(ask.request.verb)
             }
-            Work::Done(_) | Work::Wait(_) => panic!("{element} needs no engine"),
+            Work::Done(_) | Work::Command(_) | Work::Wait(_) => panic!("{element} needs no engine"),
         }
     }
 }
