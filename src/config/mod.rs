@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
 use crate::pubsub::WhoCreates;
+use crate::xep::Contacts;
 
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
@@ -41,6 +42,7 @@ pub struct Config {
     pub store: Store,
     pub retention: Retention,
     pub im: Im,
+    pub contact: Contacts,
     pub tls: Tls,
     pub log: Log,
 }

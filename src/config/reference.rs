@@ -34,7 +34,7 @@ pub fn reference() -> String {
 fn written(kind: Kind, value: &str) -> String {
     match kind {
         Kind::Flag | Kind::Count { .. } => value.to_owned(),
-        Kind::Text | Kind::Word(_) | Kind::Address | Kind::Domain | Kind::Path => format!("\"{value}\""),
+        Kind::Text | Kind::Word(_) | Kind::Address | Kind::Domain | Kind::Path | Kind::Uris => format!("\"{value}\""),
     }
 }
 
@@ -51,6 +51,7 @@ fn described(kind: Kind) -> String {
         Kind::Address => "IP address and port, or `\"off\"`; port 0 lets the system choose".to_owned(),
         Kind::Domain => "name of a host".to_owned(),
         Kind::Path => "path".to_owned(),
+        Kind::Uris => "URIs, with spaces between them".to_owned(),
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Kind {
     /// A JID without a local part.
     Domain,
     Path,
+    /// URIs with spaces between them.
+    Uris,
 }
 
 /// What holds when nothing is written.
@@ -57,6 +59,7 @@ pub enum Value {
     Address(Option<SocketAddr>),
     Domain(BareJid),
     Path(PathBuf),
+    Uris(Vec<String>),
 }
 
 impl Kind {
@@ -83,6 +86,10 @@ impl Kind {
             },
             Kind::Path if text.is_empty() => Err(self.wanted()),
             Kind::Path => Ok(Value::Path(PathBuf::from(text))),
+            Kind::Uris if text.split_whitespace().all(is_uri) => {
+                Ok(Value::Uris(text.split_whitespace().map(str::to_owned).collect()))
+            }
+            Kind::Uris => Err(self.wanted()),
         }
     }
 
@@ -99,8 +106,19 @@ impl Kind {
             }
             Kind::Domain => "must be the name of a host, such as \"example.org\"".to_owned(),
             Kind::Path => "must be the path of a file or folder".to_owned(),
+            Kind::Uris => "must be URIs with spaces between them, such as \"mailto:a@example.org\"".to_owned(),
         }
     }
+}
+
+/// A scheme and what follows it (RFC 3986 §3.1), of characters that need no escape.
+fn is_uri(text: &str) -> bool {
+    let scheme = |scheme: &str| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+    };
+    let parts = text.split_once(':');
+    parts.is_some_and(|(before, after)| scheme(before) && !after.is_empty() && text.chars().all(|c| c.is_ascii_graphic()))
 }
 
 impl Value {
@@ -128,6 +146,13 @@ impl Value {
     fn address(self) -> Option<SocketAddr> {
         match self {
             Value::Address(address) => address,
+            other => unreachable!("{other:?} is not of the kind that the table gives"),
+        }
+    }
+
+    fn uris(self) -> Vec<String> {
+        match self {
+            Value::Uris(uris) => uris,
             other => unreachable!("{other:?} is not of the kind that the table gives"),
         }
     }
@@ -522,6 +547,62 @@ pub const SETTINGS: &[Setting] = &[
                   never wait here.",
         why: "Whoever writes more to somebody who is away is told that it did not arrive.",
         apply: |config, value| config.im.offline_messages = value.count(),
+    },
+    Setting {
+        key: "contact.abuse",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about abuse of the service (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.abuse = value.uris(),
+    },
+    Setting {
+        key: "contact.admin",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about its administration (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.admin = value.uris(),
+    },
+    Setting {
+        key: "contact.feedback",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about what people think of it (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.feedback = value.uris(),
+    },
+    Setting {
+        key: "contact.sales",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about what it costs (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.sales = value.uris(),
+    },
+    Setting {
+        key: "contact.security",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about its security (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.security = value.uris(),
+    },
+    Setting {
+        key: "contact.status",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about whether it is up (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.status = value.uris(),
+    },
+    Setting {
+        key: "contact.support",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about help with it (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.support = value.uris(),
     },
     Setting {
         key: "tls.certificate",

@@ -64,6 +64,7 @@ fn every_setting_reaches_the_configuration() {
             Kind::Address => Value::Address(None),
             Kind::Domain => Value::Domain(BareJid::parse("other.example").unwrap()),
             Kind::Path => Value::Path(PathBuf::from("/nonexistent/other")),
+            Kind::Uris => Value::Uris(vec!["mailto:other@example.org".to_owned()]),
         };
         let mut given = Given::default();
         given.values.insert(setting.key, (other, Place::Defaults));

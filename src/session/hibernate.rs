@@ -25,7 +25,7 @@ pub(super) async fn hibernate(shared: &Arc<Shared>, mut standing: Box<Standing>)
         tokio::select! {
             Some(routed) = inbox.recv() => match routed {
                 Routed::Stanza(stanza) => standing.send(stanza, None),
-                Routed::Replaced => break,
+                Routed::Replaced | Routed::Ended => break,
             },
             Some(answer) = answers.next(), if !answers.is_empty() => {
                 for stanza in standing.answered(shared, answer) {

@@ -132,6 +132,10 @@ impl Session<'_> {
                         let why = "another session has taken this resource";
                         return End::Error(StreamCondition::Conflict.because(why));
                     }
+                    Routed::Ended => {
+                        let why = "an administrator has ended this session";
+                        return End::Error(StreamCondition::PolicyViolation.because(why));
+                    }
                 },
                 Ok(()) = revocations.changed() => {
                     if !self.shared.access.still_valid(&self.standing.login) {

@@ -36,7 +36,12 @@ fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
         Target::Account(_) => identity("account", "registered", ""),
     };
     let query = Element::new("query", NS_INFO).with_child(identity);
-    Ok(Work::Done(Body::Element(query.with_children(feature_elements(asked, entity)))))
+    let query = query.with_children(feature_elements(asked, entity));
+    let contacts = match asked.target {
+        Target::Server(_) => asked.options.contacts.form(),
+        Target::Service(_) | Target::Account(_) => None,
+    };
+    Ok(Work::Done(Body::Element(query.with_children(contacts.map(|form| form.to_element())))))
 }
 
 /// XEP-0060 §5.3, §5.4.
