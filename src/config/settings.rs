@@ -118,7 +118,9 @@ fn is_uri(text: &str) -> bool {
             && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
     };
     let parts = text.split_once(':');
-    parts.is_some_and(|(before, after)| scheme(before) && !after.is_empty() && text.chars().all(|c| c.is_ascii_graphic()))
+    parts.is_some_and(|(before, after)| {
+        scheme(before) && !after.is_empty() && text.chars().all(|c| c.is_ascii_graphic())
+    })
 }
 
 impl Value {

@@ -244,3 +244,13 @@ fn the_reference_lists_every_setting() {
     }
     assert!(reference.contains("[[host]]"));
 }
+
+#[test]
+fn addresses_are_uris_with_spaces_between_them() {
+    let two = vec!["mailto:a@b.example".to_owned(), "xmpp:b.example".to_owned()];
+    assert_eq!(Kind::Uris.parse(" mailto:a@b.example  xmpp:b.example"), Ok(Value::Uris(two)));
+    assert_eq!(Kind::Uris.parse(""), Ok(Value::Uris(Vec::new())));
+    for text in ["a@b.example", "mailto:", ":x", "1a:x", "mailto:\u{e9}"] {
+        assert!(Kind::Uris.parse(text).is_err(), "{text}");
+    }
+}

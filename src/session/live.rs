@@ -128,14 +128,8 @@ impl Session<'_> {
                     if waits == Waits::ForFeed || waits == Waits::Not && !full && queued < options.output_pull_bytes => {}
                 Some(routed) = inbox.recv(), if !full && queued < options.output_bytes_max => match routed {
                     Routed::Stanza(bytes) => self.write(bytes),
-                    Routed::Replaced => {
-                        let why = "another session has taken this resource";
-                        return End::Error(StreamCondition::Conflict.because(why));
-                    }
-                    Routed::Ended => {
-                        let why = "an administrator has ended this session";
-                        return End::Error(StreamCondition::PolicyViolation.because(why));
-                    }
+                    Routed::Replaced => return End::Error(replaced()),
+                    Routed::Ended => return End::Error(ended()),
                 },
                 Ok(()) = revocations.changed() => {
                     if !self.shared.access.still_valid(&self.standing.login) {
@@ -384,6 +378,16 @@ enum Waits {
     ForWire,
     /// For something that the feed reads.
     ForFeed,
+}
+
+/// Another session of the account has taken the resource (RFC 6120 §7.7.2.2).
+fn replaced() -> StreamError {
+    StreamCondition::Conflict.because("another session has taken this resource")
+}
+
+/// XEP-0133 §4.5.
+fn ended() -> StreamError {
+    StreamCondition::PolicyViolation.because("an administrator has ended this session")
 }
 
 /// A session with a connection may have so many times more unacknowledged than one without: requests
