@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
 use crate::pubsub::WhoCreates;
-use crate::xep::Contacts;
 
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
@@ -42,7 +41,7 @@ pub struct Config {
     pub store: Store,
     pub retention: Retention,
     pub im: Im,
-    pub contact: Contacts,
+    pub contact: crate::xep::Contacts,
     pub tls: Tls,
     pub log: Log,
 }

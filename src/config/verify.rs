@@ -13,7 +13,6 @@ use super::{
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
 use crate::pubsub::WhoCreates;
-use crate::xep::Contacts;
 
 pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     let mut config = blank();
@@ -173,7 +172,7 @@ fn blank() -> Config {
         store: Store { durability: Durability::Relaxed, readers: 0 },
         retention: Retention { events: 0, days: 0, bytes: 0 },
         im: super::Im::default(),
-        contact: Contacts::default(),
+        contact: crate::xep::Contacts::default(),
         tls: Tls { certificate: None, key: None },
         log: Log { format: LogFormat::Json, filter: String::new() },
     }
