@@ -18,10 +18,10 @@ use crate::jid::{BareJid, FullJid, Jid};
 pub enum Routed {
     /// A stanza, as it stands on the wire.
     Stanza(Bytes),
-    /// Another session has taken its resource (RFC 6120 §7.7.2.2).
-    Replaced,
     /// An administrator ends it (XEP-0133 §4.5).
     Ended,
+    /// Another session has taken its resource (RFC 6120 §7.7.2.2).
+    Replaced,
 }
 
 /// Why a resource cannot be bound.

@@ -28,10 +28,12 @@ use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Failure, Store};
 
-pub use directory::{BindFailed, Online, Place, Routed};
+pub use directory::{BindFailed, Place, Routed};
 pub use messages::Sending;
 pub use roster::RosterAnswer;
 pub use words::{presence_error, roster_item, wire_bytes, word as subscription_word};
+
+pub use directory::Online;
 
 use directory::{Directory, Of};
 

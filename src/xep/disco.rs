@@ -17,13 +17,13 @@ pub(super) const EXTENSION: Extension = Extension {
         Feature::always(NS_ITEMS, &[Entity::Server, Entity::Service, Entity::Node, Entity::Account]),
     ],
     claims: &[
-        Claim { name: "query", ns: NS_INFO, kinds: &[RequestKind::Get], at: AT, handler: info },
+        Claim { name: "query", ns: NS_INFO, kinds: &[RequestKind::Get], at: AT, handler: super::contact::info },
         Claim { name: "query", ns: NS_ITEMS, kinds: &[RequestKind::Get], at: AT, handler: items },
     ],
 };
 
 /// XEP-0030 §3.
-fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+pub(super) fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     if let Some(work) = commands::discovered(asked) {
         return Ok(work);
     }
@@ -36,12 +36,7 @@ fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
         Target::Account(_) => identity("account", "registered", ""),
     };
     let query = Element::new("query", NS_INFO).with_child(identity);
-    let query = query.with_children(feature_elements(asked, entity));
-    let contacts = match asked.target {
-        Target::Server(_) => asked.options.contacts.form(),
-        Target::Service(_) | Target::Account(_) => None,
-    };
-    Ok(Work::Done(Body::Element(query.with_children(contacts.map(|form| form.to_element())))))
+    Ok(Work::Done(Body::Element(query.with_children(feature_elements(asked, entity)))))
 }
 
 /// XEP-0060 §5.3, §5.4.
