@@ -147,6 +147,7 @@ fn blank() -> Config {
         admin: Admin { listen },
         pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0 },
         hosts: Vec::new(),
+        contact: crate::xep::Contacts::default(),
         data: Data { dir: PathBuf::new() },
         auth: Auth { scram_iterations: 0, plain: Plain::Off, sha1: false, verifier: VerifierKind::Argon2id },
         limits: Limits {
@@ -172,7 +173,6 @@ fn blank() -> Config {
         store: Store { durability: Durability::Relaxed, readers: 0 },
         retention: Retention { events: 0, days: 0, bytes: 0 },
         im: super::Im::default(),
-        contact: crate::xep::Contacts::default(),
         tls: Tls { certificate: None, key: None },
         log: Log { format: LogFormat::Json, filter: String::new() },
     }

@@ -372,6 +372,15 @@ impl Session<'_> {
     }
 }
 
+fn revoked() -> StreamError {
+    StreamCondition::NotAuthorized.because("the credentials of this session were changed or revoked")
+}
+
+/// XEP-0133 §4.5.
+fn ended() -> StreamError {
+    StreamCondition::PolicyViolation.because("an administrator has ended this session")
+}
+
 /// What new events must wait for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waits {
@@ -380,15 +389,6 @@ enum Waits {
     ForWire,
     /// For something that the feed reads.
     ForFeed,
-}
-
-fn revoked() -> StreamError {
-    StreamCondition::NotAuthorized.because("the credentials of this session were changed or revoked")
-}
-
-/// XEP-0133 §4.5.
-fn ended() -> StreamError {
-    StreamCondition::PolicyViolation.because("an administrator has ended this session")
 }
 
 /// A session with a connection may have so many times more unacknowledged than one without: requests
