@@ -33,13 +33,15 @@ pub fn reference() -> String {
 /// A default as it would stand in a file.
 fn written(kind: Kind, value: &str) -> String {
     match kind {
+        Kind::Uris => format!("\"{value}\""),
         Kind::Flag | Kind::Count { .. } => value.to_owned(),
-        Kind::Text | Kind::Word(_) | Kind::Address | Kind::Domain | Kind::Path | Kind::Uris => format!("\"{value}\""),
+        Kind::Text | Kind::Word(_) | Kind::Address | Kind::Domain | Kind::Path => format!("\"{value}\""),
     }
 }
 
 fn described(kind: Kind) -> String {
     match kind {
+        Kind::Uris => "URIs, with spaces between them".to_owned(),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Count { min, max: u64::MAX } => format!("whole number, at least {min}"),
         Kind::Count { min, max } => format!("whole number, {min} to {max}"),
@@ -51,7 +53,6 @@ fn described(kind: Kind) -> String {
         Kind::Address => "IP address and port, or `\"off\"`; port 0 lets the system choose".to_owned(),
         Kind::Domain => "name of a host".to_owned(),
         Kind::Path => "path".to_owned(),
-        Kind::Uris => "URIs, with spaces between them".to_owned(),
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Setting {
 /// What can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// URIs with spaces between them.
+    Uris,
     Flag,
     Count {
         min: u64,
@@ -37,8 +39,6 @@ pub enum Kind {
     /// A JID without a local part.
     Domain,
     Path,
-    /// URIs with spaces between them.
-    Uris,
 }
 
 /// What holds when nothing is written.
@@ -53,19 +53,23 @@ pub enum Unset {
 /// A value of its setting's kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
+    Uris(Vec<String>),
     Flag(bool),
     Count(u64),
     Text(String),
     Address(Option<SocketAddr>),
     Domain(BareJid),
     Path(PathBuf),
-    Uris(Vec<String>),
 }
 
 impl Kind {
     /// Reads a value as `--set` and variables bear it.
     pub(super) fn parse(self, text: &str) -> Result<Value, String> {
         match self {
+            Kind::Uris if text.split_whitespace().all(is_uri) => {
+                Ok(Value::Uris(text.split_whitespace().map(str::to_owned).collect()))
+            }
+            Kind::Uris => Err(self.wanted()),
             Kind::Flag => match text {
                 "true" => Ok(Value::Flag(true)),
                 "false" => Ok(Value::Flag(false)),
@@ -86,16 +90,13 @@ impl Kind {
             },
             Kind::Path if text.is_empty() => Err(self.wanted()),
             Kind::Path => Ok(Value::Path(PathBuf::from(text))),
-            Kind::Uris if text.split_whitespace().all(is_uri) => {
-                Ok(Value::Uris(text.split_whitespace().map(str::to_owned).collect()))
-            }
-            Kind::Uris => Err(self.wanted()),
         }
     }
 
     /// What should have been written.
     pub(super) fn wanted(self) -> String {
         match self {
+            Kind::Uris => "must be URIs with spaces between them, such as \"mailto:a@example.org\"".to_owned(),
             Kind::Flag => "must be true or false".to_owned(),
             Kind::Count { min, max: u64::MAX } => format!("must be a whole number, at least {min}"),
             Kind::Count { min, max } => format!("must be a whole number from {min} to {max}"),
@@ -106,7 +107,6 @@ impl Kind {
             }
             Kind::Domain => "must be the name of a host, such as \"example.org\"".to_owned(),
             Kind::Path => "must be the path of a file or folder".to_owned(),
-            Kind::Uris => "must be URIs with spaces between them, such as \"mailto:a@example.org\"".to_owned(),
         }
     }
 }

@@ -55,6 +55,7 @@ fn every_setting_reaches_the_configuration() {
     let default = format!("{:?}", load(&Sources::default()).unwrap());
     for setting in SETTINGS {
         let other = match setting.kind {
+            Kind::Uris => Value::Uris(vec!["mailto:other@example.org".to_owned()]),
             Kind::Flag => Value::Flag(setting.unset != Unset::Is("true")),
             Kind::Count { max, .. } => Value::Count(max),
             Kind::Text => Value::Text("other".to_owned()),
@@ -64,7 +65,6 @@ fn every_setting_reaches_the_configuration() {
             Kind::Address => Value::Address(None),
             Kind::Domain => Value::Domain(BareJid::parse("other.example").unwrap()),
             Kind::Path => Value::Path(PathBuf::from("/nonexistent/other")),
-            Kind::Uris => Value::Uris(vec!["mailto:other@example.org".to_owned()]),
         };
         let mut given = Given::default();
         given.values.insert(setting.key, (other, Place::Defaults));
