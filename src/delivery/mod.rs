@@ -107,10 +107,19 @@ impl Delivery {
         &self.shared.cursors
     }
 
-pub use cursor::{CURSOR_CHARS, CursorError, Cursors, NODES_MAX};
-pub use feed::{Again, Behind, Feed, Personal, Shown, Tag};
-pub use follow::{Ending, Followed, Follower, Ring, Start};
-pub use told::Told;
+    /// What is to be told, for whoever tells it. Taken once.
+    pub fn notices(&self) -> Option<mpsc::Receiver<Told>> {
+        lock(&self.shared.to_tell).take()
+    }
+
+    /// XMPP sessions that events are delivered to.
+    pub fn sessions(&self) -> usize {
+        lock(&self.shared.online).values().map(Vec::len).sum()
+    }
+
+    /// Pages of logs that were read for watchers that fell below a tail, since the start.
+    pub fn pages_read(&self) -> u64 {
+        self.shared.pages_read.load(Ordering::Relaxed)
     }
 
     pub fn engine(&self) -> &Engine {
