@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::turn::{Asked, Turns};
-use super::{Answer, Sink};
+use super::{Answer, Answered, Wrong};
 use crate::pubsub::{EventKind, Reply, Verb};
 use crate::store::NodeCommit;
 use crate::time::{Clock, Timestamp};
@@ -17,18 +19,34 @@ pub(super) struct Due {
     next: Option<Timestamp>,
     /// Not before this instant, after something went wrong.
     not_before: Option<tokio::time::Instant>,
+    /// The nodes whose items are being let go, and how many items went.
+    asked: Vec<oneshot::Receiver<Result<Answered, Wrong>>>,
+    expired: usize,
 }
 
 impl Default for Due {
     /// At the start nothing is known: look at once.
     fn default() -> Self {
-        Due { next: Some(Timestamp(0)), not_before: None }
+        Due { next: Some(Timestamp(0)), not_before: None, asked: Vec::new(), expired: 0 }
     }
 }
 
 impl Due {
     /// Waits until there may be something due. May be dropped and called again.
-    pub async fn come(&self, clock: &dyn Clock) {
+    pub async fn come(&mut self, clock: &dyn Clock) {
+        while let Some(answer) = self.asked.last_mut() {
+            if let Ok(Ok(answered)) = answer.await
+                && let Answer::Reply(Reply::Expired { items }) = answered.answer
+            {
+                self.expired += items;
+            }
+            self.asked.pop();
+            if self.asked.is_empty() {
+                // More may be due at these nodes, or at others; where nothing could be done, it is tried later.
+                self.next = Some(Timestamp(0));
+                self.not_before = (self.expired == 0).then(|| tokio::time::Instant::now() + RETRY_PAUSE);
+            }
+        }
         let Some(next) = self.next else { return std::future::pending().await };
         if let Some(not_before) = self.not_before {
             tokio::time::sleep_until(not_before).await;
@@ -57,9 +75,8 @@ impl Due {
 
 impl Turns {
     /// Asks for the items that are due to be let go, as requests like any other.
-    pub(super) async fn expire(&mut self, sink: &dyn Sink) {
+    pub(super) async fn expire(&mut self) {
         let now = self.shared.clock.now();
-        self.due.not_before = None;
         let (nodes, next) = match self.shared.store.due_items(now, NODES_AT_ONCE).await {
             Ok(found) => found,
             Err(failure) => {
@@ -68,28 +85,12 @@ impl Turns {
                 return;
             }
         };
-        self.due.next = next;
-        if nodes.is_empty() {
-            return;
-        }
-        let ask = |address: crate::pubsub::NodeAddress| {
+        (self.due.next, self.due.not_before, self.due.expired) = (next, None, 0);
+        for address in nodes {
             let verb = Verb::Expire { node: address.node.clone() };
-            Asked::by_service(address, verb)
-        };
-        let (asked, answers): (Vec<_>, Vec<_>) = nodes.into_iter().map(ask).unzip();
-        self.turn(asked, sink).await;
-        let mut expired = 0;
-        for mut answer in answers {
-            if let Ok(Ok(answered)) = answer.try_recv()
-                && let Answer::Reply(Reply::Expired { items }) = answered.answer
-            {
-                expired += items;
-            }
-        }
-        // More may be due at these nodes, or at others; where nothing could be done, it is tried later.
-        self.due.next = Some(now);
-        if expired == 0 {
-            self.due.not_before = Some(tokio::time::Instant::now() + RETRY_PAUSE);
+            let (asked, answer) = Asked::by_service(address, verb);
+            self.waiting.push_back(asked);
+            self.due.asked.push(answer);
         }
     }
 }

@@ -13,6 +13,8 @@ mod due;
 mod overlay;
 mod retention;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::sync::Arc;

@@ -51,12 +51,23 @@ impl Overlay {
         &self.commits
     }
 
+    /// Whether anything of this name changes.
+    pub fn touches(&self, address: &NodeAddress) -> bool {
+        self.drafts.contains_key(address)
+    }
+
     pub fn addresses(&self) -> impl Iterator<Item = &NodeAddress> {
         self.drafts.keys()
     }
 
     pub fn learn_item(&mut self, node: NodeKey, item: ItemId, fact: Option<ItemFact>) {
         self.items.insert((node, item), fact);
+    }
+
+    /// What rosters said holds for those who asked before it was read, and not for whoever comes later
+    /// into the same turn: a roster may have changed, and the change been answered.
+    pub fn forget_rosters(&mut self) {
+        self.contacts.clear();
     }
 
     pub fn learn_owners(&mut self, node: NodeKey, owners: Vec<BareJid>) {

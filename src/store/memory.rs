@@ -3,6 +3,8 @@
 
 mod contacts;
 
+#[cfg(test)]
+use std::collections::VecDeque;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound as End, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +26,13 @@ use crate::time::Timestamp;
 pub struct MemoryStore {
     identity: Identity,
     state: Mutex<State>,
+    #[cfg(test)]
+    twists: Mutex<VecDeque<Twist>>,
 }
+
+/// What a test does before a commit is made, and instead of it where it fails.
+#[cfg(test)]
+pub type Twist = Box<dyn FnOnce(&[NodeCommit]) -> Pending<'static, ()> + Send>;
 
 #[derive(Default)]
 struct State {
@@ -53,7 +61,18 @@ impl MemoryStore {
     /// An empty store with an identity of its own.
     pub fn new() -> Self {
         let identity = Identity::draw().expect("the system gives random bytes");
-        MemoryStore { identity, state: Mutex::new(State { next_node_key: 1, ..State::default() }) }
+        MemoryStore {
+            identity,
+            state: Mutex::new(State { next_node_key: 1, ..State::default() }),
+            #[cfg(test)]
+            twists: Mutex::default(),
+        }
+    }
+
+    /// The next commit for which nothing is prepared yet goes through this.
+    #[cfg(test)]
+    pub fn twist(&self, twist: Twist) {
+        self.twists.lock().unwrap_or_else(PoisonError::into_inner).push_back(twist);
     }
 
     /// Each operation is done at once when its future is first polled, under one lock.
@@ -92,11 +111,21 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, batch: Vec<NodeCommit>) -> Pending<'_, ()> {
-        self.with(move |state| {
+        #[cfg(test)]
+        let twist = self.twists.lock().unwrap_or_else(PoisonError::into_inner).pop_front().map(|twist| twist(&batch));
+        let commit = self.with(move |state| {
             state.check_all(&batch)?;
             batch.iter().for_each(|commit| state.apply(commit));
             Ok(())
-        })
+        });
+        #[cfg(test)]
+        if let Some(twist) = twist {
+            return Box::pin(async move {
+                twist.await?;
+                commit.await
+            });
+        }
+        commit
     }
 
     fn read_log(&self, node: NodeKey, after: Seq, events_max: usize, bytes_max: usize) -> Pending<'_, Option<LogPage>> {
