@@ -142,9 +142,9 @@ fn blank() -> Config {
     let jid = BareJid::parse("unset.invalid").expect("a valid domain");
     let listen = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::BROADCAST), 1));
     Config {
-        contact: crate::xep::Contacts::default(),
         xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen },
         http: Http { listen },
+        contact: crate::xep::Contacts::default(),
         admin: Admin { listen },
         pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0 },
         hosts: Vec::new(),
