@@ -144,7 +144,6 @@ fn blank() -> Config {
     Config {
         xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen },
         http: Http { listen },
-        contact: crate::xep::Contacts::default(),
         admin: Admin { listen },
         pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0 },
         hosts: Vec::new(),
@@ -171,6 +170,7 @@ fn blank() -> Config {
         },
         sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
         store: Store { durability: Durability::Relaxed, readers: 0 },
+        contact: crate::xep::Contacts::default(),
         retention: Retention { events: 0, days: 0, bytes: 0 },
         im: super::Im::default(),
         tls: Tls { certificate: None, key: None },
