@@ -407,5 +407,4 @@ const LEEWAY_SECONDS: i64 = 5;
 const SECONDS_MAX: f64 = 1e11;
 
 #[cfg(test)]
-#[path = "jwt_tests.rs"]
 mod tests;

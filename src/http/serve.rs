@@ -61,13 +61,7 @@ pub async fn serve(
             shutdown: shutdown.clone(),
             options: options.clone(),
         };
-        let acceptor = acceptor.clone();
-        connections.spawn(async move {
-            match acceptor {
-                None => connection.find_out(stream).await,
-                Some(acceptor) => connection.shake_hands(acceptor, stream).await,
-            }
-        });
+        connections.spawn(converse(connection, acceptor.clone(), stream));
     }
     drop(listener);
     let drained = timeout(options.drain_time, async { while connections.join_next().await.is_some() {} }).await;
@@ -75,6 +69,24 @@ pub async fn serve(
         tracing::warn!(connections = connections.len(), "HTTP connections did not end in time and were cut");
     }
 }
+
+/// A connection from its first byte to its last. What it needs for requests stands in a box that is
+/// given back when a stream takes the socket over, which may then last for days.
+async fn converse(connection: Connection, acceptor: Option<TlsAcceptor>, stream: TcpStream) {
+    let (peer, place) = (connection.peer.address, connection.place.clone());
+    let requests = match acceptor {
+        None => Box::pin(connection.find_out(stream)) as Requests,
+        Some(acceptor) => Box::pin(connection.shake_hands(acceptor, stream)),
+    };
+    if let Some((streaming, io)) = requests.await
+        && let Err(error) = streaming.drive(io).await
+    {
+        tracing::debug!(%error, %peer, "a stream ended early");
+    }
+    drop(place);
+}
+
+type Requests = Pin<Box<dyn Future<Output = Option<(Streaming, Io)>> + Send>>;
 
 /// A connection's place among those that may be open; whoever takes its socket over takes this along.
 #[derive(Clone)]
@@ -103,6 +115,9 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<Accep
     }
 }
 
+/// The socket of a connection, whatever it is.
+type Io = Pushing<Box<dyn Socket>>;
+
 /// What a connection's task needs.
 struct Connection {
     router: Router,
@@ -121,36 +136,42 @@ enum Ended {
 }
 
 impl Connection {
-    async fn shake_hands(self, acceptor: TlsAcceptor, stream: TcpStream) {
-        // In a box, because a TLS session is large and the task's size is that of its largest state.
+    async fn shake_hands(self, acceptor: TlsAcceptor, stream: TcpStream) -> Option<(Streaming, Io)> {
         match timeout(self.options.handshake_time, Box::pin(acceptor.accept(stream))).await {
             Ok(Ok(stream)) => {
-                let stream = Box::new(stream);
-                match stream.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => self.run_http2(stream, vec![]).await,
-                    _ => self.run_http1(stream, vec![]).await,
-                }
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                return self.run(http2, Box::new(stream), vec![]).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, peer = %self.peer.address, "a TLS handshake failed"),
             Err(_) => tracing::debug!(peer = %self.peer.address, "a TLS handshake took too long"),
         }
+        None
     }
 
     /// Without TLS, the first bytes say which HTTP is spoken (RFC 9113 §3.3: prior knowledge).
-    async fn find_out(self, mut stream: TcpStream) {
+    async fn find_out(self, mut stream: TcpStream) -> Option<(Streaming, Io)> {
         let read = tokio::select! {
             read = timeout(self.options.header_time, read_preface(&mut stream)) => read,
-            () = self.shutdown.cancelled() => return,
+            () = self.shutdown.cancelled() => return None,
         };
         match read {
-            Ok(Ok((true, read))) => self.run_http2(stream, read).await,
-            Ok(Ok((false, read))) => self.run_http1(stream, read).await,
+            Ok(Ok((http2, read))) => return self.run(http2, Box::new(stream), read).await,
             Ok(Err(error)) => tracing::debug!(%error, peer = %self.peer.address, "an HTTP connection ended early"),
             Err(_) => tracing::debug!(peer = %self.peer.address, "an HTTP connection said nothing"),
         }
+        None
     }
 
-    async fn run_http1(self, stream: impl Socket, read: Vec<u8>) {
+    async fn run(self, http2: bool, stream: Box<dyn Socket>, read: Vec<u8>) -> Option<(Streaming, Io)> {
+        if http2 {
+            self.run_http2(stream, read).await;
+            return None;
+        }
+        self.run_http1(stream, read).await
+    }
+
+    /// Answers requests, until one of them is answered by a stream that takes the socket over.
+    async fn run_http1(self, stream: Box<dyn Socket>, read: Vec<u8>) -> Option<(Streaming, Io)> {
         let takeover = Takeover::default();
         let asked = Arc::new(AtomicUsize::new(0));
         let service = self.service(Some(takeover.clone()), asked.clone());
@@ -186,24 +207,17 @@ impl Connection {
             }
         })
         .await;
-        drop(shutdown);
-        let outcome = match ended {
-            Ended::Done(outcome) => outcome.map_err(io::Error::other),
-            Ended::Taken(streaming) => match connection.into_parts() {
-                Some(parts) => {
-                    let io = parts.io.into_inner();
-                    drop((parts.read_buf, parts.service));
-                    Box::pin(streaming.drive(io)).await
-                }
-                None => Ok(()),
-            },
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, peer = %self.peer.address, "an HTTP connection ended early");
+        match ended {
+            Ended::Done(Ok(())) => None,
+            Ended::Done(Err(error)) => {
+                tracing::debug!(%error, peer = %self.peer.address, "an HTTP connection ended early");
+                None
+            }
+            Ended::Taken(streaming) => connection.into_parts().map(|parts| (streaming, parts.io.into_inner())),
         }
     }
 
-    async fn run_http2(self, stream: impl Socket, read: Vec<u8>) {
+    async fn run_http2(self, stream: Box<dyn Socket>, read: Vec<u8>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let service = self.service(None, asked.clone());
         let io = TokioIo::new(Pushing::new(stream, read, self.options.write_stall_time, None));
@@ -319,7 +333,7 @@ impl hyper::body::Body for Held {
 }
 
 /// What a connection runs over.
-trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket for S {}
 

@@ -121,25 +121,35 @@ async fn write_chunk(io: &mut (impl AsyncWrite + Unpin), pieces: &[Bytes]) -> io
     let whole = size.len() + bytes + CHUNK_END.len();
     let mut written = 0;
     while written < whole {
-        let mut skip = written;
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let mut count = 0;
-        let parts = [size.as_bytes()].into_iter().chain(pieces.iter().map(|piece| &piece[..])).chain([CHUNK_END]);
-        for part in parts {
-            if skip >= part.len() {
-                skip -= part.len();
-            } else if count < SLICES_MAX {
-                slices[count] = IoSlice::new(&part[skip..]);
-                skip = 0;
-                count += 1;
-            }
-        }
-        match io.write_vectored(&slices[..count]).await? {
+        // The slices stand on the stack of one poll, and not in every watcher.
+        let more = std::future::poll_fn(|cx| {
+            let parts = [size.as_bytes()].into_iter().chain(pieces.iter().map(|piece| &piece[..])).chain([CHUNK_END]);
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = remaining(parts, written, &mut slices);
+            Pin::new(&mut *io).poll_write_vectored(cx, &slices[..count])
+        });
+        match more.await? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             more => written += more,
         }
     }
     io.flush().await
+}
+
+/// What follows the first `written` bytes of these parts, as far as there is room; how many slices.
+fn remaining<'a>(parts: impl Iterator<Item = &'a [u8]>, written: usize, slices: &mut [IoSlice<'a>]) -> usize {
+    let (mut skip, mut count) = (written, 0);
+    for part in parts {
+        if skip >= part.len() {
+            skip -= part.len();
+            continue;
+        }
+        let Some(slot) = slices.get_mut(count) else { break };
+        *slot = IoSlice::new(&part[skip..]);
+        skip = 0;
+        count += 1;
+    }
+    count
 }
 
 /// Until the peer has closed its side, or says more than anybody has to say after such a request.

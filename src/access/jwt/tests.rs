@@ -100,8 +100,10 @@ impl Stage {
         let options =
             Options { issuers: vec![issuer], fetch: Some(fetch), scram_iterations: 4096, ..Options::default() };
         let access = Access::new(Arc::new(MemoryStore::new()), clock.clone(), options);
-        let password = NewPassword::Chosen("secret".to_owned());
-        access.add_user(NewUser { name: "alice".to_owned(), password, admin: true, verifier: None }).await.unwrap();
+        for name in ["alice", "root"] {
+            let password = NewPassword::Chosen("secret".to_owned());
+            access.add_user(NewUser { name: name.to_owned(), password, admin: true, verifier: None }).await.unwrap();
+        }
         Stage { access, clock, fetched, published }
     }
 
