@@ -5,10 +5,11 @@
 
 mod again;
 mod load;
+mod personal;
 mod watch;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,11 +27,13 @@ use super::{Delivery, Shared, lock};
 use crate::engine::{Entry, Tail, Wake, Wrong};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Caller, Expire, NodeAddress, NodeKey, Refusal, Request, Role, Seq, Show, SubId, Subscription, Verb,
+    Caller, Expire, Node, NodeAddress, NodeId, NodeKey, Refusal, Request, Role, Seq, Show, SubId, Subscription, Verb,
 };
-use crate::store::Failure;
+use crate::store::{Failure, Item};
 
 pub use again::{Again, Tag};
+pub(super) use personal::Followers;
+pub use personal::Personal;
 use watch::{Look, Watch};
 
 /// A session's watches. Dropping it ends them.
@@ -62,6 +65,8 @@ pub struct Feed {
     /// From where those of the bare JID are.
     available: Option<Hold>,
     behind: Option<Behind>,
+    /// What it follows without a subscription.
+    personal: Personal,
 }
 
 /// An event for a session, or several in a digest, while they are being shown.
@@ -106,6 +111,8 @@ pub(super) struct Inlet {
     available: AtomicBool,
     /// A subscription went, and the session has not looked yet.
     removed: AtomicBool,
+    /// Which nodes of accounts it is interested in.
+    nodes: Mutex<Arc<BTreeSet<NodeId>>>,
     inbox: Mutex<Inbox>,
     notify: Notify,
 }
@@ -133,9 +140,21 @@ struct Handle {
 /// Work that a feed waited for.
 enum Done {
     Loaded(Result<Vec<Loaded>, Failure>),
-    Checked { watch: u64, access: u64, outcome: Checked },
-    Read { watch: u64, after: Seq, page: Result<Option<Arc<Page>>, Failure> },
+    Checked {
+        watch: u64,
+        access: u64,
+        outcome: Checked,
+    },
+    Read {
+        watch: u64,
+        after: Seq,
+        page: Result<Option<Arc<Page>>, Failure>,
+    },
     Unsubscribed,
+    /// Of accounts that it follows.
+    Personal(Vec<personal::Found>),
+    /// Last items of nodes that an account has subscribed to.
+    Last(Vec<(Node, Item)>),
 }
 
 /// A subscription that was read.
@@ -162,6 +181,7 @@ impl Delivery {
             full: full.clone(),
             available: AtomicBool::new(false),
             removed: AtomicBool::new(false),
+            nodes: Mutex::default(),
             inbox: Mutex::default(),
             notify: Notify::new(),
         });
@@ -184,6 +204,7 @@ impl Delivery {
             bound: Some(self.shared.recent.hold(bound)),
             available: None,
             behind: None,
+            personal: Personal::default(),
         };
         feed.load();
         feed
@@ -391,8 +412,9 @@ impl Feed {
             return;
         }
         let group = (key.0, matches!(subscription.jid, Jid::Bare(_)));
-        let digest = subscription.options.digest;
-        if !digest && let Some(id) = self.live.get(&group).copied() {
+        // What is followed without a subscription is let go without one.
+        let alone = subscription.options.digest || subscription.subid.as_str().is_empty();
+        if !alone && let Some(id) = self.live.get(&group).copied() {
             if let Some(watch) = self.watches.get_mut(&id) {
                 watch.position = watch.position.min(position);
                 watch.subscriptions.push(subscription);
@@ -410,7 +432,7 @@ impl Feed {
         let several = self.shared.options.multi_subscribe;
         self.watches.insert(id, Box::new(Watch::new(tail, handle, subscription, position, several)));
         self.by_subscription.insert(key, id);
-        if !digest {
+        if !alone {
             self.live.insert(group, id);
         }
         // What was committed before the tail knew the watcher did not wake it.
@@ -510,6 +532,8 @@ impl Feed {
                 }
                 self.queue(id);
             }
+            Done::Personal(found) => self.personal_found(found),
+            Done::Last(found) => self.last_items(found),
             Done::Read { watch: id, after, page } => self.read_done(id, after, page),
             Done::Unsubscribed => {}
         }
@@ -523,6 +547,7 @@ impl Feed {
             self.behind = Some(Behind::Unreadable);
             return;
         };
+        let first = self.next_watch;
         for Loaded { tail, subscription, position } in found {
             let key = (tail.key(), subscription.subid.clone());
             if !self.inlet.wants(&subscription.jid) || self.went.contains(&key) {
@@ -535,6 +560,7 @@ impl Feed {
             let position = since.get(&tail.key()).map_or(position, |before| position.min(*before));
             self.watch(tail, subscription, position);
         }
+        self.want_last_items(first);
         self.loading -= 1;
         if self.loading == 0 {
             self.went.clear();
@@ -546,6 +572,11 @@ impl Feed {
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.busy = false;
         match page {
+            Ok(Some(page)) if page.floor > after.next() && watch.is_personal() => {
+                // Nobody was promised these: it goes on with what comes.
+                watch.position = page.last;
+                self.queue(id);
+            }
             Ok(Some(page)) if page.floor > after.next() => {
                 self.behind = Some(Behind::Retention { address: watch.tail.address().clone() });
             }
@@ -581,6 +612,7 @@ impl fmt::Display for Behind {
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        self.unfollow();
         self.inlet.available.store(false, Ordering::Release);
         self.end_temporary();
         let mut online = lock(&self.shared.online);

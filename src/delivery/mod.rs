@@ -25,7 +25,7 @@ use crate::jid::BareJid;
 use crate::pubsub::{Change, Expire, NodeAddress, Subscription, SubscriptionState, notices};
 
 pub use cursor::{CURSOR_CHARS, CursorError, Cursors, NODES_MAX};
-pub use feed::{Again, Behind, Bounce, Feed, Shown, Tag};
+pub use feed::{Again, Behind, Bounce, Feed, Personal, Shown, Tag};
 pub use follow::{Ending, Followed, Follower, Ring, Start};
 pub use recent::Moment;
 pub use told::Told;
@@ -75,6 +75,8 @@ struct Shared {
     options: Options,
     /// Sessions by account. Only accounts with a session stand here.
     online: Mutex<HashMap<BareJid, Vec<Arc<feed::Inlet>>>>,
+    /// Sessions by the accounts that they follow without a subscription.
+    followers: Mutex<feed::Followers>,
     /// Tails whose watchers have not been woken yet; each at most once.
     grown: Mutex<Vec<Arc<Tail>>>,
     growth: Notify,
@@ -105,6 +107,7 @@ impl Delivery {
                 cursors,
                 options,
                 online: Mutex::default(),
+                followers: Mutex::default(),
                 grown: Mutex::default(),
                 growth: Notify::new(),
                 recent: recent::Recent::default(),
@@ -174,6 +177,7 @@ impl Sink for Delivery {
         if commit.before < commit.node.last_seq {
             self.shared.recent.note(commit.node.key, commit.before);
         }
+        self.shared.offer(commit);
         for notice in notices(&commit.node.config, commit.by, commit.changes) {
             let told = Told { node: commit.node.clone(), by: commit.by.cloned(), notice };
             if self.shared.told.try_send(told).is_err() {

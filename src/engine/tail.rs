@@ -20,6 +20,8 @@ pub struct Entry {
     pub event: Event,
     /// The configuration under which it was committed, which says how it is shown.
     pub config: Arc<NodeConfig>,
+    /// It is told after its time, as the last item of a node that somebody comes to watch.
+    pub late: bool,
     /// The XMPP body, made by the first who needs it.
     pub xmpp: OnceLock<Bytes>,
     /// The same with a readable body beside the payload.
@@ -35,10 +37,16 @@ impl Entry {
             address,
             event,
             config,
+            late: false,
             xmpp: OnceLock::new(),
             xmpp_readable: OnceLock::new(),
             http: OnceLock::new(),
         }
+    }
+
+    /// One that is told after its time.
+    pub fn late(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>) -> Self {
+        Entry { late: true, ..Entry::new(key, address, event, config) }
     }
 
     /// What the entry costs in memory, with both forms made.

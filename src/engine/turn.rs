@@ -399,7 +399,7 @@ impl Turns {
         for (decided, node, changes, events) in writes() {
             let by = decided.asked.by_somebody.then(|| decided.asked.request.caller.jid.bare());
             let before = events.first().map_or(node.last_seq, |first| Seq(first.seq.0 - 1));
-            sink.committed(&Committed { node, changes, before, by, tails: &self.shared.tails });
+            sink.committed(&Committed { node, changes, events, before, by, tails: &self.shared.tails });
         }
         if !grown.is_empty() {
             sink.grown(grown);
@@ -538,6 +538,7 @@ impl Turns {
         sink.committed(&Committed {
             node: &after,
             changes: &[],
+            events: &[],
             before: after.last_seq,
             by: None,
             tails: &self.shared.tails,

@@ -103,6 +103,11 @@ impl Watch {
         }
     }
 
+    /// Whether nobody subscribed to it.
+    pub(super) fn is_personal(&self) -> bool {
+        self.subscriptions.iter().all(|subscription| subscription.subid.as_str().is_empty())
+    }
+
     /// Whether what has come waits for a digest; and when that is due, if it was not known before.
     pub(super) fn waits_for_digest(&mut self) -> Option<Option<Instant>> {
         match self.digest {
@@ -143,7 +148,7 @@ impl Watch {
                 None => values.has_all(),
             }
         };
-        let named = self.several || self.subscriptions.len() > 1;
+        let named = !self.is_personal() && (self.several || self.subscriptions.len() > 1);
         let wanting = || self.subscriptions.iter().filter(wants);
         Manner {
             with_body: wanting().any(|subscription| subscription.options.include_body),
@@ -170,11 +175,10 @@ impl Watch {
             });
             return match shown {
                 None => Look::Ask(tail.access()),
-                Some(Look::Shown { position, more }) => {
-                    if !more {
-                        *backlog = None;
-                    }
-                    Look::Shown { position, more: true }
+                Some(Look::Shown { position, more: true }) => Look::Shown { position, more: true },
+                Some(Look::Shown { position, more: false }) => {
+                    *backlog = None;
+                    Look::Shown { position: page.resume.map_or(position, |resume| resume.max(position)), more: true }
                 }
                 Some(other) => other,
             };

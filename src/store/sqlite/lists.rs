@@ -3,8 +3,8 @@
 //! A page is one range of an ordered list. Open ends are bound, too, so that each list needs one text
 //! for each direction: nothing is below the empty text, and in SQLite every blob is above every text.
 
-use rusqlite::types::{ToSql, ToSqlOutput, Value};
-use rusqlite::{Connection, Row, params};
+use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Expire, Node, NodeAddress, NodeId, NodeKey, Page, Subscription, SubscriptionOptions};
@@ -12,7 +12,7 @@ use crate::store::page::{Bound, Cut, SubscriptionEdge};
 use crate::store::sqlite::read::{collect, limit};
 use crate::store::sqlite::row;
 use crate::store::sqlite::trouble::Trouble;
-use crate::store::{Lapse, List};
+use crate::store::{Item, Lapse, List};
 use crate::time::Timestamp;
 
 pub(super) fn subscriptions_of(
@@ -188,6 +188,36 @@ pub(super) fn expires(options: &SubscriptionOptions) -> Option<Timestamp> {
 }
 
 const WITH_PRESENCE: i64 = 0;
+
+/// A lookup for each pair: what an account has beside these nodes is not touched.
+pub(super) fn personal(
+    db: &Connection,
+    accounts: &[BareJid],
+    nodes: &[NodeId],
+) -> Result<Vec<(Node, Option<Item>)>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, \
+         n.version, n.subscribers, i.item_id, i.seq, l.publisher, l.time, i.created, l.media, l.namespace, l.payload FROM nodes n \
+         LEFT JOIN items i ON i.node = n.key AND i.seq = (SELECT max(seq) FROM items WHERE node = n.key) \
+         LEFT JOIN log l ON l.node = i.node AND l.seq = i.seq WHERE n.service = ?1 AND n.node = ?2",
+    )?;
+    let mut found = Vec::new();
+    for account in accounts {
+        for node in nodes {
+            let read = |row: &Row<'_>| {
+                let item = match row.get_ref(12)? {
+                    ValueRef::Null => None,
+                    _ => {
+                        Some(Item { fact: row::fact(row, 12)?, created: row.get(16)?, payload: row::payload(row, 17)? })
+                    }
+                };
+                Ok((row::node(row)?, item))
+            };
+            found.extend(statement.query_row(params![account.as_str(), node.as_str()], read).optional()?);
+        }
+    }
+    Ok(found)
+}
 
 fn resource_of(jid: &Jid) -> &str {
     jid.resource().unwrap_or("")
