@@ -62,7 +62,7 @@ impl Stage {
 
     pub async fn ask(&self, who: &str, verb: Verb) -> Result<Answered, Wrong> {
         let caller = Caller { jid: Jid::Bare(bare(who)), role: Role::Account };
-        self.engine.ask(Request { caller, service: bare("pubsub"), verb }).await
+        self.engine.ask(Request { caller, service: BareJid::parse("pubsub.localhost").unwrap(), verb }).await
     }
 
     pub async fn subscribe(&self, jid: Jid) {
