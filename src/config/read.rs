@@ -1,7 +1,7 @@
 //! From the sources to values with their places.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -22,6 +22,8 @@ pub struct Given {
 pub struct GivenHost {
     pub domain: BareJid,
     pub service: Option<BareJid>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     pub place: Place,
 }
 
@@ -123,20 +125,23 @@ impl File<'_> {
         let DeValue::Table(entries) = host.get_ref() else {
             return self.wrong(at, "host must be written as [[host]]");
         };
-        let (mut domain, mut service, mut well) = (None, None, true);
+        let (mut domain, mut service, mut certificate, mut key, mut well) = (None, None, None, None, true);
         for (name, value) in entries {
-            let place = match name.get_ref().as_ref() {
-                "domain" => &mut domain,
-                "service" => &mut service,
+            let kind = match name.get_ref().as_ref() {
+                "domain" | "service" => Kind::Domain,
+                "certificate" | "key" => Kind::Path,
                 other => {
                     self.wrong(name.span().start, unknown(&format!("host.{other}")));
                     continue;
                 }
             };
-            match typed(Kind::Domain, value.get_ref()) {
-                Ok(Value::Domain(jid)) => *place = Some(jid),
-                Ok(_) => unreachable!("a domain is parsed as a domain"),
-                Err(wanted) => {
+            match (typed(kind, value.get_ref()), name.get_ref().as_ref()) {
+                (Ok(Value::Domain(jid)), "domain") => domain = Some(jid),
+                (Ok(Value::Domain(jid)), _) => service = Some(jid),
+                (Ok(Value::Path(path)), "certificate") => certificate = Some(path),
+                (Ok(Value::Path(path)), _) => key = Some(path),
+                (Ok(_), _) => unreachable!("a value is of the kind that was asked for"),
+                (Err(wanted), _) => {
                     well = false;
                     self.wrong(name.span().start, format!("host.{} {wanted}", name.get_ref()));
                 }
@@ -144,7 +149,7 @@ impl File<'_> {
         }
         let place = self.place(at);
         match domain {
-            Some(domain) => self.given.hosts.push(GivenHost { domain, service, place }),
+            Some(domain) => self.given.hosts.push(GivenHost { domain, service, certificate, key, place }),
             None if well => self.wrong(at, "[[host]] needs a domain"),
             None => {}
         }
@@ -200,7 +205,13 @@ fn is_section(name: &str) -> bool {
 fn unknown(key: &str) -> String {
     let shown: String = key.chars().take(KEY_CHARS_SHOWN).collect();
     let sections = SETTINGS.iter().filter_map(|setting| setting.key.split_once('.').map(|(section, _)| section));
-    let keys = SETTINGS.iter().map(|setting| setting.key).chain(["host", "host.domain", "host.service"]);
+    let keys = SETTINGS.iter().map(|setting| setting.key).chain([
+        "host",
+        "host.domain",
+        "host.service",
+        "host.certificate",
+        "host.key",
+    ]);
     let candidates: Vec<&str> = if key.contains('.') { keys.collect() } else { sections.chain(["host"]).collect() };
     let near = candidates.into_iter().map(|candidate| (distance(&shown, candidate), candidate)).min();
     match near {

@@ -5,7 +5,8 @@
 mod gate;
 mod tcp;
 mod tls;
+mod x509;
 
 pub use gate::{Gate, GateOptions};
 pub use tcp::{Serve, Transport, bind, serve};
-pub use tls::{TlsError, acceptor, http_config, xmpp_config};
+pub use tls::{CertificateFiles, Certificates, TlsError};

@@ -77,6 +77,8 @@ pub(super) async fn live(shared: &Shared, established: Established) {
 impl Session<'_> {
     async fn run(&mut self) -> End {
         let mut revocations = self.shared.access.revocations();
+        // What was cut while the stream was negotiated is not told again.
+        revocations.mark_changed();
         loop {
             if let Err(end) = self.take_input().await {
                 return end;

@@ -151,6 +151,7 @@ impl Stream {
             secured: self.secured.as_ref().unwrap_or(&clear),
             bindings: &self.bindings(&offered),
             offered: &offered,
+            show_offer: self.options.show_offer,
             claimed: self.claimed.as_ref().filter(|_| inline.is_some()),
             inline,
         })
@@ -168,7 +169,13 @@ impl Stream {
     }
 
     /// XEP-0388 §2.6.1: what was asked for is done first, and told with success.
-    fn authenticated_inline(&mut self, account: BareJid, data: Vec<u8>, inline: Inline, out: &mut Vec<Output>) -> State {
+    fn authenticated_inline(
+        &mut self,
+        account: BareJid,
+        data: Vec<u8>,
+        inline: Inline,
+        out: &mut Vec<Output>,
+    ) -> State {
         out.push(Output::Authenticated { account: account.clone() });
         out.push(Output::AskInline(Box::new(InlineAsk { account: account.clone(), inline })));
         State::ExpectInlined { account, data }

@@ -15,6 +15,9 @@ pub struct Options {
     /// The one of the hosts at which nobody has an account and everybody gets a name for the time of
     /// his session: ANONYMOUS is offered there, and nothing else.
     pub anonymous: Option<BareJid>,
+    /// Whether SCRAM shows clients a hash of what was offered, so that they notice what was taken away on
+    /// the way (XEP-0474).
+    pub show_offer: bool,
     /// Whether tokens are issued and taken (XEP-0484).
     pub fast: bool,
     /// What can be enabled with Bind 2, by the names of XEP-0386 §3.1.
@@ -52,6 +55,7 @@ impl Default for Options {
             hosts: vec![BareJid::parse("localhost").expect("localhost is a domain")],
             mechanisms: Mechanism::ALL.into_iter().filter(|one| !matches!(one, Mechanism::Anonymous)).collect(),
             anonymous: None,
+            show_offer: true,
             fast: true,
             bind_features: Vec::new(),
             limits_unauthenticated: Limits::default(),

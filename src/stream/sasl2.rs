@@ -70,7 +70,10 @@ impl Authenticate {
     pub fn read(element: &Element) -> Self {
         Authenticate {
             mechanism: element.attr("mechanism").map(str::to_owned),
-            initial: element.child("initial-response", SASL2_NS).map(|data| sasl::data(data, Zero::Nothing)).transpose(),
+            initial: element
+                .child("initial-response", SASL2_NS)
+                .map(|data| sasl::data(data, Zero::Nothing))
+                .transpose(),
             inline: Inline::read(element),
         }
     }
@@ -87,7 +90,8 @@ pub(super) fn said(element: &Element) -> Said {
 
 impl Inline {
     fn read(element: &Element) -> Result<Self, SaslCondition> {
-        let client = element.child("user-agent", SASL2_NS).and_then(|agent| agent.attr("id")).map(client_id).transpose()?;
+        let client =
+            element.child("user-agent", SASL2_NS).and_then(|agent| agent.attr("id")).map(client_id).transpose()?;
         let bind = element.child("bind", BIND2_NS).map(|bind| Bind2 {
             tag: bind.child("tag", BIND2_NS).map(Element::text).filter(|tag| !tag.is_empty()),
             features: bind.children().filter(|child| child.ns() != BIND2_NS).cloned().collect(),
@@ -96,7 +100,9 @@ impl Inline {
             .child("request-token", FAST_NS)
             .map(|request| {
                 let named = request.attr("mechanism").and_then(Mechanism::from_name);
-                named.filter(|mechanism| matches!(mechanism, Mechanism::Token(_))).ok_or(SaslCondition::MalformedRequest)
+                named
+                    .filter(|mechanism| matches!(mechanism, Mechanism::Token(_)))
+                    .ok_or(SaslCondition::MalformedRequest)
             })
             .transpose()?;
         let fast = element.child("fast", FAST_NS).map(Fast::read).transpose()?;

@@ -10,7 +10,7 @@ use crate::jid::BareJid;
 #[derive(Clone, Default)]
 pub struct Secured {
     /// `tls-exporter` (RFC 9266): with TLS 1.3 alone.
-    pub exporter: Option<[u8; 32]>,
+    pub exporter: Option<Vec<u8>>,
     /// `tls-server-end-point` (RFC 5929 §4): the hash of the certificate that this connection was shown.
     pub end_point: Option<Vec<u8>>,
     /// The addresses in the peer's certificate (XEP-0178 §2), whose chain was verified.
@@ -28,7 +28,7 @@ impl Secured {
     /// The data to bind to, where this connection has them.
     pub fn binding(&self, binding: Binding) -> Option<&[u8]> {
         match binding {
-            Binding::Exporter => self.exporter.as_ref().map(|exported| &exported[..]),
+            Binding::Exporter => self.exporter.as_deref(),
             Binding::EndPoint => self.end_point.as_deref(),
         }
     }

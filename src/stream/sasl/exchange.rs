@@ -26,7 +26,7 @@ pub(in crate::stream) enum Pending {
         account: BareJid,
         hash: ScramHash,
         first: Box<ClientFirst>,
-        offered: String,
+        offered: Option<String>,
     },
     /// The answer is yes or no.
     Account {
@@ -61,6 +61,8 @@ pub(in crate::stream) struct Context<'a> {
     /// What the profile in use has offered, and the types of channel binding beside it.
     pub offered: &'a [Mechanism],
     pub bindings: &'a [Binding],
+    /// Whether SCRAM shows the client what was offered (XEP-0474).
+    pub show_offer: bool,
     /// With SASL2, the address of the header, which must be the one that authenticates (XEP-0388 §4.4).
     pub claimed: Option<&'a BareJid>,
     /// What came with the request; absent with the profile of RFC 6120.
@@ -104,7 +106,7 @@ impl Pending {
             }),
             (Pending::Account { account }, Answer::Right) => Step::Success { account, data: Vec::new() },
             (Pending::Scram { account, hash, first, offered }, Answer::Scram(offer)) => {
-                let (challenge, scram) = first.challenge(hash, offer, &offered);
+                let (challenge, scram) = first.challenge(hash, offer, offered.as_deref());
                 Step::Challenge(challenge, Exchange::Proof { account, scram: Box::new(scram) })
             }
             (Pending::Token { account }, Answer::Token(data)) => Step::Success { account, data },
@@ -140,7 +142,7 @@ fn scram_first(
     let first = ClientFirst::parse(message, mechanism, context.offered, context.secured)?;
     let account = context.account(&first.username, first.authzid.as_deref())?;
     let ask = Output::AskScram { account: account.clone(), hash };
-    let offered = scram::offered_text(context.offered, context.bindings);
+    let offered = context.show_offer.then(|| scram::offered_text(context.offered, context.bindings));
     Ok(Step::Ask(ask, Pending::Scram { account, hash, first: Box::new(first), offered }))
 }
 
@@ -202,8 +204,7 @@ impl Context<'_> {
     /// like one that happens to belong to nobody. RFC 6120 §6.3.8: nobody may act for another here, so
     /// an authorization identity is one's own bare JID.
     fn account(&self, username: &str, authzid: Option<&str>) -> Result<BareJid, SaslCondition> {
-        let account =
-            BareJid::new(Some(username), self.host.domain()).map_err(|_| SaslCondition::NotAuthorized)?;
+        let account = BareJid::new(Some(username), self.host.domain()).map_err(|_| SaslCondition::NotAuthorized)?;
         match authzid.map(BareJid::parse) {
             None => {}
             Some(Ok(jid)) if jid == account => {}

@@ -79,11 +79,8 @@ impl Mechanism {
     ];
 
     /// Those of FAST, the stronger first.
-    pub const TOKENS: [Mechanism; 3] = [
-        Mechanism::Token(Some(Binding::Exporter)),
-        Mechanism::Token(Some(Binding::EndPoint)),
-        Mechanism::Token(None),
-    ];
+    pub const TOKENS: [Mechanism; 3] =
+        [Mechanism::Token(Some(Binding::Exporter)), Mechanism::Token(Some(Binding::EndPoint)), Mechanism::Token(None)];
 
     /// Its name in the registry of SASL mechanisms.
     pub fn name(self) -> &'static str {

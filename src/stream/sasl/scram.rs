@@ -128,13 +128,15 @@ impl ClientFirst {
     }
 
     /// The challenge (`server-first-message`), and the exchange that waits for its answer. `offered` is
-    /// what [`offered_text`] makes of the offer.
-    pub fn challenge(self, hash: ScramHash, offer: ScramOffer, offered: &str) -> (Vec<u8>, AwaitsProof) {
+    /// what [`offered_text`] makes of the offer, of which a hash is shown (XEP-0474 §6.1); none is without.
+    pub fn challenge(self, hash: ScramHash, offer: ScramOffer, offered: Option<&str>) -> (Vec<u8>, AwaitsProof) {
         debug_assert!(!offer.nonce.is_empty() && offer.nonce.bytes().all(is_printable), "a nonce is printable");
         let nonce = format!("{}{}", self.nonce, offer.nonce);
-        // XEP-0474 §6.1.
-        let shown = STANDARD.encode(hash.digest(offered.as_bytes()));
-        let server_first = format!("r={nonce},s={},i={},h={shown}", STANDARD.encode(&offer.salt), offer.iterations);
+        let mut server_first = format!("r={nonce},s={},i={}", STANDARD.encode(&offer.salt), offer.iterations);
+        if let Some(offered) = offered {
+            server_first.push_str(",h=");
+            server_first.push_str(&STANDARD.encode(hash.digest(offered.as_bytes())));
+        }
         let challenge = server_first.clone().into_bytes();
         let exchange =
             AwaitsProof { hash, offer, binding: self.binding, client_first_bare: self.bare, server_first, nonce };

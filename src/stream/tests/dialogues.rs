@@ -423,7 +423,10 @@ fn no_xml_is_written_while_tls_is_due() {
 #[test]
 fn answers_to_no_question_open_nothing() {
     for input in [
-        Input::TlsDone,
+        Input::TlsDone(Box::default()),
+        Input::Inlined(Box::default()),
+        Input::Credentials(Answer::Token(Vec::new())),
+        Input::Credentials(Answer::Anonymous(jid("alice@localhost"))),
         Input::Credentials(Answer::Right),
         Input::Credentials(Answer::Scram(offer(ScramHash::Sha1, true))),
         Input::Bound(jid("alice@localhost").with_resource("x").unwrap()),
