@@ -108,6 +108,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
                 listener,
                 transport,
                 certificates: certificates.clone(),
+                handshake_max: Duration::from_secs(config.limits.negotiation_seconds),
                 gate: gate.clone(),
                 sessions: sessions.clone(),
                 stop: leaving.clone(),

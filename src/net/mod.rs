@@ -4,6 +4,8 @@
 
 mod gate;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod x509;
 

@@ -28,6 +28,8 @@ pub struct Serve {
     pub listener: TcpListener,
     pub transport: Transport,
     pub certificates: Arc<Certificates>,
+    /// The time of a TLS handshake; never more than 10 s.
+    pub handshake_max: Duration,
     pub gate: Arc<Gate>,
     pub sessions: Sessions,
     pub stop: CancellationToken,
@@ -72,6 +74,7 @@ impl Serve {
         let _ = socket.set_nodelay(true);
         let (transport, sessions, gate) = (self.transport, self.sessions.clone(), self.gate.clone());
         let (certificates, stop) = (self.certificates.clone(), self.stop.clone());
+        let limit = self.handshake_max.min(HANDSHAKE_MAX);
         self.tracker.spawn(async move {
             let Some(pending) = enter(&gate, peer, &stop).await else { return };
             let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(pending));
@@ -79,11 +82,11 @@ impl Serve {
                 Transport::StartTls => Pipe {
                     io: Box::new(socket),
                     peer,
-                    upgrade: Some(Box::new(move |io| Box::pin(handshake(certificates, io)))),
+                    upgrade: Some(Box::new(move |io| Box::pin(handshake(certificates, io, limit)))),
                     secured: Secured::default(),
                     unauthenticated,
                 },
-                Transport::DirectTls => match handshake(certificates, socket).await {
+                Transport::DirectTls => match handshake(certificates, socket, limit).await {
                     Ok((io, secured)) => Pipe { io, peer, upgrade: None, secured, unauthenticated },
                     Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
                 },
@@ -111,8 +114,12 @@ async fn enter(gate: &Arc<Gate>, peer: SocketAddr, stop: &CancellationToken) -> 
     }
 }
 
-async fn handshake<T: Io + 'static>(certificates: Arc<Certificates>, io: T) -> io::Result<(Box<dyn Io>, Secured)> {
-    match tokio::time::timeout(HANDSHAKE_MAX, certificates.accept(io)).await {
+async fn handshake<T: Io + 'static>(
+    certificates: Arc<Certificates>,
+    io: T,
+    limit: Duration,
+) -> io::Result<(Box<dyn Io>, Secured)> {
+    match tokio::time::timeout(limit, certificates.accept(io)).await {
         Ok(done) => done,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")),
     }

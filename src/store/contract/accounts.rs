@@ -86,7 +86,7 @@ pub async fn fast_tokens_are_replaced_by_client(store: Arc<dyn Store>) {
     put(&bobs, vec![bobs.clone()]).await.unwrap();
 
     put(&fresh, vec![fresh.clone()]).await.unwrap();
-    assert_eq!(of(&alice, "one").await.unwrap(), [fresh.clone()]);
+    assert_eq!(of(&alice, "one").await.unwrap(), vec![fresh.clone()]);
     put(&fresh, Vec::new()).await.unwrap();
     assert_eq!(of(&alice, "one").await.unwrap(), []);
     assert_eq!(of(&alice, "two").await.unwrap(), [other]);
