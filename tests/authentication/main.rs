@@ -3,6 +3,7 @@
 mod certificates;
 mod client;
 mod house;
+mod library;
 mod limits;
 mod passwords;
 mod tokens;
