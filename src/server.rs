@@ -95,7 +95,14 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
     let xep = Xep::new(engine.clone(), hosts.collect(), xep::Options::default());
     let router = Router::new(xep);
-    let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options(config), leaving.clone());
+    let sessions = Sessions::new(
+        access.clone(),
+        delivery.clone(),
+        router,
+        clock.clone(),
+        session_options(config),
+        leaving.clone(),
+    );
 
     let gate = Gate::new(GateOptions {
         connections_per_second: config.limits.connections_per_second,
@@ -266,6 +273,13 @@ fn session_options(config: &Config) -> session::Options {
         stream,
         limits,
         negotiation_max: Duration::from_secs(config.limits.negotiation_seconds),
+        sm: session::SmOptions {
+            resume_max: Duration::from_secs(config.sm.resume_seconds),
+            queue_stanzas_max: config.sm.queue_stanzas,
+            queue_bytes_max: config.sm.queue_bytes,
+            hibernated_per_account_max: config.sm.hibernated_per_account,
+            ack_wait: Duration::from_secs(config.sm.ack_seconds),
+        },
         requests_in_flight_max: config.limits.requests_in_flight,
         sessions_per_account_max: config.limits.sessions_per_account,
         ..defaults

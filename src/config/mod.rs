@@ -37,6 +37,7 @@ pub struct Config {
     pub data: Data,
     pub auth: Auth,
     pub limits: Limits,
+    pub sm: Sm,
     pub store: Store,
     pub retention: Retention,
     pub tls: Tls,
@@ -123,6 +124,16 @@ pub struct Limits {
     pub auth_block_seconds: u64,
     pub negotiation_seconds: u64,
     pub anonymous_sessions: usize,
+}
+
+/// Stream management.
+#[derive(Clone, Debug)]
+pub struct Sm {
+    pub resume_seconds: u64,
+    pub queue_stanzas: usize,
+    pub queue_bytes: usize,
+    pub hibernated_per_account: usize,
+    pub ack_seconds: u64,
 }
 
 #[derive(Clone, Debug)]

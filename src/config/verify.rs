@@ -7,8 +7,8 @@ use super::mistake::{Mistake, Place};
 use super::read::Given;
 use super::settings::{SETTINGS, Unset};
 use super::{
-    Admin, Auth, Config, Data, Durability, Host, Http, Limits, Log, LogFormat, Plain, Pubsub, Retention, Store, Tls,
-    Xmpp,
+    Admin, Auth, Config, Data, Durability, Host, Http, Limits, Log, LogFormat, Plain, Pubsub, Retention, Sm, Store,
+    Tls, Xmpp,
 };
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
@@ -213,6 +213,7 @@ fn blank() -> Config {
             negotiation_seconds: 0,
             anonymous_sessions: 0,
         },
+        sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
         store: Store { durability: Durability::Relaxed, readers: 0 },
         retention: Retention { events: 0, days: 0, bytes: 0 },
         tls: Tls { certificate: None, key: None, reload_seconds: 0 },

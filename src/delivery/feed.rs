@@ -3,6 +3,8 @@
 //! The session's task owns the [`Feed`] and pulls when its socket can take more. Others reach it
 //! through its [`Inlet`]: "this watch may have grown", "this subscription came", "it went".
 
+mod again;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,8 @@ use crate::pubsub::{
     Caller, Node, NodeAddress, NodeKey, Refusal, Request, Role, Seq, SubId, Subscription, SubscriptionState, Verb,
 };
 use crate::store::Failure;
+
+pub use again::{Again, Tag};
 
 /// A session's watches. Dropping it ends them.
 pub struct Feed {
@@ -43,6 +47,8 @@ pub struct Shown<'a> {
     pub entry: &'a Arc<Entry>,
     /// Where the notification is addressed to.
     pub to: &'a Jid,
+    /// Names the event for [`Feed::again`] and [`Feed::acknowledged`].
+    pub tag: Tag,
     /// The beginning of a notification on this watch, kept by whoever encodes it.
     pub head: &'a mut Option<Bytes>,
 }
@@ -87,6 +93,8 @@ struct Watch {
     watcher: WatcherId,
     subscription: Subscription,
     position: Seq,
+    /// What the peer has acknowledged.
+    acknowledged: Seq,
     checked: Option<u64>,
     /// Something is being asked or read for it; it is looked at again when that is done.
     busy: bool,
@@ -108,6 +116,7 @@ enum Done {
     },
     Read {
         watch: u64,
+        after: Seq,
         page: Result<Option<Arc<Page>>, Failure>,
     },
 }
@@ -213,7 +222,7 @@ impl Feed {
                 continue;
             }
             watch.handle.pending.store(false, Ordering::Release);
-            match watch.look(&mut room, show) {
+            match watch.look(id, &mut room, show) {
                 Look::Shown { position, more } => {
                     watch.position = position;
                     if more {
@@ -292,6 +301,7 @@ impl Feed {
             watcher,
             subscription,
             position,
+            acknowledged: position,
             checked,
             busy: false,
             queued: false,
@@ -319,12 +329,18 @@ impl Feed {
     }
 
     fn read(&mut self, id: u64) {
+        if let Some(watch) = self.watches.get(&id) {
+            self.read_after(id, watch.position);
+        }
+    }
+
+    fn read_after(&mut self, id: u64, position: Seq) {
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.busy = true;
-        let (shared, tail, position) = (self.shared.clone(), watch.tail.clone(), watch.position);
+        let (shared, tail) = (self.shared.clone(), watch.tail.clone());
         self.work.push(Box::pin(async move {
             let page = shared.page(&tail, position).await;
-            Done::Read { watch: id, page }
+            Done::Read { watch: id, after: position, page }
         }));
     }
 
@@ -378,15 +394,15 @@ impl Feed {
                 }
                 self.queue(id);
             }
-            Done::Read { watch: id, page } => self.read_done(id, page),
+            Done::Read { watch: id, after, page } => self.read_done(id, after, page),
         }
     }
 
-    fn read_done(&mut self, id: u64, page: Result<Option<Arc<Page>>, Failure>) {
+    fn read_done(&mut self, id: u64, after: Seq, page: Result<Option<Arc<Page>>, Failure>) {
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.busy = false;
         match page {
-            Ok(Some(page)) if page.floor > watch.position.next() => {
+            Ok(Some(page)) if page.floor > after.next() => {
                 self.behind = Some(Behind { address: watch.tail.address().clone() });
             }
             Ok(Some(page)) => {
@@ -422,7 +438,7 @@ impl Drop for Feed {
 }
 
 impl Watch {
-    fn look(&mut self, room: &mut usize, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Look {
+    fn look(&mut self, id: u64, room: &mut usize, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Look {
         let Watch { tail, subscription, backlog, head, position, checked, .. } = self;
         let to = &subscription.jid;
         let mut take = |entries: &mut dyn Iterator<Item = &Arc<Entry>>, from: Seq| {
@@ -431,7 +447,7 @@ impl Watch {
                 if *room == 0 {
                     return Look::Shown { position, more: true };
                 }
-                let bytes = show(Shown { entry, to, head: &mut *head });
+                let bytes = show(Shown { entry, to, tag: Tag { watch: id, seq: entry.event.seq }, head: &mut *head });
                 *room = room.saturating_sub(bytes);
                 position = entry.event.seq;
             }

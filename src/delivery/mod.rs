@@ -20,7 +20,7 @@ use crate::jid::BareJid;
 use crate::pubsub::{Change, SubscriptionState};
 
 pub use cursor::{CursorError, Cursors};
-pub use feed::{Behind, Feed, Shown};
+pub use feed::{Again, Behind, Feed, Shown, Tag};
 pub use follow::{Ending, Followed, Follower, Start};
 
 /// The settings of delivery.

@@ -88,6 +88,12 @@ impl Directory {
         self.lock().get(full.bare()).is_some_and(|sessions| sessions.iter().any(|session| session.full == *full))
     }
 
+    /// Whether a message to the bare JID reaches a session.
+    pub fn is_available(&self, bare: &BareJid) -> bool {
+        let reachable = |session: &Session| session.priority.is_some_and(|priority| priority >= 0);
+        self.lock().get(bare).is_some_and(|sessions| sessions.iter().any(reachable))
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<BareJid, Vec<Session>>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }

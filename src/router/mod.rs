@@ -4,6 +4,7 @@
 //! do not exist, so that every address of another domain is unreachable.
 
 mod directory;
+mod undelivered;
 
 use std::pin::Pin;
 

@@ -1,98 +1,117 @@
 //! A bound session: requests in, answers and events out.
 
-use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::negotiate::{Established, Talk};
+use super::hibernate::{self, hibernate};
+use super::negotiate::{self, Established, Talk, Who};
+use super::resumption::{Ask, Reply, Resumable};
+use super::standing::{Sent, Standing, encode};
 use super::wire::Moved;
-use crate::access::Login;
-use crate::delivery::Feed;
+use crate::delivery::{Again, Behind, Shown};
 use crate::pubsub::Caller;
-use crate::router::{Outcome, Presence, Reaction, Routed};
+use crate::router::{Reaction, Routed};
+use crate::stream::sm;
 use crate::stream::{Output, StreamCondition, StreamError};
-
-type Answering = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+use crate::xml::Element;
 
 struct Session<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     talk: Talk,
-    presence: Presence,
-    inbox: mpsc::Receiver<Routed>,
-    caller: Caller,
-    login: Login,
-    feed: Feed,
-    answers: FuturesUnordered<Answering>,
+    standing: Box<Standing>,
     last_read: Instant,
     last_write: Instant,
     pinged: bool,
 }
 
-/// How a session ends.
+/// How a connection ends, and with it the session unless that may be resumed.
 enum End {
     /// The connection is gone: nobody is there to be told.
     Gone,
-    /// The stream wants this written, and then it is over.
+    /// We give the connection up.
+    Silent(StreamError),
+    /// Another connection goes on with the session.
+    Taken { h: u32, reply: Reply },
+    /// The stream wants this written, and then the session is over.
     Closed(Vec<Output>),
     /// We end it.
     Error(StreamError),
 }
 
-/// Runs a session to its end.
-pub(super) async fn live(shared: &Shared, established: Established) {
-    let caller = Caller { jid: established.jid().clone().into(), role: established.role };
-    let feed = shared.delivery.attach(established.jid().clone(), established.role);
+/// Runs a session until its connection ends, and what becomes of it then.
+pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
+    let Established { talk, who } = established;
     let now = Instant::now();
-    let Established { talk, presence, inbox, login, .. } = established;
-    let mut session = Session {
-        shared,
-        talk,
-        presence,
-        inbox,
-        caller,
-        login,
-        feed,
-        answers: FuturesUnordered::new(),
-        last_read: now,
-        last_write: now,
-        pinged: false,
+    let (standing, resumed_at) = match who {
+        Who::New { presence, inbox, login, role, stay, managed } => {
+            let caller = Caller { jid: presence.jid().clone().into(), role };
+            let feed = shared.delivery.attach(presence.jid().clone(), role);
+            let answers = FuturesUnordered::new();
+            (Box::new(Standing { presence, inbox, caller, login, feed, answers, managed, _stay: stay }), None)
+        }
+        Who::Resumed { standing, h } => (standing, Some(h)),
     };
-    let end = session.run().await;
-    let Session { talk, presence, feed, .. } = session;
-    drop(feed);
-    tracing::debug!(session = %presence.jid(), "session ends");
-    drop(presence);
+    let mut session = Session { shared, talk, standing, last_read: now, last_write: now, pinged: false };
+    let end = match resumed_at.map_or(Ok(()), |h| session.begin_again(h)) {
+        Ok(()) => session.run().await,
+        Err(end) => end,
+    };
+    let Session { talk, standing, .. } = session;
     match end {
-        End::Gone => {}
-        End::Closed(outputs) => talk.finish(outputs).await,
-        End::Error(error) => talk.end(error).await,
+        End::Gone => {
+            drop(talk);
+            Box::pin(hibernate(shared, standing)).await;
+        }
+        End::Silent(error) => {
+            let parting = talk.end(error);
+            tokio::join!(Box::pin(parting), Box::pin(hibernate(shared, standing)));
+        }
+        End::Taken { h, reply } => match hibernate::hand_over(shared, standing, h, reply).await {
+            None => talk.end(StreamCondition::Conflict.because("another connection has resumed this session")).await,
+            Some(standing) => {
+                let parting = talk.end(StreamCondition::Conflict.into());
+                tokio::join!(Box::pin(parting), Box::pin(hibernate(shared, standing)));
+            }
+        },
+        End::Closed(outputs) => {
+            hibernate::end(shared, standing);
+            talk.finish(outputs).await;
+        }
+        End::Error(error) => {
+            hibernate::end(shared, standing);
+            talk.end(error).await;
+        }
     }
 }
 
 impl Session<'_> {
     async fn run(&mut self) -> End {
         let mut revocations = self.shared.access.revocations();
-        // What was cut while the stream was negotiated is not told again.
-        revocations.mark_changed();
+        revocations.mark_changed(); // What was cut during the negotiation is not told again.
         loop {
-            if let Err(end) = self.take_input().await {
-                return end;
-            }
-            if let Err(end) = self.pull() {
-                return end;
-            }
+            let turn = match self.take_input().await {
+                Ok(()) => self.give(),
+                Err(end) => Err(end),
+            };
+            let waits = match turn {
+                Ok(waits) => waits,
+                Err(end) => return end,
+            };
             let options = &self.shared.options;
             let queued = self.talk.wire.queued();
-            let reading = self.answers.len() < options.requests_in_flight_max
+            let full = hibernate::too_much(self.shared, &self.standing, 1);
+            let slot = self.standing.slot();
+            let reading = self.standing.answers.len() < options.requests_in_flight_max
                 && queued < options.output_bytes_max
                 && self.talk.wire.input().is_empty();
             let tick = self.next_tick();
-            let Session { talk, feed, answers, inbox, shared, .. } = self;
+            let Session { talk, standing, shared, .. } = self;
+            let Standing { feed, answers, inbox, .. } = &mut **standing;
             tokio::select! {
                 moved = std::future::poll_fn(|cx| talk.wire.poll(cx, reading)) => match moved {
                     Ok(Moved::Read) => {
@@ -102,9 +121,13 @@ impl Session<'_> {
                     Ok(Moved::Wrote) => self.last_write = Instant::now(),
                     Ok(Moved::Ended) | Err(_) => return End::Gone,
                 },
-                Some(outcome) = answers.next(), if !answers.is_empty() => self.answer(outcome),
-                () = feed.ready(), if queued < options.output_pull_bytes => {}
-                Some(routed) = inbox.recv(), if queued < options.output_bytes_max => match routed {
+                Some(answer) = answers.next(), if !answers.is_empty() => {
+                    let stanzas = self.standing.answered(self.shared, answer);
+                    stanzas.into_iter().for_each(|stanza| self.write(stanza));
+                }
+                () = async { if waits == Waits::ForFeed { feed.settled().await } else { feed.ready().await } },
+                    if waits == Waits::ForFeed || waits == Waits::Not && !full && queued < options.output_pull_bytes => {}
+                Some(routed) = inbox.recv(), if !full && queued < options.output_bytes_max => match routed {
                     Routed::Stanza(bytes) => self.write(bytes),
                     Routed::Replaced => {
                         let why = "another session has taken this resource";
@@ -112,7 +135,7 @@ impl Session<'_> {
                     }
                 },
                 Ok(()) = revocations.changed() => {
-                    if !self.shared.access.still_valid(&self.login) {
+                    if !self.shared.access.still_valid(&self.standing.login) {
                         let why = "the credentials of this session were changed or revoked";
                         return End::Error(StreamCondition::NotAuthorized.because(why));
                     }
@@ -120,6 +143,16 @@ impl Session<'_> {
                 () = tokio::time::sleep_until(tick) => if let Err(end) = self.tick() {
                     return end;
                 },
+                ask = async { match &slot { Some(slot) => slot.asked().await, None => std::future::pending().await } } => {
+                    match ask {
+                        Ask::Resume { h, reply } => match self.standing.check(h) {
+                            Ok(()) => return End::Taken { h, reply },
+                            Err(false_ack) => drop(reply.send(Err(false_ack))),
+                        },
+                        // It has a connection again.
+                        Ask::End => {}
+                    }
+                }
                 () = shared.stop.cancelled() => {
                     self.finish_answers().await;
                     return End::Error(StreamCondition::SystemShutdown.because("the server stops"));
@@ -131,7 +164,7 @@ impl Session<'_> {
     /// Takes stanzas from what was read, in order, while there is room for their answers.
     async fn take_input(&mut self) -> Result<(), End> {
         let options = &self.shared.options;
-        while self.answers.len() < options.requests_in_flight_max
+        while self.standing.answers.len() < options.requests_in_flight_max
             && self.talk.wire.queued() < options.output_bytes_max
             && let Some(input) = self.talk.parsed()
         {
@@ -142,19 +175,17 @@ impl Session<'_> {
             }
             for output in outputs {
                 match output {
-                    Output::Write(bytes) => self.write(Bytes::from(bytes)),
-                    Output::Stanza(stanza) => match self.shared.router.stanza(&self.caller, &self.presence, stanza) {
-                        Reaction::Nothing => {}
-                        Reaction::Write(bytes) => self.write(bytes),
-                        Reaction::Available(available) => self.feed.set_available(available),
-                        Reaction::Later(mut answering) => {
-                            // The first poll gives the request its place in the order of requests.
-                            match futures_util::poll!(answering.as_mut()) {
-                                std::task::Poll::Ready(outcome) => self.answer(outcome),
-                                std::task::Poll::Pending => self.answers.push(answering),
-                            }
-                        }
-                    },
+                    Output::Write(bytes) => self.say(Bytes::from(bytes)),
+                    Output::Reply(bytes) => {
+                        self.standing.managed.as_mut().map(|managed| managed.handled.stanza());
+                        self.write(Bytes::from(bytes));
+                    }
+                    Output::Stanza(stanza) => self.stanza(stanza).await,
+                    Output::EnableSm { resume, max } => self.enable_sm(resume, max),
+                    Output::AckAsked => self.standing.managed.iter_mut().for_each(|managed| managed.handled.ask()),
+                    Output::Acknowledged(h) => {
+                        self.standing.acknowledge(h).map_err(|false_ack| End::Error(false_ack.error()))?;
+                    }
                     _ => {}
                 }
             }
@@ -162,63 +193,153 @@ impl Session<'_> {
         Ok(())
     }
 
+    async fn stanza(&mut self, stanza: Element) {
+        let number = self.standing.managed.as_mut().map_or(0, |managed| managed.handled.stanza());
+        let Standing { caller, presence, .. } = &*self.standing;
+        match self.shared.router.stanza(caller, presence, stanza) {
+            Reaction::Nothing => {}
+            Reaction::Write(bytes) => self.write(bytes),
+            Reaction::Available(available) => self.standing.feed.set_available(available),
+            // The first poll gives the request its place in the order of requests.
+            Reaction::Later(mut answering) => match futures_util::poll!(answering.as_mut()) {
+                std::task::Poll::Ready(outcome) => {
+                    let stanzas = self.standing.answered(self.shared, (number, outcome));
+                    stanzas.into_iter().for_each(|stanza| self.write(stanza));
+                }
+                std::task::Poll::Pending => {
+                    self.standing.managed.iter_mut().for_each(|managed| managed.handled.begun(number));
+                    self.standing.answers.push(Box::pin(async move { (number, answering.await) }));
+                }
+            },
+        }
+    }
+
+    /// XEP-0198 §3.
+    fn enable_sm(&mut self, resume: bool, max: Option<u32>) {
+        let managed = negotiate::enable_sm(self.shared, self.standing.presence.jid().bare(), resume, max);
+        let enabled = managed.enabled();
+        self.standing.managed = Some(managed);
+        self.say_element(&enabled);
+    }
+
+    /// The session goes on over this connection, whose peer has received `h` stanzas.
+    fn begin_again(&mut self, h: u32) -> Result<(), End> {
+        self.standing.acknowledge(h).map_err(|false_ack| End::Error(false_ack.error()))?;
+        if let Some(managed) = &mut self.standing.managed {
+            managed.begin_again();
+            managed.resumable.iter().for_each(Resumable::wake);
+        }
+        Ok(())
+    }
+
+    /// Writes what the peer is due: what waits to be sent again, then events; and the words of stream
+    /// management that belong to it.
+    fn give(&mut self) -> Result<Waits, End> {
+        let gone = |behind: Behind| {
+            let why = format!("events of {} were missed: they are no longer retained", behind.address);
+            End::Error(StreamCondition::ResourceConstraint.because(why))
+        };
+        let waits = self.send_waiting().map_err(gone)?;
+        if waits == Waits::Not {
+            self.pull().map_err(gone)?;
+        }
+        if hibernate::too_much(self.shared, &self.standing, UNACKED_TIMES_MAX) {
+            return Err(End::Error(StreamCondition::ResourceConstraint.because("too little is acknowledged")));
+        }
+        while let Some(h) = self.standing.managed.as_mut().and_then(|managed| managed.handled.answer()) {
+            self.say_element(&sm::answer(h));
+        }
+        if self.standing.managed.as_ref().is_some_and(|managed| managed.must_ask()) {
+            self.ask();
+        }
+        Ok(waits)
+    }
+
+    fn ask(&mut self) {
+        self.standing.managed.iter_mut().for_each(|managed| managed.ask());
+        self.say_element(&sm::request());
+    }
+
+    /// Sends what waits to be sent, in order, as far as the wire takes it.
+    fn send_waiting(&mut self) -> Result<Waits, Behind> {
+        let Session { talk, standing, shared, .. } = self;
+        let Standing { feed, managed: Some(managed), .. } = &mut **standing else { return Ok(Waits::Not) };
+        while managed.is_waiting() {
+            if talk.wire.queued() >= shared.options.output_pull_bytes {
+                return Ok(Waits::ForWire);
+            }
+            match managed.next_waiting() {
+                None => break,
+                Some(Sent::Copy { stanza, at, tags }) => {
+                    talk.wire.push(stanza.clone());
+                    managed.sent(Sent::Copy { stanza, at, tags });
+                }
+                Some(Sent::Event(tag)) => {
+                    let mut show = |shown: Shown<'_>| encode(shared, &mut talk.wire, Some(&mut *managed), shown);
+                    if feed.again(tag, &mut show)? == Again::Later {
+                        managed.wait_on(Sent::Event(tag));
+                        return Ok(Waits::ForFeed);
+                    }
+                }
+            }
+        }
+        Ok(Waits::Not)
+    }
+
     /// Encodes events that the peer watches, as long as the wire is not full.
-    fn pull(&mut self) -> Result<(), End> {
+    fn pull(&mut self) -> Result<(), Behind> {
         let room = self.shared.options.output_pull_bytes.saturating_sub(self.talk.wire.queued());
-        if room == 0 {
+        if room == 0 || hibernate::too_much(self.shared, &self.standing, 1) {
             return Ok(());
         }
         let before = self.talk.wire.queued();
-        let Session { talk, feed, shared, .. } = self;
-        let pulled = feed.pull(room, &mut |shown| {
-            let mut bytes = 0;
-            for piece in shared.router.notification(shown).into_iter().flatten() {
-                bytes += piece.len();
-                talk.wire.push(piece);
-            }
-            bytes
-        });
+        let Session { talk, standing, shared, .. } = self;
+        let Standing { feed, managed, .. } = &mut **standing;
+        let pulled = feed.pull(room, &mut |shown| encode(shared, &mut talk.wire, managed.as_deref_mut(), shown));
         if before == 0 && self.talk.wire.queued() > 0 {
             self.last_write = Instant::now();
         }
-        pulled.map_err(|behind| {
-            let why = format!("events of {} were missed: they are no longer retained", behind.address);
-            End::Error(StreamCondition::ResourceConstraint.because(why))
-        })
+        pulled
     }
 
-    fn answer(&mut self, outcome: Outcome) {
-        if let Some(bytes) = outcome.reply {
-            self.write(bytes);
+    /// Sends a stanza.
+    fn write(&mut self, stanza: Bytes) {
+        if self.talk.wire.queued() == 0 {
+            self.last_write = Instant::now();
         }
-        for (to, bytes) in outcome.then {
-            if to == self.caller.jid || to.resource().is_none() && to.bare() == self.caller.jid.bare() {
-                self.write(bytes);
-            } else {
-                self.shared.router.send(&to, bytes);
-            }
-        }
+        self.standing.send(stanza, Some(&mut self.talk.wire));
     }
 
-    fn write(&mut self, bytes: Bytes) {
+    /// Says something that is not a stanza.
+    fn say(&mut self, bytes: Bytes) {
         if self.talk.wire.queued() == 0 {
             self.last_write = Instant::now();
         }
         self.talk.wire.push(bytes);
     }
 
-    /// Answers what was asked before the end, as far as that takes no longer than is allowed.
+    fn say_element(&mut self, element: &Element) {
+        let mut bytes = Vec::with_capacity(64);
+        element.write(&mut bytes, "jabber:client");
+        self.say(Bytes::from(bytes));
+    }
+
+    /// Answers what was asked before the end, as far as that takes no longer than is allowed, and says
+    /// how far it went.
     async fn finish_answers(&mut self) {
-        let deadline = Instant::now() + FINISHING_MAX;
-        while let Ok(Some(outcome)) = tokio::time::timeout_at(deadline, self.answers.next()).await {
-            self.answer(outcome);
+        self.standing.finish_answers(self.shared, Some(&mut self.talk.wire)).await;
+        if let Some(managed) = &self.standing.managed {
+            let told = sm::answer(managed.handled.received());
+            self.say_element(&told);
         }
     }
 
     fn next_tick(&self) -> Instant {
         let options = &self.shared.options;
         let silent = self.last_read + if self.pinged { options.dead_after } else { options.ping_after };
-        if self.talk.wire.queued() > 0 { silent.min(self.last_write + options.stuck_after) } else { silent }
+        let asked = self.standing.managed.as_ref().and_then(|managed| managed.asked);
+        let unanswered = asked.map_or(silent, |since| silent.min(since + options.sm.ack_wait));
+        if self.talk.wire.queued() > 0 { unanswered.min(self.last_write + options.stuck_after) } else { unanswered }
     }
 
     /// A deadline has come: probe a silent peer, let go of a dead one.
@@ -228,17 +349,41 @@ impl Session<'_> {
         if self.talk.wire.queued() > 0 && now >= self.last_write + options.stuck_after {
             return Err(End::Gone);
         }
+        let asked = self.standing.managed.as_ref().and_then(|managed| managed.asked);
+        if asked.is_some_and(|since| now >= since + options.sm.ack_wait) {
+            let why = "a request for acknowledgement was not answered";
+            return Err(End::Silent(StreamCondition::ConnectionTimeout.because(why)));
+        }
         if now >= self.last_read + options.dead_after {
-            return Err(End::Error(StreamCondition::ConnectionTimeout.because("nothing was heard for too long")));
+            let why = "nothing was heard for too long";
+            return Err(End::Silent(StreamCondition::ConnectionTimeout.because(why)));
         }
         if !self.pinged && now >= self.last_read + options.ping_after {
             self.pinged = true;
-            let ping = self.shared.router.ping(self.presence.jid());
-            self.write(ping);
+            match &self.standing.managed {
+                // XEP-0198 §4: whoever manages the stream must answer this.
+                Some(managed) if managed.asked.is_none() => self.ask(),
+                Some(_) => {}
+                None => {
+                    let ping = self.shared.router.ping(self.standing.presence.jid());
+                    self.write(ping);
+                }
+            }
         }
         Ok(())
     }
 }
 
-/// What answers that are on their way may take when a session ends.
-const FINISHING_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+/// What new events must wait for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Not,
+    /// For room: something older is to be sent first.
+    ForWire,
+    /// For something that the feed reads.
+    ForFeed,
+}
+
+/// A session with a connection may have so many times more unacknowledged than one without: requests
+/// are answered, and the peer is given time to acknowledge.
+const UNACKED_TIMES_MAX: usize = 4;

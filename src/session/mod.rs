@@ -5,10 +5,13 @@
 //! like (`xep`, behind `router`). RFC 6120, RFC 6121 §4.
 
 mod credentials;
+mod hibernate;
 mod inline;
 mod live;
 mod negotiate;
 mod pipe;
+mod resumption;
+mod standing;
 mod wire;
 
 use std::sync::Arc;
@@ -20,6 +23,7 @@ use crate::access::Access;
 use crate::delivery::Delivery;
 use crate::router::Router;
 use crate::stream;
+use crate::time::Clock;
 use crate::xml;
 
 pub use pipe::{Io, Pipe, Upgrade};
@@ -46,8 +50,36 @@ pub struct Options {
     pub output_bytes_max: usize,
     /// Stanzas of others that may wait for a session.
     pub inbox_max: usize,
+    pub sm: SmOptions,
     /// Sessions of one account at a time.
     pub sessions_per_account_max: usize,
+}
+
+/// The limits of stream management (XEP-0198).
+#[derive(Clone, Copy, Debug)]
+pub struct SmOptions {
+    /// How long a session that lost its connection may be resumed; with zero none may.
+    pub resume_max: Duration,
+    /// Stanzas, and bytes of them, that a session may have unacknowledged once its connection is lost.
+    /// One with a connection gets no more events beyond it.
+    pub queue_stanzas_max: usize,
+    pub queue_bytes_max: usize,
+    /// Sessions of one account without a connection.
+    pub hibernated_per_account_max: usize,
+    /// How long an answer to `<r/>` may take.
+    pub ack_wait: Duration,
+}
+
+impl Default for SmOptions {
+    fn default() -> Self {
+        SmOptions {
+            resume_max: Duration::from_secs(600),
+            queue_stanzas_max: 1000,
+            queue_bytes_max: 4 << 20,
+            hibernated_per_account_max: 5,
+            ack_wait: Duration::from_secs(30),
+        }
+    }
 }
 
 impl Default for Options {
@@ -64,6 +96,7 @@ impl Default for Options {
             output_pull_bytes: 64 << 10,
             output_bytes_max: 1 << 20,
             inbox_max: 256,
+            sm: SmOptions::default(),
             sessions_per_account_max: 10,
         }
     }
@@ -79,14 +112,24 @@ struct Shared {
     access: Access,
     delivery: Delivery,
     router: Router,
+    clock: Arc<dyn Clock>,
     options: Options,
+    resumption: resumption::Resumption,
     stop: CancellationToken,
 }
 
 impl Sessions {
     /// `stop` asks every session to finish what it was asked and to close.
-    pub fn new(access: Access, delivery: Delivery, router: Router, options: Options, stop: CancellationToken) -> Self {
-        Sessions { shared: Arc::new(Shared { access, delivery, router, options, stop }) }
+    pub fn new(
+        access: Access,
+        delivery: Delivery,
+        router: Router,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        stop: CancellationToken,
+    ) -> Self {
+        let resumption = resumption::Resumption::default();
+        Sessions { shared: Arc::new(Shared { access, delivery, router, clock, options, resumption, stop }) }
     }
 
     /// Speaks with a peer until one of both ends it.

@@ -8,13 +8,17 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::pipe::{Pipe, Upgrade};
+use super::resumption::{Handed, Refused};
+use super::standing::{Managed, Standing};
 use super::wire::{Moved, Wire};
 use super::{Options, Shared};
 use crate::access::{Login, Stay};
 use crate::jid::{BareJid, FullJid};
 use crate::pubsub::Role;
 use crate::router::{BindFailed, Presence, Routed};
-use crate::stream::{self, BindRefusal, Header, Input, Mechanism, Output, Stream, StreamCondition, StreamError};
+use crate::stream::{
+    self, BindRefusal, Header, Input, Mechanism, Output, SmRefusal, Stream, StreamCondition, StreamError,
+};
 use crate::xml::{Parser, XmlError, XmlEvent};
 
 /// A peer and what is said with it, at any stage.
@@ -28,17 +32,30 @@ pub(super) struct Talk {
 /// A session that is bound.
 pub(super) struct Established {
     pub talk: Talk,
-    pub presence: Presence,
-    pub inbox: mpsc::Receiver<Routed>,
-    pub login: Login,
-    pub role: Role,
-    /// The place of one who has no account.
-    pub _stay: Option<Stay>,
+    pub who: Who,
+}
+
+pub(super) enum Who {
+    New {
+        presence: Presence,
+        inbox: mpsc::Receiver<Routed>,
+        login: Login,
+        role: Role,
+        /// The place of one who has no account.
+        stay: Option<Stay>,
+        /// Where stream management has begun with the binding.
+        managed: Option<Box<Managed>>,
+    },
+    /// A session of before, whose peer has received `h` stanzas.
+    Resumed { standing: Box<Standing>, h: u32 },
 }
 
 impl Established {
     pub fn jid(&self) -> &FullJid {
-        self.presence.jid()
+        match &self.who {
+            Who::New { presence, .. } => presence.jid(),
+            Who::Resumed { standing, .. } => standing.presence.jid(),
+        }
     }
 }
 
@@ -60,7 +77,9 @@ pub(super) struct Negotiation {
     pub stay: Option<Stay>,
     /// The mechanism of a token that was used and is to be replaced.
     pub token_due: Option<Mechanism>,
+    pub managed: Option<Box<Managed>>,
     bound: Option<(Presence, mpsc::Receiver<Routed>)>,
+    resumed: Option<(Handed, u32)>,
 }
 
 enum Step {
@@ -86,7 +105,9 @@ pub(super) async fn negotiate(shared: Arc<Shared>, pipe: Pipe) -> Option<Establi
         role: None,
         stay: None,
         token_due: None,
+        managed: None,
         bound: None,
+        resumed: None,
     };
     match tokio::time::timeout_at(deadline, negotiation.run()).await {
         Ok(established) => established,
@@ -129,9 +150,16 @@ impl Negotiation {
 
     fn established(&mut self) -> Option<Established> {
         let (talk, login) = (self.talk.take()?, self.login.take()?);
+        if let Some((handed, h)) = self.resumed.take() {
+            let mut standing = handed.take()?;
+            // What was proved now is what holds from now on.
+            standing.login = login;
+            return Some(Established { talk, who: Who::Resumed { standing, h } });
+        }
         let (presence, inbox) = self.bound.take()?;
         let role = self.role.unwrap_or(if login.admin { Role::Admin } else { Role::Account });
-        Some(Established { talk, presence, inbox, login, role, _stay: self.stay.take() })
+        let (stay, managed) = (self.stay.take(), self.managed.take());
+        Some(Established { talk, who: Who::New { presence, inbox, login, role, stay, managed } })
     }
 
     /// Does what the stream wants done; what follows from it comes back.
@@ -165,7 +193,11 @@ impl Negotiation {
                     over = Step::Established;
                     continue;
                 }
-                Output::Stanza(_) => continue,
+                Output::Stanza(_)
+                | Output::Reply(_)
+                | Output::EnableSm { .. }
+                | Output::AckAsked
+                | Output::Acknowledged(_) => continue,
                 Output::StartTls => self.start_tls().await,
                 Output::AskScram { account, hash } => Some(self.ask_scram(account, hash).await),
                 Output::AskPassword { account, password } => Some(self.ask_password(account, password).await),
@@ -174,6 +206,7 @@ impl Negotiation {
                 Output::AskToken(proof) => Some(self.ask_token(*proof).await),
                 Output::AskInline(ask) => Some(self.inline(*ask).await),
                 Output::AskBind { account, resource } => Some(self.bind(account, resource)),
+                Output::AskResume { account, previd, h } => Some(self.resume(account, previd, h).await),
                 Output::Close { linger } => {
                     if let Some(talk) = self.talk.take() {
                         talk.let_go(linger).await;
@@ -216,6 +249,27 @@ impl Negotiation {
         }
     }
 
+    /// Takes over a session of before: its address, and how many stanzas of the peer it has received.
+    pub async fn find(&mut self, account: &BareJid, previd: &str, h: u32) -> Result<(FullJid, u32), Refused> {
+        let handed = self.shared.resumption.resume(account, previd, h).await?;
+        let Some(standing) = handed.standing() else {
+            return Err(Refused::Sm(SmRefusal::NotFound { h: None }));
+        };
+        let jid = standing.presence.jid().clone();
+        let received = standing.managed.as_ref().map_or(0, |managed| managed.handled.received());
+        self.resumed = Some((handed, h));
+        Ok((jid, received))
+    }
+
+    /// Looks for the session that the peer wants to go on with (XEP-0198 §5).
+    async fn resume(&mut self, account: BareJid, previd: String, h: u32) -> Input {
+        match self.find(&account, &previd, h).await {
+            Ok((jid, h)) => Input::Resumed { jid, previd, h },
+            Err(Refused::Sm(refusal)) => Input::ResumeRefused(refusal),
+            Err(Refused::FalseAck(false_ack)) => Input::Malformed(false_ack.error()),
+        }
+    }
+
     fn bind(&mut self, account: BareJid, resource: Option<String>) -> Input {
         let resource = resource.unwrap_or_else(fresh_name);
         let full = account.with_resource(&resource).map_err(|_| BindRefusal::BadRequest);
@@ -234,6 +288,15 @@ impl Negotiation {
             Err(BindFailed::TooMany) => Err(BindRefusal::TooManySessions),
         }
     }
+}
+
+/// Begins stream management for a session of this account, which may be resumed where that is wanted
+/// and allowed (XEP-0198 §3).
+pub(super) fn enable_sm(shared: &Shared, account: &BareJid, resume: bool, max: Option<u32>) -> Box<Managed> {
+    let most = shared.options.sm.resume_max;
+    let max = max.map_or(most, |wanted| most.min(Duration::from_secs(u64::from(wanted))));
+    let resumable = (resume && !max.is_zero()).then(|| shared.resumption.enter(fresh_name(), account.clone(), max));
+    Box::new(Managed::new(resumable))
 }
 
 impl Talk {

@@ -181,25 +181,28 @@ impl Stream {
         State::ExpectInlined { account, data }
     }
 
-    pub(super) fn inlined(&mut self, account: BareJid, data: &[u8], inlined: Inlined, out: &mut Vec<Output>) -> Next {
-        let Inlined { bound, token } = inlined;
-        let bound = match bound.transpose() {
-            Ok(bound) => bound,
-            Err(refusal) => return Err(not_bound(refusal)),
+    pub(super) fn inlined(&mut self, account: BareJid, data: &[u8], inlined: &Inlined, out: &mut Vec<Output>) -> Next {
+        let jid = match (&inlined.resumed, &inlined.bound) {
+            (Some(Ok(resumed)), _) => Some(resumed.jid.clone()),
+            (_, Some(Ok(bound))) => Some(bound.jid.clone()),
+            (_, Some(Err(refusal))) => return Err(not_bound(*refusal)),
+            (_, None) => None,
         };
-        if bound.as_ref().is_some_and(|bound| *bound.jid.bare() != account) {
-            // The session bound somebody else: a mistake that must not open a door.
+        if jid.as_ref().is_some_and(|jid| *jid.bare() != account) {
+            // The session found somebody else's: a mistake that must not open a door.
             return Err(StreamCondition::InternalServerError.into());
         }
-        write_element(out, &sasl2::success(&account, data, bound.as_ref(), token.as_ref()));
+        write_element(out, &sasl2::success(&account, data, inlined));
         let limits = self.options.limits;
-        let Some(bound) = bound else {
+        let Some(jid) = jid else {
             write(out, &features::render(&Offer::Binding { limits }));
             return Ok(State::ExpectBind { account });
         };
-        write(out, &features::render(&Offer::Bound { limits }));
-        out.push(Output::Established { jid: bound.jid.clone() });
-        Ok(State::Established { jid: bound.jid })
+        let resumed = matches!(inlined.resumed, Some(Ok(_)));
+        self.managed = resumed || matches!(&inlined.bound, Some(Ok(bound)) if bound.managed);
+        write(out, &features::render(&Offer::Bound { limits, managed: self.managed }));
+        out.push(Output::Established { jid: jid.clone() });
+        Ok(State::Established { jid })
     }
 
     fn sasl_failed(&mut self, condition: SaslCondition, out: &mut Vec<Output>) -> Next {

@@ -6,7 +6,7 @@ use super::output::{Output, write};
 use super::sasl::Mechanism;
 use super::secured::Binding;
 use super::{
-    BIND_NS, BIND2_NS, CHANNEL_BINDING_NS, CLIENT_NS, FAST_NS, LIMITS_NS, SASL_NS, SASL2_NS, SESSION_NS, TLS_NS,
+    BIND_NS, BIND2_NS, CHANNEL_BINDING_NS, CLIENT_NS, FAST_NS, LIMITS_NS, SASL_NS, SASL2_NS, SESSION_NS, SM_NS, TLS_NS,
 };
 use crate::jid::BareJid;
 use crate::xml::Element;
@@ -25,9 +25,11 @@ pub(super) enum Offer<'a> {
     Binding {
         limits: Limits,
     },
-    /// Nothing is left to be negotiated.
+    /// A resource is bound already.
     Bound {
         limits: Limits,
+        /// Whether stream management has begun too.
+        managed: bool,
     },
 }
 
@@ -114,12 +116,16 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             let parts = [channel_bindings(bindings), sasl2, Some(offered), limits(*advertised)];
             parts.into_iter().flatten().collect()
         }
-        Offer::Bound { limits: advertised } => limits(*advertised).into_iter().collect(),
+        Offer::Bound { limits: advertised, managed } => {
+            let sm = (!managed).then(|| Element::new("sm", SM_NS));
+            sm.into_iter().chain(limits(*advertised)).collect()
+        }
         Offer::Binding { limits: advertised } => {
             // RFC 3921 §3 is history, but old libraries wait for the session feature; `optional` tells
             // the others that they may leave it.
             let session = Element::new("session", SESSION_NS).with_child(Element::new("optional", SESSION_NS));
-            [Element::new("bind", BIND_NS), session].into_iter().chain(limits(*advertised)).collect()
+            let managed = Element::new("sm", SM_NS);
+            [Element::new("bind", BIND_NS), session, managed].into_iter().chain(limits(*advertised)).collect()
         }
     }
 }
@@ -137,16 +143,13 @@ fn channel_bindings(bindings: &[Binding]) -> Option<Element> {
     (!bindings.is_empty()).then_some(element)
 }
 
-/// XEP-0388 §2.1, XEP-0386 §3.1, XEP-0484 §3.1. Nothing is taken from TLS 1.3's early data, so
+/// XEP-0388 §2.1, XEP-0386 §3.1, XEP-0198 §9, XEP-0484 §3.1. Nothing is taken from TLS 1.3's early data, so
 /// `tls-0rtt` is not said.
 fn authentication(mechanisms: &[Mechanism], inlines: &Inlines<'_>) -> Element {
-    let mut bind = Element::new("bind", BIND2_NS);
-    if !inlines.bind_features.is_empty() {
-        let features =
-            inlines.bind_features.iter().map(|name| Element::new("feature", BIND2_NS).with_attr("var", *name));
-        bind.push(Element::new("inline", BIND2_NS).with_children(features));
-    }
-    let mut inline = Element::new("inline", SASL2_NS).with_child(bind);
+    let features = [SM_NS].into_iter().chain(inlines.bind_features.iter().copied());
+    let features = features.map(|name| Element::new("feature", BIND2_NS).with_attr("var", name));
+    let bind = Element::new("bind", BIND2_NS).with_child(Element::new("inline", BIND2_NS).with_children(features));
+    let mut inline = Element::new("inline", SASL2_NS).with_child(bind).with_child(Element::new("sm", SM_NS));
     if !inlines.tokens.is_empty() {
         inline.push(Element::new("fast", FAST_NS).with_children(names(inlines.tokens, FAST_NS)));
     }

@@ -6,6 +6,7 @@ use super::header::Header;
 use super::sasl::ScramOffer;
 use super::sasl2::Inlined;
 use super::secured::Secured;
+use super::sm::SmRefusal;
 use crate::jid::{BareJid, FullJid};
 use crate::xml::Element;
 
@@ -31,6 +32,11 @@ pub enum Input {
     Inlined(Box<Inlined>),
     /// The resource is refused; the peer may try another.
     BindRefused(BindRefusal),
+    /// The session of before goes on over this stream: its address, its id, and how many stanzas of
+    /// the peer it has received.
+    Resumed { jid: FullJid, previd: String, h: u32 },
+    /// There is no such session; the peer may bind.
+    ResumeRefused(SmRefusal),
     /// What came is not XML, or not what this server reads, or too much.
     Malformed(StreamError),
     /// A deadline of the session has passed: `connection-timeout`.

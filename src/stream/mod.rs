@@ -10,7 +10,7 @@
 //! Specifications: RFC 6120 §4 to §7, RFC 5802 and RFC 7677 (SCRAM), RFC 9266 and RFC 5929 (channel
 //! bindings), XEP-0440 and XEP-0474 (which there are, and that nobody hid one), RFC 4616 (PLAIN), XEP-0178
 //! (EXTERNAL), RFC 4505 (ANONYMOUS), XEP-0388 (SASL2), XEP-0386 (Bind 2), XEP-0484 (FAST), XEP-0170 (the
-//! order of features), XEP-0478 (limits).
+//! order of features), XEP-0198 (stream management), XEP-0478 (limits).
 //!
 //! How a session drives it:
 //!
@@ -33,6 +33,7 @@ mod output;
 mod sasl;
 mod sasl2;
 mod secured;
+pub mod sm;
 mod stanza;
 
 #[cfg(test)]
@@ -46,8 +47,9 @@ pub use negotiation::{STREAM_IDS, Stream};
 pub use options::{Channel, Limits, Options};
 pub use output::{InlineAsk, Output, Password, TokenProof};
 pub use sasl::{AUTH_FAILURES_MAX, Mechanism, SaslCondition, ScramHash, ScramOffer};
-pub use sasl2::{Bind2, Bound, Fast, FastToken, Inline, Inlined};
+pub use sasl2::{Bind2, Bound, Enable, Fast, FastToken, Inline, Inlined, Resume, Resumed};
 pub use secured::{Binding, Secured};
+pub use sm::SmRefusal;
 
 const CLIENT_NS: &str = "jabber:client";
 const STREAMS_NS: &str = "http://etherx.jabber.org/streams";
@@ -61,6 +63,7 @@ const BIND_NS: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 const SESSION_NS: &str = "urn:ietf:params:xml:ns:xmpp-session";
 const STREAM_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 const STANZA_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+const SM_NS: &str = "urn:xmpp:sm:3";
 const LIMITS_NS: &str = "urn:xmpp:stream-limits:0";
 const COMPRESS_NS: &str = "http://jabber.org/protocol/compress";
 const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";

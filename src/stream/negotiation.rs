@@ -10,10 +10,11 @@ use super::features::{self, Offer};
 use super::header::{self, Address, Header, Opening, Version};
 use super::input::Input;
 use super::options::{Channel, Options};
-use super::output::{Output, write, write_element};
+use super::output::{Output, bytes_of, write, write_element};
 use super::sasl::{Exchange, Pending, SaslCondition};
 use super::sasl2::Inline;
 use super::secured::Secured;
+use super::sm;
 use super::stanza;
 use super::{COMPRESS_NS, SASL_NS, STREAMS_NS, TLS_NS};
 use crate::jid::{BareJid, FullJid};
@@ -34,6 +35,8 @@ pub struct Stream {
     language: Option<String>,
     pub(super) failures: u32,
     bind_failures: u32,
+    /// Stream management has begun (XEP-0198 §3).
+    pub(super) managed: bool,
 }
 
 /// What the stream awaits.
@@ -52,6 +55,10 @@ pub(super) enum State {
         data: Vec<u8>,
     },
     ExpectBind {
+        account: BareJid,
+    },
+    /// The session's answer about a session of before.
+    ExpectResumed {
         account: BareJid,
     },
     /// The session's answer about a resource.
@@ -113,6 +120,7 @@ impl Stream {
             language: None,
             failures: 0,
             bind_failures: 0,
+            managed: false,
         }
     }
 
@@ -143,7 +151,14 @@ impl Stream {
                 self.bind_failed(account, id.as_deref(), refusal, &mut out)
             }
             (State::ExpectInlined { account, data }, Input::Inlined(inlined)) => {
-                self.inlined(account, &data, *inlined, &mut out)
+                self.inlined(account, &data, &inlined, &mut out)
+            }
+            (State::ExpectResumed { account }, Input::Resumed { jid, previd, h }) => {
+                self.resumed(&account, jid, &previd, h, &mut out)
+            }
+            (State::ExpectResumed { account }, Input::ResumeRefused(refusal)) => {
+                write_element(&mut out, &sm::failed(refusal));
+                self.bind_attempt_failed(account)
             }
             (_, Input::Malformed(error)) => Err(error),
             (_, Input::Timeout) => Err(StreamCondition::ConnectionTimeout.into()),
@@ -155,7 +170,9 @@ impl Stream {
                 | Input::Credentials(_)
                 | Input::Bound(_)
                 | Input::BindRefused(_)
-                | Input::Inlined(_),
+                | Input::Inlined(_)
+                | Input::Resumed { .. }
+                | Input::ResumeRefused(_),
             ) => Err(StreamCondition::InternalServerError.into()),
         };
         self.state = next.unwrap_or_else(|error| self.finish(Some(&error), Peer::Open, &mut out));
@@ -173,13 +190,15 @@ impl Stream {
         self.close_for(None)
     }
 
-    /// Whether a question is open (those [`Output`]s that begin with `Ask`, and [`Output::StartTls`]). Until it is answered no header and no element may be fed.
+    /// Whether a question is open: those [`Output`]s that begin with `Ask`, and [`Output::StartTls`].
+    /// Until it is answered no header and no element may be fed.
     pub fn awaits_answer(&self) -> bool {
         match self.state {
             State::ExpectTls
             | State::ExpectCredentials(_)
             | State::ExpectInlined { .. }
-            | State::ExpectBound { .. } => true,
+            | State::ExpectBound { .. }
+            | State::ExpectResumed { .. } => true,
             State::ExpectHeader(_)
             | State::ExpectStartTls
             | State::ExpectAuth
@@ -201,6 +220,7 @@ impl Stream {
             State::ExpectHeader(Stage::AfterAuth(account))
             | State::ExpectBind { account }
             | State::ExpectInlined { account, .. }
+            | State::ExpectResumed { account }
             | State::ExpectBound { account, .. } => Some(account),
             State::Established { jid } => Some(jid.bare()),
             State::ExpectHeader(Stage::BeforeTls | Stage::BeforeAuth)
@@ -300,7 +320,10 @@ impl Stream {
             State::ExpectBind { account } => self.expect_bind(account, &element, out),
             State::Established { jid } => self.established(jid, element, out),
             State::ExpectHeader(_) => Err(StreamCondition::BadFormat.because("a stream begins with its header")),
-            State::ExpectCredentials(_) | State::ExpectInlined { .. } | State::ExpectBound { .. } => {
+            State::ExpectCredentials(_)
+            | State::ExpectInlined { .. }
+            | State::ExpectBound { .. }
+            | State::ExpectResumed { .. } => {
                 Err(StreamCondition::PolicyViolation.because("sent before the last request was answered"))
             }
             State::ExpectTls | State::Closed => Ok(State::Closed),
@@ -342,6 +365,9 @@ impl Stream {
             refuse_compression(out);
             return Ok(State::ExpectBind { account });
         }
+        if let Some(said) = sm::Said::read(element) {
+            return self.manage_unbound(account, said, out);
+        }
         let Some(request) = BindRequest::read(element) else {
             // RFC 6120 §7.1: no stanza passes before a resource is bound.
             return Err(StreamCondition::NotAuthorized.because("a resource must be bound first"));
@@ -356,6 +382,10 @@ impl Stream {
 
     fn bind_failed(&mut self, account: BareJid, id: Option<&str>, refusal: BindRefusal, out: &mut Vec<Output>) -> Next {
         write_element(out, &bind::refused(id, refusal));
+        self.bind_attempt_failed(account)
+    }
+
+    pub(super) fn bind_attempt_failed(&mut self, account: BareJid) -> Next {
         self.bind_failures += 1;
         if self.bind_failures >= BIND_FAILURES_MAX {
             return Err(StreamCondition::PolicyViolation.because("too many attempts to bind a resource"));
@@ -364,6 +394,9 @@ impl Stream {
     }
 
     fn established(&mut self, jid: FullJid, element: Element, out: &mut Vec<Output>) -> Next {
+        if let Some(said) = sm::Said::read(&element) {
+            return self.manage(jid, &said, out);
+        }
         if !stanza::is_stanza(&element) {
             if is_compress(&element) {
                 refuse_compression(out);
@@ -374,7 +407,7 @@ impl Stream {
         let stanza = stanza::with_sender(element, &jid)?;
         match bind::late_answer(&stanza) {
             Some(answer) if stanza::is_for_server(&stanza, self.host.as_ref(), jid.bare()) => {
-                write_element(out, &answer);
+                out.push(Output::Reply(bytes_of(&answer)));
             }
             _ => out.push(Output::Stanza(stanza)),
         }

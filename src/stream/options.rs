@@ -20,7 +20,7 @@ pub struct Options {
     pub show_offer: bool,
     /// Whether tokens are issued and taken (XEP-0484).
     pub fast: bool,
-    /// What can be enabled with Bind 2, by the names of XEP-0386 §3.1.
+    /// What can be enabled with Bind 2 beside stream management, by the names of XEP-0386 §3.1.
     pub bind_features: Vec<&'static str>,
     /// What the parser enforces until the peer has authenticated.
     pub limits_unauthenticated: Limits,

@@ -44,6 +44,19 @@ pub enum Output {
     Established { jid: FullJid },
     /// A stanza of the peer, its `from` set to the peer's full JID (RFC 6120 §8.1.2.1).
     Stanza(Element),
+    /// A stanza of ours that answers one of the peer's: both count (XEP-0198 §4).
+    Reply(Vec<u8>),
+    /// Begin stream management, and say so (XEP-0198 §3). `max` is for how many seconds the peer would
+    /// like to be waited for.
+    EnableSm { resume: bool, max: Option<u32> },
+    /// Find this session of the account, which the peer wants to resume, having received `h` stanzas
+    /// (XEP-0198 §5). Answer with [`Input::Resumed`](super::Input::Resumed) or
+    /// [`Input::ResumeRefused`](super::Input::ResumeRefused).
+    AskResume { account: BareJid, previd: String, h: u32 },
+    /// The peer asks which of its stanzas are handled.
+    AckAsked,
+    /// The peer has handled so many stanzas.
+    Acknowledged(u32),
     /// Nothing more will be written. Flush, send TLS close_notify, shut down the writing side. With
     /// `linger` the peer has not closed its stream yet: read and drop what it sends for a short time,
     /// so that what was written is not lost to a reset (RFC 6120 §4.4); without, let go at once.
@@ -109,7 +122,12 @@ pub(super) fn write(out: &mut Vec<Output>, bytes: &[u8]) {
 
 /// Appends an element as a child of our stream, whose default namespace is `jabber:client`.
 pub(super) fn write_element(out: &mut Vec<Output>, element: &Element) {
+    write(out, &bytes_of(element));
+}
+
+/// An element as it stands in our stream.
+pub(super) fn bytes_of(element: &Element) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     element.write(&mut bytes, super::CLIENT_NS);
-    write(out, &bytes);
+    bytes
 }

@@ -1,11 +1,12 @@
-//! The words of SASL2 (XEP-0388), Bind 2 (XEP-0386) and FAST (XEP-0484): what a client asks for with
-//! its authentication, and what it gets with success.
+//! The words of SASL2 (XEP-0388), Bind 2 (XEP-0386), FAST (XEP-0484), and of stream management among them
+//! (XEP-0198 §9): what a client asks for with its authentication, and what it gets with success.
 //!
 //! Not here: `<continue/>` and its tasks (XEP-0388 §2.6.3), which are never demanded.
 
 use super::bind::BindRefusal;
 use super::sasl::{self, Mechanism, Said, SaslCondition, Zero};
-use super::{BIND2_NS, FAST_NS, SASL_NS, SASL2_NS};
+use super::sm::{self, SmRefusal};
+use super::{BIND2_NS, FAST_NS, SASL_NS, SASL2_NS, SM_NS};
 use crate::jid::{BareJid, FullJid};
 use crate::time::Timestamp;
 use crate::xml::Element;
@@ -15,6 +16,8 @@ use crate::xml::Element;
 pub struct Inline {
     /// The client's installation, a UUID in lower case (XEP-0388 §2.3). Nobody else may see it.
     pub client: Option<String>,
+    /// To go on with a session of before. Where that is possible the request to bind is ignored.
+    pub resume: Option<Result<Resume, SmRefusal>>,
     pub bind: Option<Bind2>,
     /// The mechanism of the token that is asked for (XEP-0484 §3.2).
     pub request_token: Option<Mechanism>,
@@ -26,8 +29,25 @@ pub struct Inline {
 #[derive(Clone, Debug, Default)]
 pub struct Bind2 {
     pub tag: Option<String>,
-    /// What is to be enabled with it, as it came: elements of other namespaces.
+    /// That stream management begins with the session.
+    pub enable: Option<Enable>,
+    /// What else is to be enabled with it, as it came: elements of other namespaces.
     pub features: Vec<Element>,
+}
+
+/// XEP-0198 §5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    pub previd: String,
+    pub h: u32,
+}
+
+/// XEP-0198 §3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enable {
+    pub resume: bool,
+    /// The seconds for which the peer would like to be waited for.
+    pub max: Option<u32>,
 }
 
 /// The use of a token (XEP-0484 §3.4, §3.6).
@@ -40,15 +60,27 @@ pub struct Fast {
 /// What came of an [`Inline`] request.
 #[derive(Clone, Debug, Default)]
 pub struct Inlined {
+    /// Of the request to resume, where there was one.
+    pub resumed: Option<Result<Resumed, SmRefusal>>,
     /// Of the request to bind, where there was one.
     pub bound: Option<Result<Bound, BindRefusal>>,
     pub token: Option<FastToken>,
+}
+
+/// The session of before: its address, its id, and how many stanzas of the peer it has received.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    pub jid: FullJid,
+    pub previd: String,
+    pub h: u32,
 }
 
 /// A resource, and what is said with it in `<bound/>`.
 #[derive(Clone, Debug)]
 pub struct Bound {
     pub jid: FullJid,
+    /// Whether stream management has begun.
+    pub managed: bool,
     pub elements: Vec<Element>,
 }
 
@@ -92,9 +124,10 @@ impl Inline {
     fn read(element: &Element) -> Result<Self, SaslCondition> {
         let client =
             element.child("user-agent", SASL2_NS).and_then(|agent| agent.attr("id")).map(client_id).transpose()?;
-        let bind = element.child("bind", BIND2_NS).map(|bind| Bind2 {
-            tag: bind.child("tag", BIND2_NS).map(Element::text).filter(|tag| !tag.is_empty()),
-            features: bind.children().filter(|child| child.ns() != BIND2_NS).cloned().collect(),
+        let bind = element.child("bind", BIND2_NS).map(Bind2::read);
+        let resume = element.child("resume", SM_NS).map(|resume| match sm::Said::read(resume) {
+            Some(sm::Said::Resume { previd, h }) => Ok(Resume { previd, h }),
+            _ => Err(SmRefusal::Malformed),
         });
         let request_token = element
             .child("request-token", FAST_NS)
@@ -106,7 +139,22 @@ impl Inline {
             })
             .transpose()?;
         let fast = element.child("fast", FAST_NS).map(Fast::read).transpose()?;
-        Ok(Inline { client, bind, request_token, fast })
+        Ok(Inline { client, resume, bind, request_token, fast })
+    }
+}
+
+impl Bind2 {
+    fn read(bind: &Element) -> Self {
+        let enable = bind.child("enable", SM_NS).and_then(|enable| match sm::Said::read(enable) {
+            Some(sm::Said::Enable { resume, max }) => Some(Enable { resume, max }),
+            _ => None,
+        });
+        let others = bind.children().filter(|child| child.ns() != BIND2_NS && child.ns() != SM_NS);
+        Bind2 {
+            tag: bind.child("tag", BIND2_NS).map(Element::text).filter(|tag| !tag.is_empty()),
+            enable,
+            features: others.cloned().collect(),
+        }
     }
 }
 
@@ -148,14 +196,25 @@ pub(super) fn failure(condition: SaslCondition) -> Element {
 }
 
 /// XEP-0388 §2.6.1.
-pub(super) fn success(account: &BareJid, data: &[u8], bound: Option<&Bound>, token: Option<&FastToken>) -> Element {
+pub(super) fn success(account: &BareJid, data: &[u8], inlined: &Inlined) -> Element {
+    let Inlined { resumed, bound, token } = inlined;
     let mut success = Element::new("success", SASL2_NS);
     if !data.is_empty() {
         success.push(sasl::element("additional-data", SASL2_NS, data));
     }
-    let identifier = bound.map_or_else(|| account.to_string(), |bound| bound.jid.to_string());
+    // A bare JID, unless resource binding or a resumption has occurred.
+    let identifier = match (resumed, bound) {
+        (Some(Ok(resumed)), _) => resumed.jid.to_string(),
+        (_, Some(Ok(bound))) => bound.jid.to_string(),
+        _ => account.to_string(),
+    };
     success.push(Element::new("authorization-identifier", SASL2_NS).with_text(identifier));
-    if let Some(bound) = bound {
+    match resumed {
+        Some(Ok(Resumed { previd, h, .. })) => success.push(sm::resumed(previd, *h)),
+        Some(Err(refusal)) => success.push(sm::failed(*refusal)),
+        None => {}
+    }
+    if let Some(Ok(bound)) = bound {
         success.push(Element::new("bound", BIND2_NS).with_children(bound.elements.iter().cloned()));
     }
     if let Some(FastToken { token, expiry }) = token {

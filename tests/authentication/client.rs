@@ -19,6 +19,7 @@ pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 pub const SASL2: &str = "urn:xmpp:sasl:2";
 pub const BIND2: &str = "urn:xmpp:bind:0";
 pub const FAST: &str = "urn:xmpp:fast:0";
+pub const SM: &str = "urn:xmpp:sm:3";
 
 /// How a client begins.
 #[derive(Clone)]

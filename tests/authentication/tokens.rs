@@ -3,7 +3,7 @@
 use tidings::access::NewPassword;
 use tidings::xml::Element;
 
-use crate::client::{BIND2, Client, FAST, Hello, SASL, SASL2};
+use crate::client::{BIND2, Client, FAST, Hello, SASL, SASL2, SM};
 use crate::house::{House, alice};
 
 const AGENT: &str = "<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'><software>Test</software></user-agent>";
@@ -154,4 +154,62 @@ async fn another_password_ends_sessions_and_tokens() {
     let mut client = Hello::default().connect(house.direct()).await.unwrap();
     let answer = client.token("HT-SHA-256-NONE", &text, &[], &format!("{AGENT}{USE}")).await.unwrap();
     assert!(answer.child("not-authorized", SASL).is_some(), "{answer}");
+}
+
+/// XEP-0198 §9: a token, a session of before, and what was missed, with one request.
+#[tokio::test]
+async fn a_lost_session_goes_on_by_token() {
+    let house = House::open(&[]).await;
+    let enable = "<bind xmlns='urn:xmpp:bind:0'><tag>Test</tag><enable xmlns='urn:xmpp:sm:3' resume='true'/></bind>";
+    let inline = format!("{AGENT}{enable}{}", request("HT-SHA-256-NONE"));
+    let (client, success) = log_in(&house, &inline).await;
+    let (text, full) = (token(&success).unwrap(), identifier(&success));
+    let enabled = success.child("bound", BIND2).and_then(|bound| bound.child("enabled", SM)).expect("enabled");
+    let id = enabled.attr("id").expect("it can be resumed").to_owned();
+    drop(client);
+    let (mut bob, _) = {
+        let mut bob = Hello::default().connect(house.direct()).await.unwrap();
+        let success = bob.plain("bob", "bob-password", BIND).await.unwrap();
+        bob.next().await.unwrap();
+        (bob, success)
+    };
+    bob.send(&format!("<message to='{full}' id='missed' type='chat'><body>hello</body></message>")).await.unwrap();
+    bob.send("<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>").await.unwrap();
+    assert_eq!(bob.next().await.unwrap().attr("id"), Some("p"));
+
+    let back = format!("{AGENT}{USE}<resume xmlns='{SM}' previd='{id}' h='0'/>{enable}");
+    let mut client = Hello::default().connect(house.direct()).await.unwrap();
+    let success = client.token("HT-SHA-256-NONE", &text, &[], &back).await.unwrap();
+    assert_eq!(identifier(&success), full);
+    let resumed = success.child("resumed", SM).unwrap_or_else(|| panic!("{success}"));
+    assert_eq!((resumed.attr("previd"), resumed.attr("h")), (Some(id.as_str()), Some("0")));
+    assert!(success.child("bound", BIND2).is_none(), "a resumed session has a resource");
+    client.next().await.unwrap();
+    assert_eq!(client.next().await.unwrap().attr("id"), Some("missed"));
+
+    // What is not there any more is said to be not there, and a session is begun as asked.
+    let mut client = Hello::default().connect(house.direct()).await.unwrap();
+    let back = back.replace(&id, "gone");
+    let success = client.token("HT-SHA-256-NONE", &text, &[], &back).await.unwrap();
+    let failed = success.child("failed", SM).unwrap_or_else(|| panic!("{success}"));
+    assert!(failed.child("item-not-found", "urn:ietf:params:xml:ns:xmpp-stanzas").is_some(), "{success}");
+    assert!(success.child("bound", BIND2).is_some_and(|bound| bound.child("enabled", SM).is_some()), "{success}");
+    assert_eq!(identifier(&success), full, "the same client, so the same name");
+}
+
+/// T10: nobody resumes another's session by SASL2 either.
+#[tokio::test]
+async fn a_session_of_another_account_is_not_found() {
+    let house = House::open(&[]).await;
+    let enable = "<bind xmlns='urn:xmpp:bind:0'><enable xmlns='urn:xmpp:sm:3' resume='true'/></bind>";
+    let (mut client, success) = log_in(&house, enable).await;
+    let bound = success.child("bound", BIND2).unwrap();
+    let id = bound.child("enabled", SM).and_then(|enabled| enabled.attr("id")).unwrap().to_owned();
+    let mut bob = Hello::default().connect(house.direct()).await.unwrap();
+    let resume = format!("<resume xmlns='{SM}' previd='{id}' h='0'/>");
+    let success = bob.plain("bob", "bob-password", &resume).await.unwrap();
+    assert!(success.child("failed", SM).is_some() && success.child("resumed", SM).is_none(), "{success}");
+    assert_eq!(identifier(&success), "bob@localhost");
+    client.send("<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>").await.unwrap();
+    assert_eq!(client.next().await.unwrap().attr("id"), Some("p"));
 }

@@ -86,6 +86,22 @@ impl Raw {
 
 impl Actor {
     pub async fn log_in(address: SocketAddr, name: &str, resource: &str) -> Result<Actor, String> {
+        let mut actor = Self::authenticate(address, name).await?;
+        actor
+            .send(&format!(
+                "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
+                 <resource>{resource}</resource></bind></iq>"
+            ))
+            .await?;
+        let bound = actor.next().await?;
+        if bound.attr("type") != Some("result") {
+            return Err(format!("not bound: {bound}"));
+        }
+        Ok(actor)
+    }
+
+    /// A stream that is authenticated; no resource is bound yet.
+    pub async fn authenticate(address: SocketAddr, name: &str) -> Result<Actor, String> {
         let mut raw = Raw::connect(address).await?.start_tls().await?;
         raw.write(HEADER).await?;
         raw.read_until("</stream:features>").await?;
@@ -98,16 +114,6 @@ impl Actor {
         let mut actor = Actor { raw, parser: Parser::new(limits), pending: Vec::new() };
         actor.raw.write(HEADER).await?;
         actor.next().await?;
-        actor
-            .send(&format!(
-                "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
-                 <resource>{resource}</resource></bind></iq>"
-            ))
-            .await?;
-        let bound = actor.next().await?;
-        if bound.attr("type") != Some("result") {
-            return Err(format!("not bound: {bound}"));
-        }
         Ok(actor)
     }
 

@@ -16,6 +16,8 @@ pub struct Step {
 #[derive(Debug)]
 pub enum Kind {
     Connect { actor: String, resource: String },
+    LogIn { actor: String },
+    Drop { actor: String },
     Send { actor: String, xml: String },
     Receive { actor: String, xml: Vec<String>, any_order: bool },
     ReceiveNothing { actor: String },
@@ -87,6 +89,8 @@ fn step(words: &[&str], block: Vec<String>) -> Option<Kind> {
         ["answer", status] => Kind::Answer { status: status.parse().ok()?, headers, body: rest.join("\n") },
         [actor, "connects"] => Kind::Connect { actor: own(actor), resource: own("scene") },
         [actor, "connects", "as", resource] => Kind::Connect { actor: own(actor), resource: own(resource) },
+        [actor, "logs", "in"] => Kind::LogIn { actor: own(actor) },
+        [actor, "vanishes"] => Kind::Drop { actor: own(actor) },
         [actor, "sends"] => Kind::Send { actor: own(actor), xml: rest.join("") },
         [actor, "receives", "nothing"] => Kind::ReceiveNothing { actor: own(actor) },
         [actor, "receives", "in", "any", "order"] => {

@@ -310,7 +310,7 @@ fn only_binding_is_done_before_binding() {
         "<presence/>",
         "<iq type='get' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>",
         "<iq type='set' id='1'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>",
-        "<enable xmlns='urn:xmpp:sm:3'/>",
+        "<enable xmlns='urn:xmpp:sm:2'/>",
     ] {
         let mut talk = Talk::new(Channel::Tls);
         talk.say(OPEN);
@@ -331,7 +331,7 @@ fn first_level_elements_are_stanzas_or_the_end() {
         "<message xmlns='jabber:server'/>",
         "<message xmlns='urn:other'/>",
         "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>",
-        "<enable xmlns='urn:xmpp:sm:3'/>",
+        "<enable xmlns='urn:xmpp:sm:2'/>",
         "<stream:stream to='localhost' version='1.0'/>",
         "<stream:features/>",
     ] {
@@ -447,6 +447,42 @@ fn answers_to_no_question_open_nothing() {
     assert!(talk.stream.awaits_answer());
     let said = talk.feed(Input::Credentials(Answer::Right));
     assert_eq!(said, "[error internal-server-error][end][close, linger]");
+}
+
+#[test]
+fn stream_management_stands_where_it_may() {
+    let mut talk = Talk::established();
+    assert_eq!(talk.say("<r xmlns='urn:xmpp:sm:3'/>"), failed("unexpected-request"));
+    assert_eq!(talk.say("<resume xmlns='urn:xmpp:sm:3' previd='known' h='1'/>"), failed("unexpected-request"));
+    assert_eq!(talk.say("<enable xmlns='urn:xmpp:sm:3' resume='true' max='9'/>"), "[enable true Some(9)]");
+    assert_eq!(talk.say("<r xmlns='urn:xmpp:sm:3'/><a xmlns='urn:xmpp:sm:3' h='3'/>"), "[acks?][acknowledged 3]");
+    assert_eq!(talk.say("<a xmlns='urn:xmpp:sm:3'/>"), failed("bad-request"));
+    let again = talk.say("<enable xmlns='urn:xmpp:sm:3'/>");
+    assert_eq!(again, failed("unexpected-request") + "[error policy-violation][end][close, linger]");
+}
+
+#[test]
+fn a_session_is_resumed_in_place_of_binding_and_after_a_refusal_the_client_may_bind() {
+    let mut talk = Talk::new(Channel::Tls);
+    talk.say(OPEN);
+    assert!(talk.say("<resume xmlns='urn:xmpp:sm:3' previd='known' h='1'/>").contains("[error not-authorized]"));
+    let mut talk = Talk::new(Channel::Tls);
+    talk.say(OPEN);
+    talk.say(&auth("PLAIN", Some(b"\0alice\0secret")));
+    talk.say(OPEN);
+    assert_eq!(talk.say("<enable xmlns='urn:xmpp:sm:3'/>"), failed("unexpected-request"));
+    let refused = talk.say("<resume xmlns='urn:xmpp:sm:3' previd='unknown' h='1'/>");
+    assert_eq!(refused, format!("[resume? unknown 1]{}", failed("item-not-found")));
+    let resumed = talk.say("<resume xmlns='urn:xmpp:sm:3' previd='known' h='1'/>");
+    assert_eq!(
+        resumed,
+        "[resume? known 1]<resumed xmlns='urn:xmpp:sm:3' previd='known' h='7'/>[established alice@localhost/before]"
+    );
+    assert_eq!(talk.say("<r xmlns='urn:xmpp:sm:3'/>"), "[acks?]");
+}
+
+fn failed(condition: &str) -> String {
+    format!("<failed xmlns='urn:xmpp:sm:3'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>")
 }
 
 #[test]

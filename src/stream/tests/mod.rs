@@ -29,6 +29,7 @@ struct Talk {
     inline: Vec<Inline>,
     /// What is answered to that, beside a resource.
     token: Option<FastToken>,
+    resumed: Option<Result<Resumed, SmRefusal>>,
     authenticated: Option<BareJid>,
     stanzas: Vec<Element>,
 }
@@ -48,6 +49,7 @@ impl Talk {
             scram_ended: Vec::new(),
             inline: Vec::new(),
             token: None,
+            resumed: None,
             authenticated: None,
             stanzas: Vec::new(),
         }
@@ -149,13 +151,14 @@ impl Talk {
                 (format!("[token? {} {:?}]", proof.account, proof.count), Some(Input::Credentials(answer)))
             }
             Output::AskInline(ask) => {
-                let bound = ask.inline.bind.as_ref().map(|bind| {
+                let resumed = matches!(self.resumed, Some(Ok(_)));
+                let bound = ask.inline.bind.as_ref().filter(|_| !resumed).map(|bind| {
                     let jid = ask.account.with_resource(bind.tag.as_deref().unwrap_or("made")).unwrap();
                     let refusal = (!self.refusals.is_empty()).then(|| self.refusals.remove(0));
-                    refusal.map_or(Ok(Bound { jid, elements: Vec::new() }), Err)
+                    refusal.map_or(Ok(Bound { jid, managed: bind.enable.is_some(), elements: Vec::new() }), Err)
                 });
                 self.inline.push(ask.inline);
-                let inlined = Inlined { bound, token: self.token.take() };
+                let inlined = Inlined { resumed: self.resumed.take(), bound, token: self.token.take() };
                 ("[inline?]".to_owned(), Some(Input::Inlined(Box::new(inlined))))
             }
             Output::AskBind { account, resource } => {
@@ -175,6 +178,21 @@ impl Talk {
                 self.stanzas.push(stanza);
                 (said, None)
             }
+            Output::Reply(bytes) => (short(&String::from_utf8(bytes).unwrap()), None),
+            Output::EnableSm { resume, max } => (format!("[enable {resume} {max:?}]"), None),
+            Output::AskResume { account, previd, h } => {
+                let said = format!("[resume? {previd} {h}]");
+                let jid = account.with_resource("before").unwrap();
+                let known = previd == "known";
+                let answer = if known {
+                    Input::Resumed { jid, previd, h: 7 }
+                } else {
+                    Input::ResumeRefused(SmRefusal::NotFound { h: None })
+                };
+                (said, Some(answer))
+            }
+            Output::AckAsked => ("[acks?]".to_owned(), None),
+            Output::Acknowledged(h) => (format!("[acknowledged {h}]"), None),
             Output::Close { linger } => ((if linger { "[close, linger]" } else { "[close]" }).to_owned(), None),
         }
     }
@@ -195,7 +213,7 @@ fn short(written: &str) -> String {
             "[offer tls]",
         ),
         (
-            "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session></stream:features>",
+            "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session><sm xmlns='urn:xmpp:sm:3'/></stream:features>",
             "[offer bind]",
         ),
         ("<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>", "[offer "),

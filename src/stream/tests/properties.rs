@@ -40,6 +40,7 @@ proptest! {
                 Output::AskPassword { .. } => Some(Asked::Password),
                 Output::AskScram { .. } => Some(Asked::Scram),
                 Output::AskBind { .. } => Some(Asked::Bind),
+                Output::AskResume { .. } => Some(Asked::Resume),
                 Output::StartTls => Some(Asked::Tls),
                 Output::AskToken(_) => Some(Asked::Token),
                 Output::AskInline(_) => Some(Asked::Inline),
@@ -81,6 +82,7 @@ enum Asked {
     Password,
     Scram,
     Bind,
+    Resume,
     Tls,
     Token,
     Inline,
@@ -92,6 +94,9 @@ fn fitting(stream: &Stream, asked: Option<Asked>) -> Input {
         Some(Asked::Password) => Input::Credentials(Answer::Right),
         Some(Asked::Scram) => Input::Credentials(Answer::Scram(offer(ScramHash::Sha1, true))),
         Some(Asked::Bind) => Input::Bound(jid("alice@localhost").with_resource("r").unwrap()),
+        Some(Asked::Resume) => {
+            Input::Resumed { jid: jid("alice@localhost").with_resource("r").unwrap(), previd: "p".to_owned(), h: 0 }
+        }
         Some(Asked::Tls) => Input::TlsDone(Box::new(bindable())),
         Some(Asked::Token) => Input::Credentials(Answer::Token(vec![1; 32])),
         Some(Asked::Inline) => Input::Inlined(Box::new(inlined("alice@localhost"))),
@@ -111,7 +116,7 @@ fn bindable() -> Secured {
 
 fn inlined(account: &str) -> Inlined {
     let jid = jid(account).with_resource("r").unwrap();
-    Inlined { bound: Some(Ok(Bound { jid, elements: Vec::new() })), token: None }
+    Inlined { resumed: None, bound: Some(Ok(Bound { jid, managed: false, elements: Vec::new() })), token: None }
 }
 
 fn authenticate(mechanism: &str, text: String) -> Element {

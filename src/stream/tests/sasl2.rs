@@ -60,7 +60,8 @@ fn what_is_offered_fits_the_channel() {
          <channel-binding type='tls-server-end-point'/></sasl-channel-binding>\
          <authentication xmlns='urn:xmpp:sasl:2'><mechanism>SCRAM-SHA-256-PLUS</mechanism>\
          <mechanism>SCRAM-SHA-256</mechanism><inline><bind xmlns='urn:xmpp:bind:0'><inline>\
-         <feature var='urn:example:feature'/></inline></bind><fast xmlns='urn:xmpp:fast:0'>\
+         <feature var='urn:xmpp:sm:3'/><feature var='urn:example:feature'/></inline></bind><sm xmlns='urn:xmpp:sm:3'/>\
+         <fast xmlns='urn:xmpp:fast:0'>\
          <mechanism>HT-SHA-256-EXPR</mechanism><mechanism>HT-SHA-256-ENDP</mechanism>\
          <mechanism>HT-SHA-256-NONE</mechanism></fast></inline></authentication>\
          <mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-256-PLUS</mechanism>\
@@ -135,7 +136,7 @@ fn a_resource_is_bound_with_success() {
         said,
         "[password? alice@localhost][authenticated alice@localhost][inline?]<success xmlns='urn:xmpp:sasl:2'>\
          <authorization-identifier>alice@localhost/App</authorization-identifier><bound xmlns='urn:xmpp:bind:0'/>\
-         </success><stream:features></stream:features>[established alice@localhost/App]"
+         </success><stream:features><sm xmlns='urn:xmpp:sm:3'/></stream:features>[established alice@localhost/App]"
     );
     let asked = &talk.inline[0];
     assert_eq!(asked.client.as_deref(), Some("d4565fa7-4d72-4749-b3d3-740edbf87770"));
@@ -342,4 +343,53 @@ fn strangers_are_let_in_at_their_own_domain_and_nowhere_else() {
     let mut talk = talk_over(secured(), options);
     talk.say(OPEN);
     assert_eq!(talk.say(&auth("ANONYMOUS", Some(b""))), "[failure invalid-mechanism]");
+}
+
+/// XEP-0198 §9, XEP-0386 §3.2.
+#[test]
+fn a_session_of_before_goes_on_with_success() {
+    let resume = "<resume xmlns='urn:xmpp:sm:3' previd='p' h='4'/><bind xmlns='urn:xmpp:bind:0'/>";
+    let mut talk = talk_over(secured(), Options::default());
+    let full = jid("alice@localhost").with_resource("before").unwrap();
+    talk.resumed = Some(Ok(Resumed { jid: full, previd: "p".to_owned(), h: 7 }));
+    talk.say(OPEN);
+    let said = talk.say(&authenticate("PLAIN", b"\0alice\0secret", resume));
+    let (_, said) = said.split_once("[inline?]").unwrap();
+    assert_eq!(
+        said,
+        "<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>alice@localhost/before</authorization-identifier>\
+         <resumed xmlns='urn:xmpp:sm:3' previd='p' h='7'/></success><stream:features></stream:features>\
+         [established alice@localhost/before]"
+    );
+    assert_eq!(talk.inline[0].resume, Some(Ok(Resume { previd: "p".to_owned(), h: 4 })));
+
+    // Where there is none, a resource is bound as was asked.
+    let mut talk = talk_over(secured(), Options::default());
+    talk.resumed = Some(Err(SmRefusal::NotFound { h: Some(3) }));
+    talk.say(OPEN);
+    let said = talk.say(&authenticate("PLAIN", b"\0alice\0secret", resume));
+    assert!(said.contains("<failed xmlns='urn:xmpp:sm:3' h='3'><item-not-found"), "{said}");
+    assert!(said.ends_with("[established alice@localhost/made]"), "{said}");
+
+    // Somebody else's: a mistake of the session opens no door.
+    let mut talk = talk_over(secured(), Options::default());
+    let full = jid("bob@localhost").with_resource("x").unwrap();
+    talk.resumed = Some(Ok(Resumed { jid: full, previd: "p".to_owned(), h: 0 }));
+    talk.say(OPEN);
+    let said = talk.say(&authenticate("PLAIN", b"\0alice\0secret", resume));
+    assert!(said.ends_with("[error internal-server-error][end][close, linger]"), "{said}");
+}
+
+#[test]
+fn stream_management_begins_with_the_binding() {
+    let bind = "<bind xmlns='urn:xmpp:bind:0'><enable xmlns='urn:xmpp:sm:3' resume='true' max='9'/></bind>";
+    let mut talk = talk_over(secured(), Options::default());
+    talk.say(OPEN);
+    let said = talk.say(&authenticate("PLAIN", b"\0alice\0secret", bind));
+    assert!(said.ends_with("<stream:features></stream:features>[established alice@localhost/made]"), "{said}");
+    let asked = talk.inline[0].bind.as_ref().unwrap();
+    assert_eq!(asked.enable, Some(Enable { resume: true, max: Some(9) }));
+    assert!(asked.features.is_empty());
+    // It cannot begin twice (XEP-0198 §3).
+    assert!(talk.say("<enable xmlns='urn:xmpp:sm:3'/>").contains("[error policy-violation]"));
 }

@@ -1,0 +1,227 @@
+//! What a session is apart from its connection: it may go on without one, and over another
+//! (XEP-0198 §5).
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::resumption::{Resumable, Slot};
+use super::wire::Wire;
+use crate::access::{Login, Stay};
+use crate::delivery::{Feed, Shown, Tag};
+use crate::pubsub::{Caller, EventKind};
+use crate::router::{Outcome, Presence, Routed};
+use crate::stream::sm::{self, FalseAck, Handled, Unacknowledged};
+use crate::xml::Element;
+
+/// A request on its way, with the number of the stanza that bore it.
+pub(super) type Answering = Pin<Box<dyn Future<Output = (u64, Outcome)> + Send>>;
+
+pub(super) struct Standing {
+    pub presence: Presence,
+    pub inbox: mpsc::Receiver<Routed>,
+    pub caller: Caller,
+    pub login: Login,
+    pub feed: Feed,
+    pub answers: FuturesUnordered<Answering>,
+    /// Present once stream management has begun.
+    pub managed: Option<Box<Managed>>,
+    /// The place of one who has no account.
+    pub _stay: Option<Stay>,
+}
+
+/// The state of stream management.
+#[derive(Default)]
+pub(super) struct Managed {
+    pub handled: Handled,
+    unacked: Unacknowledged<Sent>,
+    /// What is to be sent before anything else: again, or for the first time since the connection was
+    /// lost. Nothing of it counts as sent.
+    waiting: VecDeque<Sent>,
+    /// What the copies in both weigh.
+    bytes: usize,
+    /// Since when a question of ours (`<r/>`) has been open.
+    pub asked: Option<Instant>,
+    /// Something was sent after the last question.
+    unasked: bool,
+    pub resumable: Option<Resumable>,
+}
+
+/// A stanza that was sent, or is to be.
+pub(super) enum Sent {
+    /// With the tags that are given back when it is acknowledged.
+    Copy { stanza: Bytes, at: Instant, tags: Box<[Tag]> },
+    /// A notification, which is encoded again when it must be sent again: of who has lost the right to
+    /// read nothing is kept.
+    Event(Tag),
+}
+
+impl Standing {
+    /// Where somebody may ask for the session.
+    pub fn slot(&self) -> Option<Arc<Slot>> {
+        Some(self.managed.as_ref()?.resumable.as_ref()?.slot.clone())
+    }
+
+    /// Hands out a stanza: to the wire, or behind what waits.
+    pub fn send(&mut self, stanza: Bytes, wire: Option<&mut Wire>) {
+        let Some(managed) = &mut self.managed else {
+            if let Some(wire) = wire {
+                wire.push(stanza);
+            }
+            return;
+        };
+        managed.bytes += stanza.len();
+        let sent = Sent::Copy { stanza: stanza.clone(), at: Instant::now(), tags: Box::default() };
+        match wire {
+            Some(wire) if managed.waiting.is_empty() => {
+                wire.push(stanza);
+                managed.sent(sent);
+            }
+            _ => managed.waiting.push_back(sent),
+        }
+    }
+
+    /// What an answer gives rise to; the reply is handed back, to be sent.
+    pub fn answered(&mut self, shared: &Shared, (number, outcome): (u64, Outcome)) -> Vec<Bytes> {
+        if let Some(managed) = &mut self.managed {
+            managed.handled.done(number);
+        }
+        let mut own: Vec<Bytes> = outcome.reply.into_iter().collect();
+        for (to, bytes) in outcome.then {
+            if to == self.caller.jid || to.resource().is_none() && to.bare() == self.caller.jid.bare() {
+                own.push(bytes);
+            } else {
+                shared.router.send(&to, bytes);
+            }
+        }
+        own
+    }
+
+    /// Waits for what was asked, as long as that may take, and keeps or writes the answers.
+    pub async fn finish_answers(&mut self, shared: &Shared, mut wire: Option<&mut Wire>) {
+        let deadline = Instant::now() + FINISHING_MAX;
+        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, self.answers.next()).await {
+            for stanza in self.answered(shared, answer) {
+                self.send(stanza, wire.as_deref_mut());
+            }
+        }
+    }
+
+    /// Whether the peer can have handled so many stanzas.
+    pub fn check(&self, h: u32) -> Result<(), FalseAck> {
+        self.managed.as_ref().map_or(Ok(()), |managed| managed.unacked.check(h))
+    }
+
+    /// The peer has handled so many stanzas; the feed is told of the events among them.
+    pub fn acknowledge(&mut self, h: u32) -> Result<(), FalseAck> {
+        let Some(managed) = &mut self.managed else { return Ok(()) };
+        managed.asked = None;
+        for sent in managed.unacked.acknowledge(h)? {
+            match sent {
+                Sent::Copy { stanza, tags, .. } => {
+                    managed.bytes -= stanza.len();
+                    tags.iter().for_each(|tag| self.feed.acknowledged(*tag));
+                }
+                Sent::Event(tag) => self.feed.acknowledged(tag),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Managed {
+    pub fn new(resumable: Option<Resumable>) -> Self {
+        Managed { resumable, ..Managed::default() }
+    }
+
+    /// `<enabled/>`, which says how the session may be resumed.
+    pub fn enabled(&self) -> Element {
+        sm::enabled(self.resumable.as_ref().map(|resumable| (&*resumable.id, resumable.max.as_secs())))
+    }
+
+    /// It is on the wire.
+    pub fn sent(&mut self, sent: Sent) {
+        self.unacked.push(sent);
+        self.unasked = true;
+    }
+
+    /// Whether it is time to ask what the peer has handled.
+    pub fn must_ask(&self) -> bool {
+        self.unasked && self.asked.is_none() && !self.unacked.is_empty()
+    }
+
+    pub fn ask(&mut self) {
+        self.asked = Some(Instant::now());
+        self.unasked = false;
+    }
+
+    /// Stanzas that the peer has not acknowledged, and the bytes of those that are kept whole.
+    pub fn weight(&self) -> (usize, usize) {
+        (self.unacked.len() + self.waiting.len(), self.bytes)
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub fn next_waiting(&mut self) -> Option<Sent> {
+        self.waiting.pop_front()
+    }
+
+    pub fn wait_on(&mut self, sent: Sent) {
+        self.waiting.push_front(sent);
+    }
+
+    /// The connection is another one: what was not acknowledged is to be sent again, in order.
+    pub fn begin_again(&mut self) {
+        let mut waiting = self.unacked.take();
+        waiting.append(&mut self.waiting);
+        self.waiting = waiting;
+        self.asked = None;
+        self.unasked = false;
+        self.handled.forget_questions();
+    }
+
+    /// The stanzas that the peer never acknowledged, with when they were sent. Notifications are not
+    /// among them: whoever watches has a position.
+    pub fn leftovers(&mut self) -> Vec<(Bytes, Instant)> {
+        self.begin_again();
+        let copies = self.waiting.drain(..).filter_map(|sent| match sent {
+            Sent::Copy { stanza, at, tags } if tags.is_empty() => Some((stanza, at)),
+            Sent::Copy { .. } | Sent::Event(_) => None,
+        });
+        copies.collect()
+    }
+}
+
+/// Encodes a notification onto the wire, and remembers it where stream management wants that. How many
+/// bytes it took.
+pub(super) fn encode(shared: &Shared, wire: &mut Wire, managed: Option<&mut Managed>, shown: Shown<'_>) -> usize {
+    let (tag, deleted) = (shown.tag, matches!(shown.entry.event.kind, EventKind::Deleted { .. }));
+    let Some([head, body]) = shared.router.notification(shown) else { return 0 };
+    let bytes = head.len() + body.len();
+    if let Some(managed) = managed {
+        if deleted {
+            // The watch ends with it, so that it could not be found again; there is nothing in it that
+            // could be forbidden.
+            managed.bytes += bytes;
+            let stanza = Bytes::from([&head[..], &body[..]].concat());
+            managed.sent(Sent::Copy { stanza, at: Instant::now(), tags: Box::new([tag]) });
+        } else {
+            managed.sent(Sent::Event(tag));
+        }
+    }
+    wire.push(head);
+    wire.push(body);
+    bytes
+}
+
+/// What answers that are on their way may take when a connection ends.
+const FINISHING_MAX: std::time::Duration = std::time::Duration::from_secs(5);
