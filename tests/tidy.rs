@@ -57,7 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("argon2", &["access"]),
     ("pbkdf2", &["access"]),
     ("sha1", &["access", "stream"]),
-    ("sha2", &["access", "stream", "delivery", "net", "xep"]),
+    ("sha2", &["access", "stream", "delivery", "net", "xep", "http"]),
     ("hmac", &["access", "stream", "delivery"]),
     ("subtle", &["access", "stream"]),
     ("serde_json", &["payload", "http", "cli", "server"]),

@@ -13,14 +13,18 @@ mod accept;
 mod admin;
 mod affiliations;
 mod auth;
+mod batch;
 mod body;
+mod cloudevents;
 mod conditional;
 mod configure;
 mod create;
 mod delete;
 mod health;
+mod idempotency;
 mod items;
 mod json;
+mod ndjson;
 mod nodes;
 mod page;
 mod pairs;
@@ -29,6 +33,7 @@ mod problem;
 mod publish;
 mod purge;
 mod query;
+mod quota;
 mod retract;
 mod routes;
 mod serve;
@@ -53,6 +58,7 @@ use crate::engine::Engine;
 use crate::jid::BareJid;
 use crate::time::Clock;
 
+pub use quota::Rates;
 pub use serve::serve;
 
 /// What the door asks.
@@ -75,6 +81,8 @@ pub struct Door {
     watches: watch::Watches,
     /// One permit a KiB of request bodies that are larger than a connection's own buffer.
     body_memory: Arc<Semaphore>,
+    in_flight: idempotency::InFlight,
+    quotas: quota::Quotas,
 }
 
 /// Every limit and interval of the door.
@@ -114,13 +122,16 @@ pub struct Options {
     pub retry_closing_max: Duration,
     /// The longest `timeout` that a watcher may ask for.
     pub watch_seconds_max: u64,
+    /// What one account may ask for.
+    pub rates: Rates,
 }
 
 impl Door {
     pub fn new(rooms: Rooms, service: BareJid, closing: CancellationToken, options: Options) -> Arc<Self> {
         let body_memory = Arc::new(Semaphore::new(options.body_memory_bytes_max / body::PERMIT_BYTES));
         let watches = watch::Watches::new(options.watches_per_account);
-        Arc::new(Door { rooms, service, closing, options, watches, body_memory })
+        let (in_flight, quotas) = (idempotency::InFlight::default(), quota::Quotas::new(options.rates));
+        Arc::new(Door { rooms, service, closing, options, watches, body_memory, in_flight, quotas })
     }
 
     /// Whether this server keeps the nodes of a service.
@@ -170,6 +181,7 @@ impl Default for Options {
             retry: Duration::from_secs(2),
             retry_closing_max: Duration::from_secs(10),
             watch_seconds_max: 24 * 60 * 60,
+            rates: Rates { requests_per_second: 0, bytes_per_second: 16 << 20 },
         }
     }
 }

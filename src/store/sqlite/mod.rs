@@ -12,6 +12,7 @@ mod commit;
 mod contacts;
 mod fast;
 mod lists;
+mod memos;
 mod open;
 mod queue;
 mod read;
@@ -249,6 +250,14 @@ impl Store for SqliteStore {
         })
     }
 
+    /// In slices, as above.
+    fn forget_memos(&self, now: Timestamp) -> Pending<'_, ()> {
+        Box::pin(async move {
+            while self.write(move |db| memos::forget(db, now, MEMOS_SLICE)).await? == MEMOS_SLICE {}
+            Ok(())
+        })
+    }
+
     fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>> {
         self.read(move |db| accounts::account(db, &jid))
     }
@@ -368,3 +377,4 @@ fn read_one_view<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T,
 }
 
 const TOMBSTONES_SLICE: usize = 1000;
+const MEMOS_SLICE: usize = 1000;

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tidings::jid::BareJid;
 use tidings::stream::{
-    Answer, Channel, Denial, Header, Inlined, Input, Mechanism, Options, Output, ScramOffer, Secured, Stream,
+    Answer, Channel, Denial, Header, Input, Mechanism, Options, Output, ScramOffer, Secured, Stream,
 };
 use tidings::xml::Element;
 
@@ -69,7 +69,7 @@ fn feed(stream: &mut Stream, input: Input) {
                     next = Some((Input::Credentials(wrong()), false));
                 }
                 Output::AskAnonymous => panic!("nobody is let in without a name here"),
-                Output::AskInline(_) => next = Some((Input::Inlined(Box::new(Inlined::default())), true)),
+                Output::AskInline(_) => next = Some((Input::Inlined(Box::default()), true)),
                 _ => {}
             }
         }
