@@ -17,7 +17,7 @@ use crate::engine::{self, Engine, Retention};
 use crate::http::{self, Door};
 use crate::messaging::{self, Messaging};
 use crate::net::{self, Gate, GateOptions, Serve, Transport};
-use crate::router::Router;
+use crate::router::{self, Router};
 use crate::session::{self, Sessions};
 use crate::store::Store;
 use crate::stream::{self, Mechanism, ScramHash};
@@ -276,7 +276,7 @@ fn session_options(config: &Config) -> session::Options {
         anonymous: config.auth.anonymous.clone(),
         show_offer: config.auth.downgrade_protection,
         fast: config.auth.fast_days > 0,
-        bind_features: Vec::new(),
+        bind_features: router::BIND_FEATURES.to_vec(),
         limits_unauthenticated: said(&defaults.limits_unauthenticated),
         limits: said(&limits),
     };

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use crate::engine::{Answered, Engine, Wrong};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::Messaging;
-use crate::pubsub::{Caller, Refusal, Request, Seq, ServicePolicy, Subscription};
+use crate::pubsub::{Caller, Refusal, Request, Role, Seq, ServicePolicy, Subscription};
 use crate::time::Timestamp;
 use crate::xml::{Element, escape_attribute};
 use crate::xmpp::{Condition, Iq, IqKind, NS_CLIENT, StanzaError};
@@ -309,10 +309,12 @@ impl Target {
 }
 
 impl Asked<'_> {
-    /// For what an account lets nobody else do.
+    /// For what an account lets nobody else do. A stranger's is made for one session and keeps nothing.
     fn own_account(&self) -> Result<(), StanzaError> {
         match &self.target {
-            Target::Account(account) if account == self.caller.jid.bare() => Ok(()),
+            Target::Account(account) if account == self.caller.jid.bare() && self.caller.role != Role::Stranger => {
+                Ok(())
+            }
             _ => Err(StanzaError::new(Condition::Forbidden)),
         }
     }

@@ -161,6 +161,16 @@ async fn strangers_come_in_at_their_own_host() {
         .unwrap();
     let answer = client.next().await.unwrap();
     assert_eq!((answer.attr("id"), answer.attr("type")), (Some("c"), Some("error")), "{answer}");
+    // Nor does a stranger's account keep anything, or ask to be remembered.
+    for asked in [
+        "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>",
+        "<iq type='set' id='r'><query xmlns='jabber:iq:roster'><item jid='alice@localhost'/></query></iq>",
+        "<presence type='subscribe' id='r' to='alice@localhost'/>",
+    ] {
+        client.send(asked).await.unwrap();
+        let answer = client.next().await.unwrap();
+        assert_eq!((answer.attr("id"), answer.attr("type")), (Some("r"), Some("error")), "{answer}");
+    }
     let mut client = named("localhost").connect(house.direct()).await.unwrap();
     let refused = client.authenticate("ANONYMOUS", b"", "").await.unwrap();
     assert!(refused.child("invalid-mechanism", SASL).is_some(), "{refused}");

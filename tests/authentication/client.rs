@@ -151,6 +151,14 @@ impl Client {
         list.into_iter().flat_map(Element::children).filter_map(|child| child.attr("type")).map(str::to_owned).collect()
     }
 
+    /// What can be asked for with a binding (XEP-0386 §3.1).
+    pub fn announced_features(&self) -> Vec<String> {
+        let inline = self.features.child("authentication", SASL2).and_then(|offer| offer.child("inline", SASL2));
+        let bind = inline.and_then(|inline| inline.child("bind", BIND2)).and_then(|bind| bind.child("inline", BIND2));
+        let names = bind.into_iter().flat_map(Element::children).filter_map(|feature| feature.attr("var"));
+        names.map(str::to_owned).collect()
+    }
+
     /// XEP-0474 §6.1, as a client computes it from what it has seen.
     pub fn offer_hash(&self, ns: &str) -> String {
         let (mut mechanisms, mut bindings) = (self.offered(ns), self.announced());

@@ -213,3 +213,17 @@ async fn a_session_of_another_account_is_not_found() {
     client.send("<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>").await.unwrap();
     assert_eq!(client.next().await.unwrap().attr("id"), Some("p"));
 }
+
+/// XEP-0386 §3.2, XEP-0280: copies come from the first moment on.
+#[tokio::test]
+async fn carbons_begin_with_the_binding() {
+    let house = House::open(&[]).await;
+    let bind = "<bind xmlns='urn:xmpp:bind:0'><tag>Copies</tag><enable xmlns='urn:xmpp:carbons:2'/></bind>";
+    let client = Hello::default().connect(house.direct()).await.unwrap();
+    assert_eq!(client.announced_features(), ["urn:xmpp:sm:3", "urn:xmpp:carbons:2"]);
+    let (mut copies, _) = log_in(&house, bind).await;
+    let (mut other, _) = log_in(&house, BIND).await;
+    other.send("<message to='bob@localhost' type='chat' id='m'><body>hello</body></message>").await.unwrap();
+    let copy = copies.next().await.unwrap();
+    assert!(copy.child("sent", "urn:xmpp:carbons:2").is_some(), "{copy}");
+}
