@@ -306,6 +306,9 @@ fn mechanisms(config: &Config) -> Vec<Mechanism> {
     }
     mechanisms.extend(hashes.clone().map(Mechanism::ScramPlus));
     mechanisms.extend(hashes.map(Mechanism::Scram));
+    if config.auth.oauthbearer {
+        mechanisms.push(Mechanism::OauthBearer);
+    }
     if config.auth.plain == Plain::Tls {
         mechanisms.push(Mechanism::Plain);
     }

@@ -2,6 +2,7 @@
 //! time of one session by nothing at all.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -21,6 +22,23 @@ impl Access {
         let account = inner.store.account(jid.clone()).await.map_err(Denied::Failed)?;
         let account = account.filter(|account| !account.disabled).ok_or(Denied::Wrong)?;
         Ok(Login { account: account.jid, admin: account.admin, scopes: None, expires: None, stamp })
+    }
+
+    /// Whom a token of OAuth lets into a session (RFC 7628): one that allows all that its account may, for a
+    /// session cannot be narrowed; and of an account that is kept here.
+    pub async fn bearer(&self, token: &str, peer: IpAddr) -> Result<Login, Denied> {
+        let login = self.token(token, peer).await?;
+        if login.scopes.is_some() {
+            return Err(Denied::Wrong);
+        }
+        let account = self.inner.store.account(login.account.clone()).await.map_err(Denied::Failed)?;
+        account.filter(|account| !account.disabled).map(|_| login).ok_or(Denied::Wrong)
+    }
+
+    /// How long a login still stands, where it ends by itself.
+    pub fn remaining(&self, login: &Login) -> Option<Duration> {
+        let micros = login.expires?.0.saturating_sub(self.inner.clock.now().0);
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
     }
 
     /// Makes a name for one session at a domain where nobody has an account (RFC 4505).

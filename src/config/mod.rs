@@ -90,6 +90,7 @@ pub struct Auth {
     pub plain: Plain,
     pub sha1: bool,
     pub verifier: VerifierKind,
+    pub oauthbearer: bool,
     pub downgrade_protection: bool,
     pub client_ca: Option<PathBuf>,
     /// The host at which everybody is let in under a name of his own.

@@ -276,6 +276,15 @@ pub const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        key: "auth.oauthbearer",
+        kind: Kind::Flag,
+        unset: Unset::Is("true"),
+        meaning: "Whether SASL OAUTHBEARER is offered on connections with TLS: with the tokens that HTTP takes, those \
+                  without scopes.",
+        why: "A service that publishes with a token can watch with it too, and needs no password.",
+        apply: |config, value| config.auth.oauthbearer = value.flag(),
+    },
+    Setting {
         key: "auth.downgrade_protection",
         kind: Kind::Flag,
         unset: Unset::Is("true"),

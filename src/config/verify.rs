@@ -189,6 +189,7 @@ fn blank() -> Config {
             plain: Plain::Off,
             sha1: false,
             verifier: VerifierKind::Argon2id,
+            oauthbearer: false,
             downgrade_protection: false,
             client_ca: None,
             anonymous: None,

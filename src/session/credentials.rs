@@ -59,7 +59,19 @@ impl Negotiation {
             Ok((login, stay)) => {
                 let account = login.account.clone();
                 (self.login, self.stay, self.role) = (Some(login), Some(stay), Some(Role::Stranger));
-                Answer::Anonymous(account)
+                Answer::Account(account)
+            }
+            Err(denied) => Answer::Denied(denial(denied)),
+        })
+    }
+
+    pub(super) async fn ask_bearer(&mut self, token: &stream::Password) -> Input {
+        let Some(talk) = self.talk.as_ref() else { return Input::Timeout };
+        Input::Credentials(match self.shared.access.bearer(token.expose(), talk.peer).await {
+            Ok(login) => {
+                let account = login.account.clone();
+                self.login = Some(login);
+                Answer::Account(account)
             }
             Err(denied) => Answer::Denied(denial(denied)),
         })

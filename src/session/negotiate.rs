@@ -203,6 +203,7 @@ impl Negotiation {
                 Output::AskPassword { account, password } => Some(self.ask_password(account, password).await),
                 Output::AskCertified { account } => Some(self.ask_certified(account).await),
                 Output::AskAnonymous => Some(self.ask_anonymous()),
+                Output::AskBearer { token } => Some(self.ask_bearer(&token).await),
                 Output::AskToken(proof) => Some(self.ask_token(*proof).await),
                 Output::AskInline(ask) => Some(self.inline(*ask).await),
                 Output::AskBind { account, resource } => Some(self.bind(account, resource)),

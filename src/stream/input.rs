@@ -52,8 +52,8 @@ pub enum Answer {
     Right,
     /// The token is right; this proves to the client that the server knows it too.
     Token(Vec<u8>),
-    /// The account that was made.
-    Anonymous(BareJid),
+    /// The account that was made, or that a token was issued for.
+    Account(BareJid),
     Denied(Denial),
 }
 

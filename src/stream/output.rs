@@ -30,6 +30,8 @@ pub enum Output {
     AskCertified { account: BareJid },
     /// Ask for an account that is made for this session, at the host that the stream was opened to.
     AskAnonymous,
+    /// Ask which account this token of OAuth opens. Answer with [`Answer::Account`](super::Answer::Account).
+    AskBearer { token: Password },
     /// Ask whether a token is right. Answer with [`Answer::Token`](super::Answer::Token).
     AskToken(Box<TokenProof>),
     /// Do what the peer wants beside being authenticated (XEP-0388 §2.6.1). Answer with

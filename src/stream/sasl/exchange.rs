@@ -1,5 +1,6 @@
 //! One handshake of one mechanism, message by message.
 
+use super::bearer::{self, BearerMessage};
 use super::plain::PlainMessage;
 use super::scram::{self, AwaitsProof, ClientFirst, ScramHash};
 use super::token::TokenMessage;
@@ -18,6 +19,8 @@ pub(in crate::stream) enum Exchange {
         account: BareJid,
         scram: Box<AwaitsProof>,
     },
+    /// The client knows that it has failed, and says nothing more (RFC 7628 §3.2.3).
+    Refused(SaslCondition),
 }
 
 /// A handshake that waits for what `access` says.
@@ -38,6 +41,11 @@ pub(in crate::stream) enum Pending {
     },
     /// The answer bears the account, which is made for this session.
     Anonymous,
+    /// The answer bears the account, which must be this one where there is one, and of this domain.
+    Bearer {
+        named: Option<BareJid>,
+        domain: String,
+    },
 }
 
 /// What a message or an answer leads to.
@@ -92,6 +100,7 @@ impl Exchange {
                 };
                 (step, Some(ended))
             }
+            Exchange::Refused(condition) => (Step::Failure(condition), None),
         }
     }
 }
@@ -99,6 +108,16 @@ impl Exchange {
 impl Pending {
     pub fn answer(self, answer: Answer) -> Step {
         match (self, answer) {
+            (Pending::Bearer { .. }, Answer::Denied(Denial::Wrong | Denial::Expired)) => bearer_refused(),
+            (Pending::Bearer { named, domain }, Answer::Account(account)) => {
+                if account.domain() != domain {
+                    return bearer_refused();
+                }
+                match named {
+                    Some(named) if named != account => Step::Failure(SaslCondition::InvalidAuthzid),
+                    _ => Step::Success { account, data: Vec::new() },
+                }
+            }
             (_, Answer::Denied(denial)) => Step::Failure(match denial {
                 Denial::Wrong => SaslCondition::NotAuthorized,
                 Denial::Later => SaslCondition::TemporaryAuthFailure,
@@ -110,7 +129,7 @@ impl Pending {
                 Step::Challenge(challenge, Exchange::Proof { account, scram: Box::new(scram) })
             }
             (Pending::Token { account }, Answer::Token(data)) => Step::Success { account, data },
-            (Pending::Anonymous, Answer::Anonymous(account)) => Step::Success { account, data: Vec::new() },
+            (Pending::Anonymous, Answer::Account(account)) => Step::Success { account, data: Vec::new() },
             _ => Step::WrongAnswer,
         }
     }
@@ -122,6 +141,7 @@ fn first(mechanism: Mechanism, message: &[u8], context: &Context<'_>) -> Result<
         Mechanism::Scram(hash) | Mechanism::ScramPlus(hash) => scram_first(message, mechanism, hash, context),
         Mechanism::External => external(message, context),
         Mechanism::Anonymous => anonymous(message),
+        Mechanism::OauthBearer => bearer(message, context),
         Mechanism::Token(binding) => token(message, binding, context),
     }
 }
@@ -173,6 +193,24 @@ fn anonymous(message: &[u8]) -> Result<Step, SaslCondition> {
         return Err(SaslCondition::MalformedRequest);
     }
     Ok(Step::Ask(Output::AskAnonymous, Pending::Anonymous))
+}
+
+fn bearer(message: &[u8], context: &Context<'_>) -> Result<Step, SaslCondition> {
+    let message = BearerMessage::parse(message)?;
+    let authzid = message.authzid.as_deref().map(BareJid::parse).transpose();
+    let authzid = authzid.map_err(|_| SaslCondition::InvalidAuthzid)?;
+    if let (Some(named), Some(claimed)) = (&authzid, context.claimed)
+        && named != claimed
+    {
+        return Err(SaslCondition::InvalidAuthzid);
+    }
+    let named = authzid.or_else(|| context.claimed.cloned());
+    let pending = Pending::Bearer { named, domain: context.host.domain().to_owned() };
+    Ok(Step::Ask(Output::AskBearer { token: Password::new(message.token) }, pending))
+}
+
+fn bearer_refused() -> Step {
+    Step::Challenge(bearer::REFUSED.to_vec(), Exchange::Refused(SaslCondition::NotAuthorized))
 }
 
 /// XEP-0484 §3.4: a token belongs to a client, so the request names it and says that it uses one.

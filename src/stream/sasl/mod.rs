@@ -2,6 +2,7 @@
 //!
 //! Not here: what the negotiation does with the outcome (`authentication`).
 
+mod bearer;
 mod exchange;
 mod plain;
 pub(super) mod scram;
@@ -27,6 +28,8 @@ pub enum Mechanism {
     /// By the certificate that the peer has shown (XEP-0178).
     External,
     Anonymous,
+    /// By a token of OAuth (RFC 7628).
+    OauthBearer,
     /// HT-SHA-256: a token of FAST, bound to its channel or to none (XEP-0484). Never in the list of
     /// mechanisms: SASL2 offers them apart.
     Token(Option<Binding>),
@@ -63,7 +66,7 @@ pub(super) enum Said {
 
 impl Mechanism {
     /// All of them, the preferred first.
-    pub const ALL: [Mechanism; 12] = [
+    pub const ALL: [Mechanism; 13] = [
         Mechanism::External,
         Mechanism::ScramPlus(ScramHash::Sha256),
         Mechanism::ScramPlus(ScramHash::Sha512),
@@ -71,6 +74,7 @@ impl Mechanism {
         Mechanism::Scram(ScramHash::Sha256),
         Mechanism::Scram(ScramHash::Sha512),
         Mechanism::Scram(ScramHash::Sha1),
+        Mechanism::OauthBearer,
         Mechanism::Plain,
         Mechanism::Anonymous,
         Mechanism::TOKENS[0],
@@ -94,6 +98,7 @@ impl Mechanism {
             Mechanism::Plain => "PLAIN",
             Mechanism::External => "EXTERNAL",
             Mechanism::Anonymous => "ANONYMOUS",
+            Mechanism::OauthBearer => "OAUTHBEARER",
             Mechanism::Token(Some(Binding::Exporter)) => "HT-SHA-256-EXPR",
             Mechanism::Token(Some(Binding::EndPoint)) => "HT-SHA-256-ENDP",
             Mechanism::Token(None) => "HT-SHA-256-NONE",
@@ -109,7 +114,11 @@ impl Mechanism {
     pub fn is_safe_in_the_clear(self) -> bool {
         match self {
             Mechanism::Scram(_) | Mechanism::Anonymous => true,
-            Mechanism::ScramPlus(_) | Mechanism::Plain | Mechanism::External | Mechanism::Token(_) => false,
+            Mechanism::ScramPlus(_)
+            | Mechanism::Plain
+            | Mechanism::External
+            | Mechanism::OauthBearer
+            | Mechanism::Token(_) => false,
         }
     }
 }

@@ -240,7 +240,7 @@ fn value(attribute: &str, name: char) -> Result<&str, SaslCondition> {
 }
 
 /// A `saslname`: `=2C` is a comma, `=3D` an equals sign, and no other `=` may stand (RFC 5802 §5.1).
-fn unescape(name: &str) -> Result<String, SaslCondition> {
+pub(super) fn unescape(name: &str) -> Result<String, SaslCondition> {
     let mut parts = name.split('=');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {

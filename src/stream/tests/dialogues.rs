@@ -426,7 +426,7 @@ fn answers_to_no_question_open_nothing() {
         Input::TlsDone(Box::default()),
         Input::Inlined(Box::default()),
         Input::Credentials(Answer::Token(Vec::new())),
-        Input::Credentials(Answer::Anonymous(jid("alice@localhost"))),
+        Input::Credentials(Answer::Account(jid("alice@localhost"))),
         Input::Credentials(Answer::Right),
         Input::Credentials(Answer::Scram(offer(ScramHash::Sha1, true))),
         Input::Bound(jid("alice@localhost").with_resource("x").unwrap()),

@@ -138,9 +138,18 @@ impl Talk {
                 };
                 (format!("[certified? {account}]"), Some(Input::Credentials(answer)))
             }
+            Output::AskBearer { token } => {
+                let answer = match token.expose() {
+                    "of-alice" => Answer::Account(jid("alice@localhost")),
+                    "of-elsewhere" => Answer::Account(jid("alice@elsewhere.example")),
+                    "later" => Answer::Denied(Denial::Later),
+                    _ => Answer::Denied(Denial::Wrong),
+                };
+                ("[bearer?]".to_owned(), Some(Input::Credentials(answer)))
+            }
             Output::AskAnonymous => {
                 let made = BareJid::new(Some("made"), self.stream.host().unwrap().domain()).unwrap();
-                ("[anonymous?]".to_owned(), Some(Input::Credentials(Answer::Anonymous(made))))
+                ("[anonymous?]".to_owned(), Some(Input::Credentials(Answer::Account(made))))
             }
             Output::AskToken(proof) => {
                 let right = proof.proof == token_hash(b"Initiator", &proof.binding);

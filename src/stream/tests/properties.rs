@@ -212,7 +212,7 @@ fn input() -> impl Strategy<Value = Input> {
         1 => Just(Input::Inlined(Box::new(inlined("bob@localhost")))),
         2 => Just(Input::Inlined(Box::default())),
         2 => Just(Input::Credentials(Answer::Token(vec![1; 32]))),
-        1 => Just(Input::Credentials(Answer::Anonymous(jid("nobody@localhost")))),
+        1 => Just(Input::Credentials(Answer::Account(jid("nobody@localhost")))),
         6 => Just(Input::Credentials(Answer::Right)),
         6 => prop::bool::ANY.prop_map(|real| {
             Input::Credentials(Answer::Scram(ScramOffer {

@@ -393,3 +393,33 @@ fn stream_management_begins_with_the_binding() {
     // It cannot begin twice (XEP-0198 §3).
     assert!(talk.say("<enable xmlns='urn:xmpp:sm:3'/>").contains("[error policy-violation]"));
 }
+
+/// RFC 7628 §3.2.2: whoever is refused is told why, says that it has heard, and then it has failed.
+#[test]
+fn a_token_of_oauth_opens_its_account() {
+    let message = |header: &str, token: &str| format!("{header}\u{1}auth=Bearer {token}\u{1}\u{1}");
+    let say = |header: &str, token: &str| {
+        let mut talk = talk_over(secured(), Options::default());
+        talk.say(OPEN);
+        let said = talk.say(&auth("OAUTHBEARER", Some(message(header, token).as_bytes())));
+        (talk, said)
+    };
+    for header in ["n,,", "n,a=alice@localhost,"] {
+        let (_, said) = say(header, "of-alice");
+        assert_eq!(said, "[bearer?]<success/>[authenticated alice@localhost]", "{header}");
+    }
+    assert_eq!(say("n,a=victim@localhost,", "of-alice").1, "[bearer?][failure invalid-authzid]");
+    assert_eq!(say("n,a=@,", "of-alice").1, "[failure invalid-authzid]");
+    assert_eq!(say("n,,", "later").1, "[bearer?][failure temporary-auth-failure]");
+    for token in ["of-nobody", "of-elsewhere"] {
+        let (mut talk, said) = say("n,,", token);
+        assert_eq!(challenge_of(&said), r#"{"status":"invalid_token"}"#, "{token}");
+        assert_eq!(talk.say(&response(b"\x01")), "[failure not-authorized]");
+        assert_eq!(talk.authenticated, None);
+    }
+    // With SASL2 the header's address counts too.
+    let mut talk = talk_over(secured(), Options::default());
+    talk.say(&OPEN.replace("to='localhost'", "to='localhost' from='victim@localhost'"));
+    let said = talk.say(&authenticate("OAUTHBEARER", message("n,,", "of-alice").as_bytes(), ""));
+    assert!(said.contains("<invalid-authzid/>"), "{said}");
+}
