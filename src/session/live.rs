@@ -27,6 +27,8 @@ struct Session<'a> {
     last_read: Instant,
     last_write: Instant,
     pinged: bool,
+    /// When the token that was logged in with expires.
+    expires: Option<Instant>,
 }
 
 /// How a connection ends, and with it the session unless that may be resumed.
@@ -56,7 +58,8 @@ pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
         }
         Who::Resumed { standing, h } => (standing, Some(h)),
     };
-    let mut session = Session { shared, talk, standing, last_read: now, last_write: now, pinged: false };
+    let expires = shared.access.remaining(&standing.login).map(|left| now + left);
+    let mut session = Session { shared, talk, standing, last_read: now, last_write: now, pinged: false, expires };
     let end = match resumed_at.map_or(Ok(()), |h| session.begin_again(h)) {
         Ok(()) => session.run().await,
         Err(end) => end,
@@ -338,13 +341,17 @@ impl Session<'_> {
         let silent = self.last_read + if self.pinged { options.dead_after } else { options.ping_after };
         let asked = self.standing.managed.as_ref().and_then(|managed| managed.asked);
         let unanswered = asked.map_or(silent, |since| silent.min(since + options.sm.ack_wait));
-        if self.talk.wire.queued() > 0 { unanswered.min(self.last_write + options.stuck_after) } else { unanswered }
+        let stuck = (self.talk.wire.queued() > 0).then(|| self.last_write + options.stuck_after);
+        [stuck, self.expires].into_iter().flatten().fold(unanswered, Instant::min)
     }
 
     /// A deadline has come: probe a silent peer, let go of a dead one.
     fn tick(&mut self) -> Result<(), End> {
         let options = &self.shared.options;
         let now = Instant::now();
+        if self.expires.is_some_and(|expires| now >= expires) {
+            return Err(End::Error(StreamCondition::NotAuthorized.because("the token of this session has expired")));
+        }
         if self.talk.wire.queued() > 0 && now >= self.last_write + options.stuck_after {
             return Err(End::Gone);
         }

@@ -1,7 +1,9 @@
 //! SCRAM over channels that can be bound to.
 
+use tidings::access::NewToken;
+
 use crate::client::{Hello, SASL, SASL2};
-use crate::house::House;
+use crate::house::{House, alice};
 
 /// RFC 9266, RFC 5929, XEP-0440, XEP-0474; in the words of both profiles.
 #[tokio::test]
@@ -63,4 +65,44 @@ async fn what_was_offered_can_be_left_unsaid() {
     let mut client = Hello::default().connect(house.direct()).await.unwrap();
     let ended = client.scram(SASL2, "SCRAM-SHA-256", "n,,", &[]).await.unwrap();
     assert!(ended.last.is("success", SASL2) && !ended.challenge.contains(",h="), "{}", ended.challenge);
+}
+
+/// RFC 7628: the tokens of HTTP, and what ends them ends the session.
+#[tokio::test]
+async fn an_api_token_opens_a_session_until_it_ends() {
+    let house = House::open(&[]).await;
+    let token = |scopes: &[&str], expires_seconds| {
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        house.running.access.create_token(NewToken { account: alice(), scopes, expires_seconds })
+    };
+    let message = |token: &str| format!("n,a=alice@localhost,\u{1}auth=Bearer {token}\u{1}\u{1}").into_bytes();
+    let bind = "<bind xmlns='urn:xmpp:bind:0'/>";
+    let ended = |error: tidings::xml::Element| {
+        assert!(error.child("not-authorized", "urn:ietf:params:xml:ns:xmpp-streams").is_some(), "{error}");
+    };
+
+    let revoked = token(&[], None).await.unwrap();
+    let mut client = Hello::default().connect(house.direct()).await.unwrap();
+    let success = client.authenticate("OAUTHBEARER", &message(&revoked.text), bind).await.unwrap();
+    assert!(success.is("success", SASL2), "{success}");
+    client.next().await.unwrap();
+    house.running.access.revoke_token(&revoked.id).await.unwrap();
+    ended(client.next().await.unwrap());
+
+    let expiring = token(&[], Some(2)).await.unwrap();
+    let mut client = Hello::default().connect(house.direct()).await.unwrap();
+    client.authenticate("OAUTHBEARER", &message(&expiring.text), bind).await.unwrap();
+    client.next().await.unwrap();
+    ended(client.next().await.unwrap());
+
+    // A token that is narrowed cannot open a session, which is not.
+    let narrow = token(&["publish:orders/*"], None).await.unwrap();
+    for text in [narrow.text.as_str(), revoked.text.as_str(), "eyJhbGciOiJub25lIn0.e30."] {
+        let mut client = Hello::default().connect(house.direct()).await.unwrap();
+        let challenge = client.authenticate("OAUTHBEARER", &message(text), bind).await.unwrap();
+        assert!(challenge.is("challenge", SASL2), "{challenge}");
+        client.send("<response xmlns='urn:xmpp:sasl:2'>AQ==</response>").await.unwrap();
+        let failure = client.next().await.unwrap();
+        assert!(failure.child("not-authorized", SASL).is_some(), "{failure}");
+    }
 }
