@@ -15,6 +15,9 @@ impl<'a> BearerMessage<'a> {
         let text = std::str::from_utf8(bytes).map_err(|_| SaslCondition::MalformedRequest)?;
         let (header, pairs) = text.split_once(SEPARATOR).ok_or(SaslCondition::MalformedRequest)?;
         let pairs = pairs.strip_suffix(SEPARATOR).ok_or(SaslCondition::MalformedRequest)?;
+        if !pairs.ends_with(SEPARATOR) {
+            return Err(SaslCondition::MalformedRequest);
+        }
         let authzid = match header.split(',').collect::<Vec<_>>().as_slice() {
             // There is no OAUTHBEARER-PLUS, so that a client which could bind says so without harm.
             ["n" | "y", "", ""] => None,
