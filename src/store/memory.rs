@@ -13,11 +13,12 @@ use crate::pubsub::{
     Affiliation, Change, Event, EventKind, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page,
     Payload, Selection, Seq, Subscription, SubscriptionState, Tombstone,
 };
+use crate::store::FastToken;
 use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, item_edge, seq_edge};
 use crate::store::{
-    Account, AccountTotals, Ask, Failure, FastToken, Found, Identity, Item, List, LogPage, Memo, MemoKey, NodeCommit,
-    Pending, Store, Token,
+    Account, AccountTotals, Ask, Failure, Found, Identity, Item, List, LogPage, Memo, MemoKey, NodeCommit, Pending,
+    Store, Token,
 };
 use crate::time::Timestamp;
 

@@ -35,7 +35,8 @@ use crate::pubsub::{
 };
 use crate::time::Timestamp;
 
-pub use account::{Account, AccountTotals, FastToken, ScramKeys, Token, Verifier};
+pub use account::FastToken;
+pub use account::{Account, AccountTotals, ScramKeys, Token, Verifier};
 pub use memo::{Memo, MemoKey};
 pub use page::ITEMS_PAGE_BYTES_MAX;
 

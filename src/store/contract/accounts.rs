@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::hand::jid;
-use crate::store::{Account, AccountTotals, FastToken, ScramKeys, Store, Token, Verifier};
+use crate::store::FastToken;
+use crate::store::{Account, AccountTotals, ScramKeys, Store, Token, Verifier};
 use crate::time::Timestamp;
 
 pub async fn an_account_comes_back_with_either_verifier(store: Arc<dyn Store>) {

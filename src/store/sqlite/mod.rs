@@ -31,9 +31,9 @@ use rusqlite::{Connection, params};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Node, NodeAddress, NodeId, NodeKey, Page, Selection, Seq, Subscription};
+use crate::store::FastToken;
 use crate::store::{
-    Account, AccountTotals, Ask, Failure, FastToken, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store,
-    Token,
+    Account, AccountTotals, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token,
 };
 use crate::time::Timestamp;
 
