@@ -38,6 +38,8 @@ pub use requests::Access;
 pub use roster::RosterAnswer;
 pub use words::{presence_error, roster_item, wire_bytes, word as subscription_word};
 
+pub use directory::Online;
+
 use directory::{Directory, Of};
 
 #[derive(Clone, Debug, Default)]
@@ -156,6 +158,23 @@ impl Messaging {
             self.farewell(bound.place.full.clone(), left);
         }
         Ok(Presence { messaging: self.clone(), place: bound.place })
+    }
+
+    /// Who is here, ordered by address. For administrators: its cost grows with all who are.
+    pub fn online(&self) -> Vec<Online> {
+        let mut online = self.shared.directory.online();
+        online.sort_by(|one, other| one.account.as_str().cmp(other.account.as_str()));
+        online
+    }
+
+    /// Ends the session of a full JID, or all of an account. How many there were.
+    pub fn end(&self, who: &Jid) -> usize {
+        let ended = self.shared.directory.end(who);
+        let count = ended.len();
+        for (full, left) in ended {
+            self.farewell(full, left);
+        }
+        count
     }
 
     /// Whether a message to the bare JID reaches a session.

@@ -27,6 +27,7 @@ pub(super) async fn hibernate(shared: &Arc<Shared>, mut standing: Box<Standing>)
                 Routed::Stanza(stanza) => standing.send(stanza, None),
                 Routed::Follow => standing.follow(shared),
                 Routed::Replaced => break,
+                Routed::Ended => break,
             },
             Some(answer) = answers.next(), if !answers.is_empty() => {
                 for stanza in standing.answered(shared, answer) {

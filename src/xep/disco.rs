@@ -19,13 +19,13 @@ pub(super) const EXTENSION: Extension = Extension {
         Feature::always(NS_ITEMS, &[Entity::Server, Entity::Service, Entity::Node, Entity::Account]),
     ],
     claims: &[
-        Claim { name: "query", ns: NS_INFO, kinds: &[RequestKind::Get], at: AT, handler: info },
+        Claim { name: "query", ns: NS_INFO, kinds: &[RequestKind::Get], at: AT, handler: super::contact::info },
         Claim { name: "query", ns: NS_ITEMS, kinds: &[RequestKind::Get], at: AT, handler: items },
     ],
 };
 
 /// XEP-0030 §3.
-fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+pub(super) fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     if let Some(work) = commands::discovered(asked) {
         return Ok(work);
     }

@@ -11,6 +11,7 @@
 mod blocking;
 mod carbons;
 mod commands;
+mod contact;
 mod disco;
 mod entity_time;
 mod offline;
@@ -36,6 +37,7 @@ use crate::time::Timestamp;
 use crate::xml::{Element, escape_attribute};
 use crate::xmpp::{Condition, Iq, IqKind, NS_CLIENT, StanzaError};
 
+pub use contact::Contacts;
 pub use reference::reference as fields_reference;
 
 /// The door, to be cloned and handed about.
@@ -86,6 +88,8 @@ pub struct Options {
     pub server_name: String,
     /// The name of its pub/sub services.
     pub service_name: String,
+    /// Where to write to whom (XEP-0157).
+    pub contacts: Contacts,
 }
 
 impl Default for Options {
@@ -101,6 +105,7 @@ impl Default for Options {
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             server_name: "Tidings".to_owned(),
             service_name: "Publish-subscribe".to_owned(),
+            contacts: Contacts::default(),
         }
     }
 }
@@ -288,6 +293,7 @@ pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
     Extension { number: 115, name: "Entity Capabilities", version: "1.6.0", features: &[], claims: &[] },
     commands::accounts::EXTENSION,
+    contact::EXTENSION,
     offline::EXTENSION,
     personal::EXTENSION,
     blocking::EXTENSION,
