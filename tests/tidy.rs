@@ -20,7 +20,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("access", &["store", "jid", "time"]),
     ("engine", &["pubsub", "store", "jid", "time"]),
     ("delivery", &["engine", "payload", "pubsub", "store", "jid", "time"]),
-    ("messaging", &["engine", "im", "store", "xmpp", "xml", "jid", "time"]),
+    ("messaging", &["engine", "pubsub", "im", "store", "xmpp", "xml", "jid", "time"]),
     (
         "xep",
         &[
@@ -127,8 +127,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("argon2", &["access"]),
     ("pbkdf2", &["access"]),
-    ("sha1", &["access", "stream"]),
-    ("sha2", &["access", "stream", "delivery", "net", "xep", "http"]),
+    ("sha1", &["access", "stream", "messaging"]),
+    ("sha2", &["access", "stream", "delivery", "messaging", "net", "xep", "http"]),
     ("hmac", &["access", "stream", "delivery"]),
     ("subtle", &["access", "stream"]),
     ("serde_json", &["payload", "http", "cli", "server"]),

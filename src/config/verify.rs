@@ -209,6 +209,7 @@ fn blank() -> Config {
     let jid = BareJid::parse("unset.invalid").expect("a valid domain");
     let listen = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::BROADCAST), 1));
     Config {
+        contact: crate::xep::Contacts::default(),
         xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen },
         http: Http { listen },
         admin: Admin { listen },
