@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::throttle::Prefix;
+use super::token::PREFIX;
 use super::{Access, Denied, Login, random_text};
 use crate::jid::BareJid;
 
@@ -27,7 +28,8 @@ impl Access {
     /// Whom a token of OAuth lets into a session (RFC 7628): one that allows all that its account may, for a
     /// session cannot be narrowed; and of an account that is kept here.
     pub async fn bearer(&self, token: &str, peer: IpAddr) -> Result<Login, Denied> {
-        let login = self.token(token, peer).await?;
+        let login =
+            if token.starts_with(PREFIX) { self.token(token, peer).await? } else { self.jwt(token, peer).await? };
         if login.scopes.is_some() {
             return Err(Denied::Wrong);
         }

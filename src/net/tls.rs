@@ -129,11 +129,11 @@ impl Certificates {
         Ok((Box::new(tls), Secured { exporter, end_point, certified }))
     }
 
-    /// For HTTP, which shows the first certificate to whoever asks for an unknown domain.
+    /// For HTTP, 2 before 1.1, which shows the first certificate to whoever asks for an unknown domain.
     pub fn http_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, TlsError> {
         let builder = versions(ServerConfig::builder_with_provider(provider()))?;
         let mut config = builder.with_no_client_auth().with_cert_resolver(self.clone());
-        settle(&mut config, b"http/1.1");
+        settle(&mut config, &[b"h2", b"http/1.1"]);
         Ok(Arc::new(config))
     }
 
@@ -200,7 +200,7 @@ impl Shown {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(Always(Some(key.clone()))));
-        settle(&mut config, b"xmpp-client");
+        settle(&mut config, &[b"xmpp-client"]);
         Ok(Shown { key, xmpp: Arc::new(config), end_point, names })
     }
 }
@@ -245,8 +245,8 @@ fn versions(builder: Unversioned) -> Result<rustls::ConfigBuilder<ServerConfig, 
         .map_err(|error| TlsError(format!("TLS 1.2 and 1.3 cannot be spoken: {error}")))
 }
 
-fn settle(config: &mut ServerConfig, protocol: &[u8]) {
-    config.alpn_protocols = vec![protocol.to_vec()];
+fn settle(config: &mut ServerConfig, protocols: &[&[u8]]) {
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // Tickets would hold memory for every session and are of no use to connections that last.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
