@@ -242,7 +242,6 @@ fn blank() -> Config {
     let jid = BareJid::parse("unset.invalid").expect("a valid domain");
     let listen = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::BROADCAST), 1));
     Config {
-        contact: crate::xep::Contacts::default(),
         xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen },
         http: Http { listen, origins: Vec::new() },
         jwt: Jwt::default(),
@@ -288,6 +287,7 @@ fn blank() -> Config {
         },
         sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
         store: Store { durability: Durability::Relaxed, readers: 0 },
+        contact: crate::xep::Contacts::default(),
         retention: Retention { events: 0, days: 0, bytes: 0 },
         im: super::Im::default(),
         tls: Tls { certificate: None, key: None, reload_seconds: 0 },

@@ -24,7 +24,7 @@ use crate::pubsub::{
     Caller, Node, NodeAddress, NodeId, NodeKey, Refusal, Request, Role, Seq, SubId, Subscription, SubscriptionState,
     Verb,
 };
-use crate::store::Failure;
+use crate::store::{Failure, Item};
 
 pub use again::{Again, Tag};
 pub(super) use personal::Followers;
@@ -119,6 +119,8 @@ enum Done {
     Loaded(Vec<(Arc<Tail>, Subscription, Seq)>),
     /// Of accounts that it follows.
     Personal(Vec<personal::Found>),
+    /// Last items of nodes that an account has subscribed to.
+    Last(Vec<(Node, Item)>),
     Checked {
         watch: u64,
         access: u64,
@@ -386,12 +388,14 @@ impl Feed {
         match done {
             Done::Loaded(found) => {
                 let went = self.went.take().unwrap_or_default();
+                let first = self.next_watch;
                 for (tail, subscription, position) in found {
                     let wanted = self.inlet.wants(&subscription.jid);
                     if wanted && !went.contains(&(tail.key(), subscription.subid.clone())) {
                         self.watch(tail, subscription, position);
                     }
                 }
+                self.want_last_items(first);
             }
             Done::Checked { watch: id, access, outcome } => {
                 let Some(watch) = self.watches.get_mut(&id) else { return };
@@ -412,6 +416,7 @@ impl Feed {
                 self.queue(id);
             }
             Done::Personal(found) => self.personal_found(found),
+            Done::Last(found) => self.last_items(found),
             Done::Read { watch: id, after, page } => self.read_done(id, after, page),
         }
     }

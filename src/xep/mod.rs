@@ -283,6 +283,7 @@ pub const EXTENSIONS: &[Extension] = &[
     },
     Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
+    Extension { number: 115, name: "Entity Capabilities", version: "1.6.0", features: &[], claims: &[] },
     Extension {
         number: 122,
         name: "Data Forms Validation",
@@ -291,7 +292,6 @@ pub const EXTENSIONS: &[Extension] = &[
         claims: &[],
     },
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
-    Extension { number: 115, name: "Entity Capabilities", version: "1.6.0", features: &[], claims: &[] },
     commands::accounts::EXTENSION,
     contact::EXTENSION,
     offline::EXTENSION,

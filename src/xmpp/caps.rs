@@ -85,7 +85,7 @@ fn slashes(info: &Element) -> Option<Vec<u8>> {
     };
     identities.iter().for_each(|identity| say(&identity.join("/")));
     features.iter().for_each(|feature| say(feature));
-    let mut forms: Vec<(String, Vec<(String, Vec<String>)>)> = info.children().filter_map(form).collect();
+    let mut forms: Vec<Form> = info.children().filter_map(form).collect();
     forms.sort();
     if forms.windows(2).any(|pair| pair[0].0 == pair[1].0) {
         return None;
@@ -100,8 +100,11 @@ fn slashes(info: &Element) -> Option<Vec<u8>> {
     Some(text)
 }
 
+/// The type of a form, and its fields with their values.
+type Form = (String, Vec<(String, Vec<String>)>);
+
 /// The type of a form and its fields, sorted; nothing for what is ignored (XEP-0115 §5.4, 3.6).
-fn form(element: &Element) -> Option<(String, Vec<(String, Vec<String>)>)> {
+fn form(element: &Element) -> Option<Form> {
     if !element.is("x", NS_DATA) {
         return None;
     }

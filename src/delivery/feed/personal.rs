@@ -1,10 +1,10 @@
 //! What a session is shown of accounts without having subscribed (XEP-0060 §9.1, XEP-0163): of those
 //! whose presence it sees, the nodes that it has told to be interested in.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Done, Feed, Inlet, Page};
+use super::{Done, Feed, Inlet, Page, Watch};
 use crate::delivery::{Shared, lock};
 use crate::engine::{Committed, Entry, Tail};
 use crate::jid::{BareJid, Jid};
@@ -75,6 +75,53 @@ impl Feed {
                 watch.backlog = Some(Arc::new(last_item(&node, item, head)));
             }
         }
+    }
+
+    /// Watches from this one on are those of a session that became available. Where the node wants it,
+    /// its last item comes first (XEP-0060 §4.3: `on_sub_and_presence`).
+    pub(super) fn want_last_items(&mut self, first: u64) {
+        let mut wanted: BTreeMap<BareJid, Vec<NodeId>> = BTreeMap::new();
+        for watch in self.watches.iter().filter(|(id, _)| **id >= first).map(|(_, watch)| watch) {
+            let config = watch.tail.config();
+            let at_presence = config.send_last_published_item == SendLast::OnSubAndPresence && config.persist_items;
+            if at_presence && matches!(watch.subscription.jid, Jid::Bare(_)) {
+                let address = watch.tail.address();
+                wanted.entry(address.service.clone()).or_default().push(address.node.clone());
+            }
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        let shared = self.shared.clone();
+        self.work.push(Box::pin(async move {
+            let mut found = Vec::new();
+            for (service, nodes) in wanted {
+                match shared.engine.store().read_personal(vec![service], nodes).await {
+                    Ok(read) => found.extend(read.into_iter().filter_map(|(node, item)| Some((node, item?)))),
+                    Err(failure) => tracing::error!(%failure, "last items cannot be read"),
+                }
+            }
+            Done::Last(found)
+        }));
+    }
+
+    pub(super) fn last_items(&mut self, found: Vec<(Node, Item)>) {
+        for (node, item) in found {
+            let of_node = |watch: &&mut Box<Watch>| {
+                watch.tail.key() == node.key && matches!(watch.subscription.jid, Jid::Bare(_))
+            };
+            for watch in self.watches.values_mut().filter(of_node) {
+                // One that was shown something newer meanwhile needs it no more.
+                if watch.backlog.is_none() && watch.position == watch.acknowledged && watch.position >= item.fact.seq {
+                    let resume = watch.position;
+                    watch.position = Seq(item.fact.seq.0 - 1);
+                    watch.backlog = Some(Arc::new(last_item(&node, item.clone(), resume)));
+                }
+            }
+        }
+        let waiting: Vec<u64> =
+            self.watches.iter().filter(|(_, watch)| watch.backlog.is_some()).map(|(id, _)| *id).collect();
+        waiting.into_iter().for_each(|id| self.queue(id));
     }
 
     pub(super) fn unfollow(&mut self) {
