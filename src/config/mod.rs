@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{Template, WhoCreates};
 
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
@@ -36,6 +36,8 @@ pub struct Config {
     pub pubsub: Pubsub,
     /// The hosts, the one of `xmpp.domain` and `pubsub.service` first.
     pub hosts: Vec<Host>,
+    /// What holds for nodes by their names, in the order of the file.
+    pub templates: Vec<Template>,
     pub data: Data,
     pub auth: Auth,
     pub limits: Limits,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::caps::{Capable, Interests};
 use super::words::Spoken;
 use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
@@ -22,6 +23,8 @@ pub enum Routed {
     Ended,
     /// Another session has taken its resource (RFC 6120 §7.7.2.2).
     Replaced,
+    /// Whose nodes it follows may have changed: it should ask.
+    Follow,
 }
 
 /// Why a resource cannot be bound.
@@ -56,6 +59,8 @@ struct Session {
     wants: Wants,
     /// To whom it has directed its presence (RFC 6121 §4.6).
     directed: Vec<Jid>,
+    /// Nothing for most: a session that never said what it can costs no more.
+    capable: Option<Box<Capable>>,
 }
 
 /// What a session has asked to be told.
@@ -148,6 +153,7 @@ impl Directory {
             presence: None,
             wants: Wants::default(),
             directed: Vec::new(),
+            capable: None,
         });
         Ok(Bound { place: Place { full, inbox }, replaced })
     }
@@ -356,6 +362,31 @@ impl Directory {
     pub fn set_handed_over(&self, account: &BareJid, through: i64) {
         if let Some(account) = self.lock().get_mut(account) {
             account.handed_over = through;
+        }
+    }
+
+    /// Looks at what a session can, and changes it. Nothing when it is not here any more.
+    pub fn capable<T>(&self, place: &Place, work: impl FnOnce(&mut Capable) -> T) -> Option<T> {
+        self.with_session(place, |session| work(session.capable.get_or_insert_default()))
+    }
+
+    /// What an available session wants to be notified of.
+    pub fn interests(&self, place: &Place) -> Option<Interests> {
+        self.with_session(place, |session| {
+            let available = session.priority.is_some();
+            session.capable.as_ref().filter(|_| available).map(|capable| capable.interests.clone())
+        })?
+    }
+
+    /// Tells an account's sessions that follow others to ask whom.
+    pub fn hint(&self, account: &BareJid) {
+        let accounts = self.lock();
+        let sessions = accounts.get(account).into_iter().flat_map(|account| &account.sessions);
+        let follows =
+            |session: &&Session| session.capable.as_ref().is_some_and(|capable| !capable.interests.is_empty());
+        for session in sessions.filter(follows) {
+            // A session whose queue is full asks when it announces itself the next time.
+            let _ = session.inbox.try_send(Routed::Follow);
         }
     }
 

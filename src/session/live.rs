@@ -128,6 +128,7 @@ impl Session<'_> {
                     if waits == Waits::ForFeed || waits == Waits::Not && !full && queued < options.output_pull_bytes => {}
                 Some(routed) = inbox.recv(), if !full && queued < options.output_bytes_max => match routed {
                     Routed::Stanza(bytes) => self.write(bytes),
+                    Routed::Follow => self.standing.follow(self.shared),
                     Routed::Replaced => {
                         let why = "another session has taken this resource";
                         return End::Error(StreamCondition::Conflict.because(why));
