@@ -11,6 +11,7 @@ mod mistake;
 mod read;
 mod reference;
 mod settings;
+mod value;
 mod verify;
 
 use std::net::SocketAddr;
