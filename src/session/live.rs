@@ -133,10 +133,7 @@ impl Session<'_> {
                 Some(routed) = inbox.recv(), if !full && queued < options.output_bytes_max => match routed {
                     Routed::Stanza(bytes) => self.write(bytes),
                     Routed::Follow => self.standing.follow(self.shared),
-                    Routed::Replaced => {
-                        let why = "another session has taken this resource";
-                        return End::Error(StreamCondition::Conflict.because(why));
-                    }
+                    Routed::Replaced => return End::Error(replaced()),
                     Routed::Ended => return End::Error(ended()),
                 },
                 Ok(()) = revocations.changed() => {
@@ -383,6 +380,11 @@ impl Session<'_> {
 
 fn revoked() -> StreamError {
     StreamCondition::NotAuthorized.because("the credentials of this session were changed or revoked")
+}
+
+/// Of a session whose resource another one has bound.
+fn replaced() -> StreamError {
+    StreamCondition::Conflict.because("another session has taken this resource")
 }
 
 /// XEP-0133 §4.5.
