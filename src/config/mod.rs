@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{Template, WhoCreates};
 
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
@@ -35,6 +35,8 @@ pub struct Config {
     pub pubsub: Pubsub,
     /// The hosts, the one of `xmpp.domain` and `pubsub.service` first.
     pub hosts: Vec<Host>,
+    /// What holds for nodes by their names, in the order of the file.
+    pub templates: Vec<Template>,
     pub data: Data,
     pub auth: Auth,
     pub limits: Limits,
@@ -42,6 +44,7 @@ pub struct Config {
     pub store: Store,
     pub retention: Retention,
     pub im: Im,
+    pub contact: crate::xep::Contacts,
     pub tls: Tls,
     pub log: Log,
 }
