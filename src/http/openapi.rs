@@ -73,7 +73,7 @@ fn in_path(template: &str, service: bool) -> Vec<Value> {
     let names = [("service", service), ("node", template.contains("{node}")), ("id", template.contains("{id}"))];
     let parameter = |name: &str| {
         // What is no name at all, or one that a client would tidy away, is none here either.
-        let schema = json!({"type": "string", "minLength": 1, "maxLength": 1023});
+        let schema = json!({"type": "string", "minLength": 1});
         json!({"name": name, "in": "path", "required": true, "schema": schema})
     };
     names.iter().filter(|(_, there)| *there).map(|(name, _)| parameter(name)).collect()
@@ -97,6 +97,7 @@ fn operation(row: &Operation, service: bool) -> Value {
         }
         answers.insert(answer.status.to_owned(), object);
     }
+    answers.insert("431".to_owned(), json!({"description": "The head is larger than the server takes; no body."}));
     answers.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));
     let id = if service { format!("{}At", row.id) } else { row.id.to_owned() };
     let mut object = json!({"operationId": id, "summary": row.summary, "parameters": parameters, "responses": answers});
