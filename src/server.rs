@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{self, Access};
 use crate::config::{Config, Plain};
+use crate::delivery::webhook::{self, Webhooks};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
 use crate::http::{self, Door};
@@ -121,8 +122,12 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
             }));
         }
     }
+    let webhooks = Webhooks::new(delivery.clone(), webhook_options(config, &addresses), leaving.clone());
+    let webhooks = webhooks.map_err(|error| wrong(&error))?;
+    rooms.spawn(webhooks.clone().run());
     let cursors = delivery.cursors().clone();
-    let rooms_asked = http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), clock };
+    let rooms_asked =
+        http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), webhooks, clock };
     let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
     serve_http(config, &parts, (bound.http, bound.admin), &door, &leaving, &peers)?;
     Ok(Running { addresses, access, engine, store: parts.store, leaving, over, peers, rooms })
@@ -263,6 +268,20 @@ fn session_options(config: &Config) -> session::Options {
     }
 }
 
+fn webhook_options(config: &Config, addresses: &Addresses) -> webhook::Options {
+    let own = [addresses.xmpp, addresses.xmpp_tls, addresses.http, addresses.admin];
+    webhook::Options {
+        allow_http: config.webhooks.allow_http,
+        networks: config.webhooks.networks.clone(),
+        timeout: Duration::from_secs(config.webhooks.timeout_seconds),
+        schedule: config.webhooks.retry.clone(),
+        per_node_max: config.webhooks.per_node,
+        ca_file: config.webhooks.ca_file.clone(),
+        own: own.into_iter().flatten().collect(),
+        ..webhook::Options::default()
+    }
+}
+
 fn http_options(config: &Config) -> http::Options {
     http::Options {
         services: config.hosts.iter().map(|host| host.service.clone()).collect(),
@@ -273,6 +292,7 @@ fn http_options(config: &Config) -> http::Options {
             requests_per_second: config.limits.http_requests_per_second,
             bytes_per_second: config.limits.http_bytes_per_second,
         },
+        hooks: config.hooks.clone(),
         ..http::Options::default()
     }
 }

@@ -16,6 +16,7 @@ use crate::jid::BareJid;
 pub struct Given {
     pub values: BTreeMap<&'static str, (Value, Place)>,
     pub hosts: Vec<GivenHost>,
+    pub hooks: Vec<crate::http::Hook>,
 }
 
 /// A `[[host]]` of the file.
@@ -73,10 +74,10 @@ fn read_file(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
 }
 
-struct File<'a> {
+pub(super) struct File<'a> {
     path: &'a Path,
     text: &'a str,
-    given: &'a mut Given,
+    pub(super) given: &'a mut Given,
     mistakes: &'a mut Vec<Mistake>,
 }
 
@@ -92,6 +93,8 @@ impl File<'_> {
         for (key, value) in table.get_ref() {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("host", DeValue::Array(hosts)) => hosts.iter().for_each(|host| self.host(host)),
+                ("hook", DeValue::Array(hooks)) => hooks.iter().for_each(|hook| self.hook(hook)),
+                ("hook", _) => self.wrong(key.span().start, "hook must be written as [[hook]]"),
                 ("host", _) => self.wrong(key.span().start, "host must be written as [[host]]"),
                 (section, DeValue::Table(entries)) if is_section(section) => {
                     for (name, value) in entries {
@@ -150,7 +153,7 @@ impl File<'_> {
         }
     }
 
-    fn wrong(&mut self, at: usize, what: impl Into<String>) {
+    pub(super) fn wrong(&mut self, at: usize, what: impl Into<String>) {
         let mistake = Mistake::new(&self.place(at), what);
         self.mistakes.push(mistake);
     }

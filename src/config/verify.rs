@@ -8,9 +8,10 @@ use super::read::Given;
 use super::settings::{SETTINGS, Unset};
 use super::{
     Admin, Auth, Config, Data, Durability, Host, Http, Limits, Log, LogFormat, Plain, Pubsub, Retention, Sm, Store,
-    Tls, Xmpp,
+    Tls, Webhooks, Xmpp,
 };
 use crate::access::VerifierKind;
+use crate::delivery::webhook::{Networks, Schedule};
 use crate::jid::BareJid;
 use crate::pubsub::WhoCreates;
 
@@ -27,6 +28,7 @@ pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
             (setting.apply)(&mut config, value);
         }
     }
+    config.hooks = std::mem::take(&mut checks.given.hooks);
     checks.hosts(&mut config);
     checks.certificate(&config.tls);
     checks.encryption("http.listen", config.http.listen, &config.tls);
@@ -147,6 +149,15 @@ fn blank() -> Config {
         admin: Admin { listen },
         pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0 },
         hosts: Vec::new(),
+        hooks: Vec::new(),
+        webhooks: Webhooks {
+            allow_http: true,
+            networks: Networks::default(),
+            retry: Schedule::default(),
+            timeout_seconds: 0,
+            ca_file: PathBuf::new(),
+            per_node: 0,
+        },
         data: Data { dir: PathBuf::new() },
         auth: Auth { scram_iterations: 0, plain: Plain::Off, sha1: false, verifier: VerifierKind::Argon2id },
         limits: Limits {

@@ -7,6 +7,7 @@ mod cursor;
 mod feed;
 mod follow;
 mod pages;
+pub mod webhook;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -21,6 +21,7 @@ mod configure;
 mod create;
 mod delete;
 mod health;
+mod hooks;
 mod idempotency;
 mod items;
 mod json;
@@ -39,6 +40,7 @@ mod routes;
 mod serve;
 mod subscriptions;
 mod watch;
+mod webhooks_in;
 
 #[cfg(test)]
 mod tests;
@@ -53,6 +55,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::delivery::webhook::Webhooks;
 use crate::delivery::{Cursors, Delivery};
 use crate::engine::Engine;
 use crate::jid::BareJid;
@@ -60,6 +63,7 @@ use crate::time::Clock;
 
 pub use quota::Rates;
 pub use serve::serve;
+pub use webhooks_in::{Algorithm, Encoding, Generic, Hook, HookForm, Scheme, Secret, check_template};
 
 /// What the door asks.
 pub struct Rooms {
@@ -67,6 +71,7 @@ pub struct Rooms {
     pub delivery: Delivery,
     pub cursors: Cursors,
     pub access: Access,
+    pub webhooks: Webhooks,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -124,6 +129,8 @@ pub struct Options {
     pub watch_seconds_max: u64,
     /// What one account may ask for.
     pub rates: Rates,
+    /// Senders of webhooks that publish here.
+    pub hooks: Vec<Hook>,
 }
 
 impl Door {
@@ -182,6 +189,7 @@ impl Default for Options {
             retry_closing_max: Duration::from_secs(10),
             watch_seconds_max: 24 * 60 * 60,
             rates: Rates { requests_per_second: 0, bytes_per_second: 16 << 20 },
+            hooks: vec![],
         }
     }
 }

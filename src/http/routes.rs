@@ -15,10 +15,11 @@ use crate::access::Login;
 use crate::engine::{Answered, Once, Position, Wrong};
 use crate::http::auth::{Peer, authenticate};
 use crate::http::body::{Received, receive};
-use crate::http::path::{Place, Service, What};
+use crate::http::path::{HookPlace, Place, Service, What};
 use crate::http::problem::Problem;
 use crate::http::{
-    Door, affiliations, batch, configure, create, delete, items, nodes, publish, purge, retract, subscriptions,
+    Door, affiliations, batch, configure, create, delete, hooks, items, nodes, publish, purge, retract, subscriptions,
+    webhooks_in,
 };
 use crate::jid::BareJid;
 use crate::pubsub::{Caller, NodeId, Request as Ask, Role, Verb};
@@ -55,6 +56,10 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
     if !allowed.contains(&method) {
         return Err(method_not_allowed(allowed));
     }
+    if let What::Hook(source) = &what {
+        // Its signature is its credential.
+        return webhooks_in::receive_hook(&door, &parts, source, body).await;
+    }
     let login = authenticate(&door.rooms.access, &parts.headers, peer(&parts)).await?;
     if let Service::Named(jid) = &service
         && !door.keeps(jid)
@@ -83,6 +88,8 @@ async fn dispatch(call: Call, what: What, method: Method, body: Body) -> Result<
         (What::Item(node, item), _) => items::show(&call, node, item).await,
         (What::Subscriptions(node), _) => subscriptions::list(&call, node).await,
         (What::Affiliations(node), Method::PUT) => affiliations::put(&call, node, body).await,
+        (What::Webhooks(node, place), method) => hooks::answer(&call, node, place, &method, body).await,
+        (What::Hook(_), _) => Err(Problem::internal("a webhook was taken for a call")),
         (What::Affiliations(node), _) => affiliations::list(&call, node).await,
     }
 }
@@ -99,6 +106,10 @@ fn methods(what: &What) -> &'static [Method] {
         What::Items(_) => &[Method::GET, Method::POST, Method::DELETE],
         What::Batch(_) => &[Method::POST],
         What::Item(..) => &[Method::GET, Method::PUT, Method::DELETE],
+        What::Webhooks(_, HookPlace::All) => &[Method::GET, Method::POST],
+        What::Webhooks(_, HookPlace::One(_)) => &[Method::GET, Method::PATCH, Method::DELETE],
+        What::Webhooks(_, HookPlace::Dead(_)) => &[Method::GET],
+        What::Webhooks(_, HookPlace::Replay(_)) | What::Hook(_) => &[Method::POST],
         What::Affiliations(_) => &[Method::GET, Method::PUT],
     }
 }

@@ -2,6 +2,7 @@
 //! durability, and is written to be seen through, not to be fast.
 
 mod contacts;
+mod webhooks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound as End, Range};
@@ -16,7 +17,8 @@ use crate::pubsub::{
 use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, item_edge, seq_edge};
 use crate::store::{
-    Account, Ask, Failure, Found, Identity, Item, List, LogPage, Memo, MemoKey, NodeCommit, Pending, Store, Token,
+    Account, Ask, Failure, Found, Identity, Item, List, LogPage, Memo, MemoKey, NodeCommit, Parked, Pending, Settled,
+    Store, Token, Webhook,
 };
 use crate::time::Timestamp;
 
@@ -36,6 +38,7 @@ struct State {
     accounts: BTreeMap<BareJid, Account>,
     tokens: BTreeMap<String, Token>,
     contacts: contacts::Contacts,
+    endpoints: webhooks::Endpoints,
 }
 
 /// A node with everything that belongs to it.
@@ -355,6 +358,41 @@ impl Store for MemoryStore {
             state.contacts.forget_messages(&owner, through);
             Ok(())
         })
+    }
+
+    fn webhook(&self, id: String) -> Pending<'_, Option<Webhook>> {
+        self.with(move |state| Ok(state.endpoints.find(&id)))
+    }
+
+    fn put_webhook(&self, webhook: Webhook) -> Pending<'_, ()> {
+        self.with(move |state| {
+            state.endpoints.put(webhook);
+            Ok(())
+        })
+    }
+
+    fn remove_webhook(&self, id: String) -> Pending<'_, bool> {
+        self.with(move |state| Ok(state.endpoints.remove(&id)))
+    }
+
+    fn webhooks(&self, after: Option<String>, max: usize) -> Pending<'_, Vec<Webhook>> {
+        self.with(move |state| Ok(state.endpoints.after(after.as_deref(), max)))
+    }
+
+    fn node_webhooks(&self, node: NodeKey) -> Pending<'_, Vec<Webhook>> {
+        self.with(move |state| Ok(state.endpoints.of_node(node)))
+    }
+
+    fn settle_webhook(&self, settled: Settled) -> Pending<'_, bool> {
+        self.with(move |state| Ok(state.endpoints.settle(settled)))
+    }
+
+    fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>> {
+        self.with(move |state| Ok(state.endpoints.parked(&webhook, dead, after, max)))
+    }
+
+    fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)> {
+        self.with(move |state| Ok(state.endpoints.counts(&webhook)))
     }
 
     fn close(&self) -> Pending<'_, ()> {

@@ -2,6 +2,8 @@
 
 mod admin;
 mod connections;
+mod endpoint;
+mod hooks;
 mod ingest;
 mod publish;
 mod read;
@@ -23,6 +25,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access, NewPassword, NewToken, NewUser};
+use crate::delivery::webhook::{self, Webhooks};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine};
 use crate::http::{Door, Options, Rooms, admin_router, router, serve};
@@ -46,6 +49,14 @@ impl Stage {
     }
 
     async fn with(options: Options, engine_options: engine::Options) -> Self {
+        Stage::with_webhooks(options, engine_options, webhook::Options::default()).await
+    }
+
+    async fn with_webhooks(
+        options: Options,
+        engine_options: engine::Options,
+        webhook_options: webhook::Options,
+    ) -> Self {
         let (closing, over) = (CancellationToken::new(), CancellationToken::new());
         let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(SystemClock));
         let access_options = access::Options { scram_iterations: 4096, ..access::Options::default() };
@@ -55,7 +66,9 @@ impl Stage {
         tokio::spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
         tokio::spawn(delivery.clone().run(over.clone()));
         let cursors = delivery.cursors().clone();
-        let rooms = Rooms { engine, delivery, cursors, access: access.clone(), clock };
+        let webhooks = Webhooks::new(delivery.clone(), webhook_options, closing.clone()).unwrap();
+        tokio::spawn(webhooks.clone().run());
+        let rooms = Rooms { engine, delivery, cursors, access: access.clone(), webhooks, clock };
         let service = BareJid::parse("pubsub.localhost").unwrap();
         let door = Door::new(rooms, service, closing.clone(), options.clone());
         let mut addresses = vec![];

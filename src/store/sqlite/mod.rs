@@ -19,6 +19,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod webhooks;
 mod writer;
 
 use std::ops::Range;
@@ -30,7 +31,10 @@ use rusqlite::{Connection, params};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Node, NodeAddress, NodeId, NodeKey, Page, Selection, Seq, Subscription};
-use crate::store::{Account, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token};
+use crate::store::{
+    Account, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Parked, Pending, Settled, Store, Token,
+    Webhook,
+};
 use crate::time::Timestamp;
 
 pub use open::OpenError;
@@ -328,6 +332,38 @@ impl Store for SqliteStore {
 
     fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()> {
         self.write(move |db| contacts::forget_messages(db, &owner, through))
+    }
+
+    fn webhook(&self, id: String) -> Pending<'_, Option<Webhook>> {
+        self.read(move |db| webhooks::find(db, &id))
+    }
+
+    fn put_webhook(&self, webhook: Webhook) -> Pending<'_, ()> {
+        self.write(move |db| webhooks::put(db, &webhook))
+    }
+
+    fn remove_webhook(&self, id: String) -> Pending<'_, bool> {
+        self.write(move |db| webhooks::remove(db, &id))
+    }
+
+    fn webhooks(&self, after: Option<String>, max: usize) -> Pending<'_, Vec<Webhook>> {
+        self.read(move |db| webhooks::after(db, after.as_deref(), max))
+    }
+
+    fn node_webhooks(&self, node: NodeKey) -> Pending<'_, Vec<Webhook>> {
+        self.read(move |db| webhooks::of_node(db, node))
+    }
+
+    fn settle_webhook(&self, settled: Settled) -> Pending<'_, bool> {
+        self.write(move |db| webhooks::settle(db, &settled))
+    }
+
+    fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>> {
+        self.read(move |db| webhooks::parked(db, &webhook, dead, after, max))
+    }
+
+    fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)> {
+        self.read(move |db| webhooks::counts(db, &webhook))
     }
 
     /// The readers end first: the connection that is closed last moves the write-ahead log into the
