@@ -45,6 +45,7 @@ pub struct Config {
     pub sm: Sm,
     pub store: Store,
     pub retention: Retention,
+    pub im: Im,
     pub tls: Tls,
     pub log: Log,
 }
@@ -153,6 +154,14 @@ pub struct Retention {
     pub events: u64,
     pub days: u64,
     pub bytes: u64,
+}
+
+/// Instant messaging between the accounts.
+#[derive(Clone, Debug, Default)]
+pub struct Im {
+    pub roster_items: u64,
+    pub blocked_addresses: usize,
+    pub offline_messages: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -543,6 +543,31 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.webhooks.ca_file = value.path(),
     },
     Setting {
+        key: "im.roster_items",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        unset: Unset::Is("2000"),
+        meaning: "Contacts that one account may have. As many requests of strangers may wait beside them.",
+        why: "Presence goes to each of them.",
+        apply: |config, value| config.im.roster_items = value.count(),
+    },
+    Setting {
+        key: "im.blocked_addresses",
+        kind: Kind::Count { min: 1, max: 100_000 },
+        unset: Unset::Is("1000"),
+        meaning: "Addresses that one account may block (XEP-0191).",
+        why: "They are looked through for each message that the account is sent.",
+        apply: |config, value| config.im.blocked_addresses = value.count(),
+    },
+    Setting {
+        key: "im.offline_messages",
+        kind: Kind::Count { min: 0, max: 10_000 },
+        unset: Unset::Is("100"),
+        meaning: "Messages that wait for an account until it comes online (XEP-0160); 0 keeps none. Events of nodes \
+                  never wait here.",
+        why: "Whoever writes more to somebody who is away is told that it did not arrive.",
+        apply: |config, value| config.im.offline_messages = value.count(),
+    },
+    Setting {
         key: "tls.certificate",
         kind: Kind::Path,
         unset: Unset::Follows("a self-signed certificate in the data folder"),

@@ -43,7 +43,11 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             // the others that they may leave it.
             let session = Element::new("session", SESSION_NS).with_child(Element::new("optional", SESSION_NS));
             let managed = Element::new("sm", SM_NS);
-            [Element::new("bind", BIND_NS), session, managed].into_iter().chain(limits(*advertised)).collect()
+            // RFC 6121 §2.6.1, §3.4.
+            let versions = Element::new("ver", "urn:xmpp:features:rosterver");
+            let approvals = Element::new("sub", "urn:xmpp:features:pre-approval");
+            let offered = [Element::new("bind", BIND_NS), session, managed, versions, approvals];
+            offered.into_iter().chain(limits(*advertised)).collect()
         }
     }
 }

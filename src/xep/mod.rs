@@ -8,19 +8,27 @@
 //!
 //! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
 
+mod blocking;
+mod carbons;
 mod disco;
+mod entity_time;
+mod offline;
 mod ping;
 pub mod pubsub;
+mod roster;
 mod rsm;
 mod version;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::engine::{Answered, Engine, Wrong};
-use crate::jid::{BareJid, Jid};
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::messaging::Messaging;
 use crate::pubsub::{Caller, Refusal, Request, Seq, ServicePolicy, Subscription};
+use crate::time::Timestamp;
 use crate::xml::{Element, escape_attribute};
 use crate::xmpp::{Condition, Iq, IqKind, NS_CLIENT, StanzaError};
 
@@ -32,6 +40,7 @@ pub struct Xep {
 
 struct Shared {
     engine: Engine,
+    messaging: Messaging,
     hosts: Vec<Host>,
     options: Options,
 }
@@ -86,8 +95,8 @@ pub struct Answer {
 }
 
 impl Xep {
-    pub fn new(engine: Engine, hosts: Vec<Host>, options: Options) -> Self {
-        Xep { shared: Arc::new(Shared { engine, hosts, options }) }
+    pub fn new(engine: Engine, messaging: Messaging, hosts: Vec<Host>, options: Options) -> Self {
+        Xep { shared: Arc::new(Shared { engine, messaging, hosts, options }) }
     }
 
     pub fn hosts(&self) -> &[Host] {
@@ -109,6 +118,7 @@ impl Xep {
             let done = match work? {
                 Ok(Work::Done(body)) => Ok((body, None)),
                 Ok(Work::Ask(ask)) => ask.outcome(&engine).await,
+                Ok(Work::Wait(done)) => done.await.map(|body| (body, None)).map_err(Trouble::from),
                 Err(error) => Err(Trouble::from(error)),
             };
             match done {
@@ -142,6 +152,8 @@ impl Xep {
                 element,
                 policy,
                 hosts: &self.shared.hosts,
+                messaging: &self.shared.messaging,
+                now: self.shared.engine.clock().now(),
                 options: &self.shared.options,
             };
             asked.work()
@@ -214,8 +226,13 @@ pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
+    offline::EXTENSION,
+    blocking::EXTENSION,
     ping::EXTENSION,
+    entity_time::EXTENSION,
     Extension { number: 203, name: "Delayed Delivery", version: "2.0", features: &[], claims: &[] },
+    roster::EXTENSION,
+    carbons::EXTENSION,
 ];
 
 impl Feature {
@@ -243,6 +260,8 @@ struct Asked<'a> {
     element: Element,
     policy: ServicePolicy,
     hosts: &'a [Host],
+    messaging: &'a Messaging,
+    now: Timestamp,
     options: &'a Options,
 }
 
@@ -290,6 +309,22 @@ impl Target {
 }
 
 impl Asked<'_> {
+    /// For what an account lets nobody else do.
+    fn own_account(&self) -> Result<(), StanzaError> {
+        match &self.target {
+            Target::Account(account) if account == self.caller.jid.bare() => Ok(()),
+            _ => Err(StanzaError::new(Condition::Forbidden)),
+        }
+    }
+
+    /// The session that asks.
+    fn session(&self) -> Result<FullJid, StanzaError> {
+        match &self.caller.jid {
+            Jid::Full(full) => Ok(full.clone()),
+            Jid::Bare(_) => Err(StanzaError::new(Condition::NotAllowed)),
+        }
+    }
+
     /// Finds who answers; what nobody claims is `service-unavailable` (RFC 6120 §8.4).
     fn work(&self) -> Result<Work, StanzaError> {
         let mut claims = EXTENSIONS.iter().flat_map(|extension| extension.claims);
@@ -309,7 +344,11 @@ impl Asked<'_> {
 enum Work {
     Done(Body),
     Ask(Box<Ask>),
+    /// Asks another room than the engine; the first poll gives the request its place there.
+    Wait(Waited),
 }
+
+type Waited = Pin<Box<dyn Future<Output = Result<Body, StanzaError>> + Send>>;
 
 /// A request to the engine, and how to say what comes of it.
 struct Ask {
@@ -358,7 +397,7 @@ impl Work {
     fn unless(self, refusal: Refusal, body: Body) -> Self {
         match self {
             Work::Ask(ask) => Work::Ask(Box::new(Ask { instead: Some((refusal, body)), ..*ask })),
-            done @ Work::Done(_) => done,
+            other @ (Work::Done(_) | Work::Wait(_)) => other,
         }
     }
 }

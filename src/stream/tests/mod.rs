@@ -170,7 +170,7 @@ fn short(written: &str) -> String {
             "[offer tls]",
         ),
         (
-            "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session><sm xmlns='urn:xmpp:sm:3'/></stream:features>",
+            "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session><sm xmlns='urn:xmpp:sm:3'/><ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/></stream:features>",
             "[offer bind]",
         ),
         ("<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>", "[offer "),
