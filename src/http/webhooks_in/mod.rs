@@ -5,6 +5,8 @@
 //! right, and a delivery that was seen before is answered and not published again.
 
 mod scheme;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -239,29 +241,4 @@ fn plain(text: String) -> Response {
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn templates_name_targets() {
-        let body = serde_json::json!({"a": {"b/c": "x", "n": 7, "f": 1.5, "o": {}}, "ok": true});
-        let said = Said { body: Some(body), event: "push".to_owned(), id: "d1".to_owned() };
-        for (template, filled) in [
-            ("plain", Some("plain")),
-            ("hub/{event}/{id}", Some("hub/push/d1")),
-            ("{/a/b~1c}-{/a/n}-{/ok}", Some("x-7-true")),
-            ("{/a/f}", None),
-            ("{/a/o}", None),
-            ("{/absent}", None),
-        ] {
-            assert_eq!(said.fill(template).ok().as_deref(), filled, "{template}");
-            assert_eq!(check_template(template), Ok(()), "{template}");
-        }
-        for wrong in ["{}", "{event", "x}", "{name}", "{{id}}"] {
-            assert!(check_template(wrong).is_err(), "{wrong}");
-        }
-    }
 }
