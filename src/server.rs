@@ -96,7 +96,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let hosts =
         config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
     let messaging = Messaging::new(engine.clone(), messaging_options(config));
-    let xep = Xep::new(engine.clone(), messaging.clone(), hosts.collect(), xep::Options::default());
+    let xep = Xep::new(engine.clone(), messaging.clone(), hosts.collect(), xep_options(config));
+    xep.administer(xep::Administration { access: access.clone() });
     let router = Router::new(messaging, xep);
     let sessions = Sessions::new(
         access.clone(),
@@ -231,6 +232,14 @@ fn engine_options(config: &Config) -> engine::Options {
         items_max: config.pubsub.items_max,
         memos_per_caller_max: config.limits.idempotency_keys_per_account,
         ..engine::Options::default()
+    }
+}
+
+fn xep_options(config: &Config) -> xep::Options {
+    xep::Options {
+        command_sessions_max: config.limits.commands_waiting,
+        command_session_seconds: config.limits.command_seconds,
+        ..xep::Options::default()
     }
 }
 

@@ -111,6 +111,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     pub tail_bytes: usize,
     pub watches_per_account: usize,
+    pub commands_waiting: usize,
+    pub command_seconds: u32,
     pub sessions_per_account: usize,
     pub http_body_bytes: usize,
     pub http_head_bytes: usize,

@@ -335,6 +335,22 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.limits.watches_per_account = value.count(),
     },
     Setting {
+        key: "limits.commands_waiting",
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        unset: Unset::Is("1000"),
+        meaning: "Ad-hoc commands whose form has been shown and not been sent back yet.",
+        why: "Ten of one session at most, of which the oldest makes room.",
+        apply: |config, value| config.limits.commands_waiting = value.count(),
+    },
+    Setting {
+        key: "limits.command_seconds",
+        kind: Kind::Count { min: 1, max: 86_400 },
+        unset: Unset::Is("600"),
+        meaning: "How long the form of an ad-hoc command may take to be sent back.",
+        why: "Long enough to look something up, short enough not to keep what was left behind.",
+        apply: |config, value| config.limits.command_seconds = value.count(),
+    },
+    Setting {
         key: "limits.sessions_per_account",
         kind: Kind::Count { min: 1, max: 100_000 },
         unset: Unset::Is("10"),

@@ -167,6 +167,8 @@ fn blank() -> Config {
             memory_bytes: 0,
             tail_bytes: 0,
             watches_per_account: 0,
+            commands_waiting: 0,
+            command_seconds: 0,
             sessions_per_account: 0,
             http_body_bytes: 0,
             http_head_bytes: 0,

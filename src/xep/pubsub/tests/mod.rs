@@ -83,7 +83,7 @@ impl Given {
                 );
                 Ok(ask.request.verb)
             }
-            Work::Done(_) | Work::Wait(_) => panic!("{element} needs no engine"),
+            Work::Done(_) | Work::Command(_) | Work::Wait(_) => panic!("{element} needs no engine"),
         }
     }
 }
