@@ -396,8 +396,8 @@ impl Store for MemoryStore {
         self.with(move |state| Ok(state.endpoints.of_node(node)))
     }
 
-    fn settle_webhook(&self, settled: Settled) -> Pending<'_, bool> {
-        self.with(move |state| Ok(state.endpoints.settle(settled)))
+    fn settle_webhooks(&self, settled: Vec<Settled>) -> Pending<'_, Vec<bool>> {
+        self.with(move |state| Ok(settled.into_iter().map(|settled| state.endpoints.settle(settled)).collect()))
     }
 
     fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>> {

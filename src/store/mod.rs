@@ -170,8 +170,8 @@ pub trait Store: Send + Sync + 'static {
     /// Ordered by id, after the given one; at most `max`.
     fn webhooks(&self, after: Option<String>, max: usize) -> Pending<'_, Vec<Webhook>>;
     fn node_webhooks(&self, node: NodeKey) -> Pending<'_, Vec<Webhook>>;
-    /// All of it or nothing; whether the endpoint is still there.
-    fn settle_webhook(&self, settled: Settled) -> Pending<'_, bool>;
+    /// All of it or nothing; of each, whether the endpoint is still there.
+    fn settle_webhooks(&self, settled: Vec<Settled>) -> Pending<'_, Vec<bool>>;
     /// Deliveries that have failed, in order of seq after the given one: those that are tried again, or
     /// the dead.
     fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>>;

@@ -91,6 +91,8 @@ pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
     report.number("deliveries_per_s", "delivered", spent.rate(count), "/s");
     report.spent(&spent, "delivery", count);
     report.latency("delivery", "from publish to delivery", &seen.latency);
+    let p95 = seen.latency.quantile(0.95).as_secs_f64() * 1e3;
+    report.number("delivery_p95_ms", "from publish to delivery p95", p95, "ms");
     report.must_be_none("missing", missing);
     if count == 0 {
         report.fail("nothing was delivered".to_owned());

@@ -10,6 +10,7 @@
 mod breaker;
 mod client;
 mod event;
+mod ledger;
 mod schedule;
 mod sign;
 mod target;
@@ -80,6 +81,7 @@ struct Inner {
     client: client::Client,
     options: Options,
     stop: CancellationToken,
+    ledger: ledger::Ledger,
     running: Mutex<HashMap<String, Running>>,
     /// Held while an endpoint is created or changed, which is to stop it, to write and to start it.
     changing: tokio::sync::Mutex<()>,
@@ -164,8 +166,9 @@ impl Webhooks {
             own: options.own.clone(),
             timeout: options.timeout,
         };
+        let ledger = ledger::Ledger::new(delivery.engine().store().clone());
         let (running, changing) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Ok(Webhooks { inner: Arc::new(Inner { delivery, client, options, stop, running, changing }) })
+        Ok(Webhooks { inner: Arc::new(Inner { delivery, client, options, stop, ledger, running, changing }) })
     }
 
     /// Takes up every endpoint where it was left; ends when the server stops and all have kept where
@@ -337,7 +340,7 @@ impl Webhooks {
         };
         if found {
             webhook.position = settled.position;
-            store.settle_webhook(settled).await?;
+            store.settle_webhooks(vec![settled]).await?;
         }
         if webhook.disabled.is_none() {
             self.spawn(webhook);

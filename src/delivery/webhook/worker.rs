@@ -372,7 +372,7 @@ impl Worker {
             parked: self.parked.clone(),
             delivered: self.delivered.clone(),
         };
-        match self.inner.delivery.engine().store().settle_webhook(settled).await {
+        match self.inner.ledger.settle(settled).await {
             Ok(true) => {
                 self.parked.clear();
                 self.delivered.clear();

@@ -38,7 +38,7 @@ pub async fn deliveries_are_settled_as_one(store: Arc<dyn Store>) {
         parked: vec![parked(3, Some(30)), parked(5, Some(10)), parked(6, None)],
         delivered: vec![],
     };
-    assert!(store.settle_webhook(settled.clone()).await.unwrap());
+    assert_eq!(store.settle_webhooks(vec![settled.clone()]).await.unwrap(), [true]);
     let kept = store.webhook("a".to_owned()).await.unwrap().unwrap();
     assert_eq!((kept.position, kept.failing_since), (Seq(7), Some(Timestamp(5))));
     let of = |id: &str, dead, after| store.parked(id.to_owned(), dead, Seq(after), 10);
@@ -57,13 +57,14 @@ pub async fn deliveries_are_settled_as_one(store: Arc<dyn Store>) {
         delivered: vec![Seq(5)],
         ..settled.clone()
     };
-    assert!(store.settle_webhook(later).await.unwrap());
+    let stranger = Settled { id: "x".to_owned(), ..settled.clone() };
+    assert_eq!(store.settle_webhooks(vec![stranger, later]).await.unwrap(), [false, true]);
     assert_eq!(of("a", false, 0).await.unwrap(), []);
     let dead: Vec<(Seq, u32)> = of("a", true, 0).await.unwrap().iter().map(|dead| (dead.seq, dead.attempts)).collect();
     assert_eq!(dead, [(Seq(3), 10), (Seq(6), 2)]);
     // Of an endpoint that is no more, nothing is kept.
     store.remove_webhook("a".to_owned()).await.unwrap();
-    assert!(!store.settle_webhook(settled).await.unwrap());
+    assert_eq!(store.settle_webhooks(vec![settled]).await.unwrap(), [false]);
     assert_eq!(store.parked_counts("a".to_owned()).await.unwrap(), (0, 0));
 }
 

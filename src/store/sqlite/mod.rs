@@ -358,8 +358,8 @@ impl Store for SqliteStore {
         self.read(move |db| webhooks::of_node(db, node))
     }
 
-    fn settle_webhook(&self, settled: Settled) -> Pending<'_, bool> {
-        self.write(move |db| webhooks::settle(db, &settled))
+    fn settle_webhooks(&self, settled: Vec<Settled>) -> Pending<'_, Vec<bool>> {
+        self.write(move |db| settled.iter().map(|settled| webhooks::settle(db, settled)).collect())
     }
 
     fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>> {
