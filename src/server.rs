@@ -99,6 +99,9 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let xep = Xep::new(engine.clone(), messaging.clone(), hosts.collect(), xep_options(config));
     xep.administer(xep::Administration { access: access.clone() });
     let router = Router::new(messaging, xep);
+    if let Some(herald) = router.herald(&delivery) {
+        rooms.spawn(herald.run(over.clone()));
+    }
     let sessions = Sessions::new(
         access.clone(),
         delivery.clone(),
@@ -228,6 +231,7 @@ fn engine_options(config: &Config) -> engine::Options {
         },
         who_creates: config.pubsub.create,
         auto_create: config.pubsub.auto_create,
+        templates: config.templates.clone().into(),
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
         memos_per_caller_max: config.limits.idempotency_keys_per_account,
@@ -317,6 +321,6 @@ fn http_options(config: &Config) -> http::Options {
 }
 
 /// What a stanza needs beside the payload that it bears.
-const STANZA_OVERHEAD_BYTES: u64 = 8192;
+pub const STANZA_OVERHEAD_BYTES: u64 = 8192;
 /// How long peers, and then rooms, may take to end.
 const DRAIN_MAX: Duration = Duration::from_secs(15);

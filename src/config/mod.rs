@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::access::VerifierKind;
 use crate::delivery::webhook::{Networks, Schedule};
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{Template, WhoCreates};
 
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
@@ -39,6 +39,8 @@ pub struct Config {
     /// Senders of webhooks, from `[[hook]]`.
     pub hooks: Vec<crate::http::Hook>,
     pub webhooks: Webhooks,
+    /// What holds for nodes by their names, in the order of the file.
+    pub templates: Vec<Template>,
     pub data: Data,
     pub auth: Auth,
     pub limits: Limits,

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::mistake::{Mistake, Place};
-use super::read::Given;
+use super::read::{Given, GivenTemplate};
 use super::settings::{SETTINGS, Unset};
 use super::{
     Admin, Auth, Config, Data, Durability, Host, Http, Limits, Log, LogFormat, Plain, Pubsub, Retention, Sm, Store,
@@ -13,7 +14,8 @@ use super::{
 use crate::access::VerifierKind;
 use crate::delivery::webhook::{Networks, Schedule};
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{NodeConfig, Refusal, ServicePolicy, WhoCreates};
+use crate::server::STANZA_OVERHEAD_BYTES;
 
 pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     let mut config = blank();
@@ -30,6 +32,7 @@ pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     }
     config.hooks = std::mem::take(&mut checks.given.hooks);
     checks.hosts(&mut config);
+    checks.templates(&mut config);
     checks.certificate(&config.tls);
     checks.encryption("http.listen", config.http.listen, &config.tls);
     checks.encryption("admin.listen", config.admin.listen, &config.tls);
@@ -71,6 +74,31 @@ impl Checks {
                 taken.push(jid.clone());
             }
             config.hosts.push(Host { domain: host.domain, service });
+        }
+    }
+
+    /// Each must be a configuration that a new node may have, or every node of its names were refused.
+    fn templates(&mut self, config: &mut Config) {
+        let policy = ServicePolicy {
+            service: config.pubsub.service.clone(),
+            who_creates: config.pubsub.create,
+            auto_create: config.pubsub.auto_create,
+            templates: Arc::default(),
+            payload_bytes_max: (config.limits.stanza_bytes as u64).saturating_sub(STANZA_OVERHEAD_BYTES),
+            items_max: config.pubsub.items_max,
+            batch_items_max: 1,
+        };
+        let given = std::mem::take(&mut self.given.templates);
+        if let Some(beyond) = given.get(TEMPLATES_MAX) {
+            let what = format!("at most {TEMPLATES_MAX} templates are read: each name is compared with all");
+            self.mistakes.push(Mistake::new(&beyond.place, what));
+        }
+        for GivenTemplate { template, place } in given {
+            if let Err(Refusal::InvalidConfig { field, why }) = NodeConfig::new(&policy).with(&template.config, &policy)
+            {
+                self.mistakes.push(Mistake::new(&place, format!("template.config.{field}: {why}")));
+            }
+            config.templates.push(template);
         }
     }
 
@@ -139,6 +167,9 @@ fn readable(path: &Path) -> std::io::Result<()> {
     std::fs::File::open(path).map(drop)
 }
 
+/// More than anybody writes by hand.
+const TEMPLATES_MAX: usize = 256;
+
 /// A configuration in which nothing stands yet. The table fills every field; a test holds that.
 fn blank() -> Config {
     let jid = BareJid::parse("unset.invalid").expect("a valid domain");
@@ -158,6 +189,7 @@ fn blank() -> Config {
             ca_file: PathBuf::new(),
             per_node: 0,
         },
+        templates: Vec::new(),
         data: Data { dir: PathBuf::new() },
         auth: Auth { scram_iterations: 0, plain: Plain::Off, sha1: false, verifier: VerifierKind::Argon2id },
         limits: Limits {

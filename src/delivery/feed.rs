@@ -210,6 +210,11 @@ impl Feed {
     /// many bytes it took. It is called under the lock that a removal of rights needs.
     pub fn pull(&mut self, mut room: usize, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Result<(), Behind> {
         self.take_inbox();
+        let away = !self.inlet.available.load(Ordering::Acquire);
+        // XEP-0060 §12.6: an owner may want nobody told who is not available.
+        let show = &mut |shown: Shown<'_>| {
+            if away && shown.entry.config.presence_based_delivery { 0 } else { show(shown) }
+        };
         let mut turns = self.ready.len();
         while room > 0
             && turns > 0

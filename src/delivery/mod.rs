@@ -7,22 +7,24 @@ mod cursor;
 mod feed;
 mod follow;
 mod pages;
+mod told;
 pub mod webhook;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Committed, Engine, Sink, Tail, Wake};
 use crate::jid::BareJid;
-use crate::pubsub::{Change, SubscriptionState};
+use crate::pubsub::{Change, SubscriptionState, notices};
 
 pub use cursor::{CursorError, Cursors};
 pub use feed::{Again, Behind, Feed, Shown, Tag};
 pub use follow::{Ending, Followed, Follower, Start};
+pub use told::Told;
 
 /// The settings of delivery.
 #[derive(Clone, Debug)]
@@ -34,11 +36,19 @@ pub struct Options {
     pub page_bytes_max: usize,
     /// Subscriptions that one session watches; those beyond it get nothing, and a line in the log.
     pub watches_per_session_max: usize,
+    /// Notices of subscriptions and affiliations that wait to be sent; what comes beyond is not told.
+    pub notices_waiting_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { catchups_max: 64, page_events_max: 64, page_bytes_max: 256 << 10, watches_per_session_max: 10_000 }
+        Options {
+            catchups_max: 64,
+            page_events_max: 64,
+            page_bytes_max: 256 << 10,
+            watches_per_session_max: 10_000,
+            notices_waiting_max: 16_384,
+        }
     }
 }
 
@@ -60,6 +70,9 @@ struct Shared {
     pages: pages::Pages,
     catchups: Semaphore,
     stop: CancellationToken,
+    told: mpsc::Sender<Told>,
+    /// Until somebody takes it.
+    to_tell: Mutex<Option<mpsc::Receiver<Told>>>,
 }
 
 impl Delivery {
@@ -67,6 +80,7 @@ impl Delivery {
     pub fn new(engine: Engine, options: Options, stop: CancellationToken) -> Self {
         let cursors = Cursors::new(engine.identity());
         let catchups = Semaphore::new(options.catchups_max);
+        let (told, to_tell) = mpsc::channel(options.notices_waiting_max);
         Delivery {
             shared: Arc::new(Shared {
                 engine,
@@ -78,12 +92,19 @@ impl Delivery {
                 pages: pages::Pages::default(),
                 catchups,
                 stop,
+                told,
+                to_tell: Mutex::new(Some(to_tell)),
             }),
         }
     }
 
     pub fn cursors(&self) -> &Cursors {
         &self.shared.cursors
+    }
+
+    /// What is to be told, for whoever tells it. Taken once.
+    pub fn notices(&self) -> Option<mpsc::Receiver<Told>> {
+        lock(&self.shared.to_tell).take()
     }
 
     pub fn engine(&self) -> &Engine {
@@ -113,6 +134,12 @@ impl Delivery {
 
 impl Sink for Delivery {
     fn committed(&self, commit: &Committed<'_>) {
+        for notice in notices(&commit.node.config, commit.by, commit.changes) {
+            let told = Told { node: commit.node.clone(), by: commit.by.cloned(), notice };
+            if self.shared.told.try_send(told).is_err() {
+                tracing::warn!(node = %commit.node.address, "too many notices wait to be sent: one is not told");
+            }
+        }
         for change in commit.changes {
             let Change::SetSubscription { subscription } = change else { continue };
             let online = lock(&self.shared.online);

@@ -181,7 +181,8 @@ impl Tail {
                 Change::CreateNode | Change::PutItem { .. } => {}
             }
         }
-        if state.config.access_model != node.config.access_model {
+        let readers = |config: &NodeConfig| (config.access_model, config.roster_groups_allowed.clone());
+        if readers(&state.config) != readers(&node.config) {
             state.access += 1;
         }
         state.config = node.config.clone();
@@ -256,7 +257,7 @@ impl Drop for Tail {
 /// All tails that somebody watches. Lengthened by the turn alone.
 pub(super) struct Tails {
     by_key: Mutex<HashMap<NodeKey, Weak<Tail>>>,
-    /// The same, of services that are accounts: their rosters say who may read.
+    /// The same, by the accounts whose rosters say who may read.
     of_accounts: Mutex<HashMap<BareJid, Vec<Weak<Tail>>>>,
     total: Arc<AtomicUsize>,
     tail_bytes_max: usize,
@@ -305,6 +306,22 @@ impl Tails {
             self.note_account(&tail);
         }
         tail
+    }
+
+    /// These accounts' rosters say who may read the node.
+    pub fn note_rosters(&self, key: NodeKey, rosters_of: &[BareJid]) {
+        if rosters_of.is_empty() {
+            return;
+        }
+        let Some(tail) = self.of(key) else { return };
+        let mut of_accounts = self.of_accounts();
+        for account in rosters_of {
+            let tails = of_accounts.entry(account.clone()).or_default();
+            if !tails.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(&tail))) {
+                tails.retain(|tail| tail.strong_count() > 0);
+                tails.push(Arc::downgrade(&tail));
+            }
+        }
     }
 
     /// Every watcher of this account's nodes must ask for its right again. When this returns, nobody
@@ -371,6 +388,7 @@ mod tests {
             service: service.clone(),
             who_creates: WhoCreates::Accounts,
             auto_create: false,
+            templates: Arc::default(),
             payload_bytes_max: 1000,
             items_max: 10,
             batch_items_max: 10,

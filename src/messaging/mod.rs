@@ -109,6 +109,8 @@ pub struct Told {
     pub stanzas: Vec<Bytes>,
     /// Whether it takes what goes to its account's bare JID from now on, where that was decided.
     pub available: Option<bool>,
+    /// It was not available before, and is now.
+    pub arrived: bool,
 }
 
 /// A session's place among those who are online; dropping it ends the place, and tells those who

@@ -24,7 +24,7 @@ impl Messaging {
             Err(failure) => {
                 tracing::error!(%failure, session = %session.jid(), "a session's presence cannot be told");
                 let error = StanzaError::new(Condition::InternalServerError);
-                Told { stanzas: vec![words::presence_error(stanza, &error)], available: None }
+                Told { stanzas: vec![words::presence_error(stanza, &error)], ..Told::default() }
             }
         }
     }
@@ -91,7 +91,7 @@ impl Messaging {
         if stanzas.is_empty() {
             Told::only(answer(PresenceType::Unavailable, &to))
         } else {
-            Told { stanzas, available: None }
+            Told { stanzas, ..Told::default() }
         }
     }
 
@@ -158,7 +158,11 @@ impl Messaging {
         let priority = (stanza.kind == PresenceType::Available).then_some(stanza.priority);
         let said = Spoken::of(stanza);
         let Some(change) = directory.announce(session, priority, &said) else { return Told::default() };
-        let mut told = Told { stanzas: vec![said.to_bare(own)], available: Some(priority.is_some_and(|p| p >= 0)) };
+        let mut told = Told {
+            stanzas: vec![said.to_bare(own)],
+            available: Some(priority.is_some_and(|p| p >= 0)),
+            arrived: priority.is_some() && change.before.is_none(),
+        };
         if priority.is_none() && change.before.is_none() {
             // It was not available before, and nobody thought so.
             let directed = directory.take_directed(session);
@@ -258,6 +262,6 @@ struct Facts {
 
 impl Told {
     pub(super) fn only(stanza: Bytes) -> Self {
-        Told { stanzas: vec![stanza], available: None }
+        Told { stanzas: vec![stanza], ..Told::default() }
     }
 }

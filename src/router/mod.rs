@@ -3,9 +3,11 @@
 //! Not here: what a service makes of it (`xep`), and the bytes (`session`). Streams between servers
 //! do not exist, so that every address of another domain is unreachable.
 
+mod herald;
 mod undelivered;
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -23,12 +25,16 @@ use crate::xmpp::{
 };
 
 pub use crate::messaging::{BindFailed, Presence, Routed};
+pub use herald::Herald;
 
 /// The router, to be cloned and handed about.
 #[derive(Clone)]
 pub struct Router {
     messaging: Messaging,
     xep: Xep,
+    arrivals: mpsc::Sender<FullJid>,
+    /// Until the herald takes it.
+    arrived: Arc<Mutex<Option<mpsc::Receiver<FullJid>>>>,
 }
 
 /// What a stanza that a session sent comes to.
@@ -52,7 +58,9 @@ pub struct Outcome {
 
 impl Router {
     pub fn new(messaging: Messaging, xep: Xep) -> Self {
-        Router { messaging, xep }
+        let (arrivals, arrived) = mpsc::channel(herald::ARRIVALS_MAX);
+        let arrived = Arc::new(Mutex::new(Some(arrived)));
+        Router { messaging, xep, arrivals, arrived }
     }
 
     /// Enters a session under its address.
@@ -69,7 +77,12 @@ impl Router {
     pub fn stanza(&self, caller: &Caller, presence: &Presence, element: Element) -> Reaction {
         match Stanza::parse(element) {
             Ok(Stanza::Iq(iq)) => self.iq(caller, iq),
-            Ok(Stanza::Message(message)) => self.message(message),
+            Ok(Stanza::Message(message)) => match self.xep.hear(caller, &message) {
+                Some(hearing) => {
+                    Reaction::Later(Box::pin(async move { Outcome { reply: hearing.await, ..Outcome::default() } }))
+                }
+                None => self.message(message),
+            },
             Ok(Stanza::Presence(stanza)) => self.presence(presence, stanza),
             Err(malformed) => refuse(&malformed).map_or(Reaction::Nothing, Reaction::Write),
         }
@@ -147,7 +160,7 @@ impl Router {
         let Some(to) = stanza.to.clone() else {
             return match stanza.kind {
                 PresenceType::Available | PresenceType::Unavailable => {
-                    told(session, async move { messaging.announce(&place, stanza).await })
+                    self.told(session, async move { messaging.announce(&place, stanza).await })
                 }
                 // RFC 6121 §3, §4.3: these are always for somebody.
                 _ => Reaction::Nothing,
@@ -165,14 +178,29 @@ impl Router {
         match (stanza.kind, subscription_word(stanza.kind)) {
             (_, Some(word)) => {
                 let to = to.bare().clone();
-                told(session, async move { messaging.subscription(&place, to, word, stanza).await })
+                self.told(session, async move { messaging.subscription(&place, to, word, stanza).await })
             }
             (PresenceType::Available | PresenceType::Unavailable, _) => {
-                told(session, async move { messaging.direct(&place, to, stanza).await })
+                self.told(session, async move { messaging.direct(&place, to, stanza).await })
             }
-            (PresenceType::Probe, _) => told(session, async move { messaging.probe(&place, to, stanza.id).await }),
+            (PresenceType::Probe, _) => self.told(session, async move { messaging.probe(&place, to, stanza.id).await }),
             _ => Reaction::Nothing,
         }
+    }
+
+    /// What a session is told of what it did, all of it its own.
+    fn told(&self, session: &Presence, telling: impl Future<Output = Told> + Send + 'static) -> Reaction {
+        let (own, arrivals) = (session.jid().clone(), self.arrivals.clone());
+        Reaction::Later(Box::pin(async move {
+            let told = telling.await;
+            if told.arrived {
+                // One that finds no room is told when it comes again.
+                let _ = arrivals.try_send(own.clone());
+            }
+            let own = Jid::Full(own);
+            let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
+            Outcome { reply: None, then, available: told.available }
+        }))
     }
 
     fn is_local(&self, to: &Jid) -> bool {
@@ -189,16 +217,6 @@ fn sending(sending: Sending) -> Reaction {
             Reaction::Later(Box::pin(async move { Outcome { reply: sending.await, ..Outcome::default() } }))
         }
     }
-}
-
-/// What a session is told of what it did, all of it its own.
-fn told(session: &Presence, telling: impl Future<Output = Told> + Send + 'static) -> Reaction {
-    let own = Jid::Full(session.jid().clone());
-    Reaction::Later(Box::pin(async move {
-        let told = telling.await;
-        let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
-        Outcome { reply: None, then, available: told.available }
-    }))
 }
 
 fn iq_error(iq: Iq, condition: Condition) -> Bytes {

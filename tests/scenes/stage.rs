@@ -70,7 +70,9 @@ impl Stage<'_> {
     async fn open(&mut self) -> Result<(), String> {
         let mut sets: Vec<String> = DEFAULTS.iter().map(|set| (*set).to_owned()).collect();
         sets.extend(self.script.settings.iter().map(|(key, value)| format!("{key}={value}")));
-        let sources = Sources { sets, data: Some(self.dir.to_owned()), ..Sources::default() };
+        let file = self.dir.join("tidings.toml");
+        std::fs::write(&file, &self.script.file).map_err(|error| error.to_string())?;
+        let sources = Sources { sets, file: Some(file), data: Some(self.dir.to_owned()), ..Sources::default() };
         let config = config::load(&sources).map_err(|mistakes| format!("{mistakes:?}"))?;
         let (certificate, key) = (self.dir.join("cert.pem"), self.dir.join("cert.key"));
         if !certificate.exists() {

@@ -142,7 +142,7 @@ pub async fn an_edge_that_is_none_is_refused(store: Arc<dyn Store>) {
         }
     }
     let nonsense = page(2, Edge::After(String::new()));
-    assert_eq!(store.read_nodes(service.clone(), nonsense.clone()).await, Err(Failure::NoSuchEdge));
+    assert_eq!(store.read_nodes(service.clone(), None, nonsense.clone()).await, Err(Failure::NoSuchEdge));
     assert_eq!(store.read_node_affiliations(key, nonsense.clone()).await, Err(Failure::NoSuchEdge));
     assert_eq!(store.read_affiliations_of(service, carol, None, nonsense).await, Err(Failure::NoSuchEdge));
     // A number that no seq can be, and one that none is yet, are places nevertheless.
@@ -233,8 +233,8 @@ pub async fn nodes_are_paged_bytewise(store: Arc<dyn Store>) {
     Hand::create(&*store, "other.example", "a").await;
     nodes.sort_by(|one, other| one.address.node.as_str().as_bytes().cmp(other.address.node.as_str().as_bytes()));
     let service = jid(SERVICE);
-    walk(&nodes, async |page| store.read_nodes(service.clone(), page).await).await;
-    let from = store.read_nodes(service.clone(), page(1, Edge::After("b".to_owned()))).await.unwrap();
+    walk(&nodes, async |page| store.read_nodes(service.clone(), None, page).await).await;
+    let from = store.read_nodes(service.clone(), None, page(1, Edge::After("b".to_owned()))).await.unwrap();
     assert_eq!(from.entries[0].address.node.as_str(), "z", "an edge that no node has is a place");
 }
 
@@ -271,7 +271,7 @@ pub async fn lists_of_what_is_absent_are_empty(store: Arc<dyn Store>) {
     }
     walk(&[], async |page| store.read_node_subscriptions(key, page).await).await;
     walk(&[], async |page| store.read_node_affiliations(key, page).await).await;
-    walk(&[], async |page| store.read_nodes(service.clone(), page).await).await;
+    walk(&[], async |page| store.read_nodes(service.clone(), None, page).await).await;
     for node in [None, Some(key)] {
         walk(&[], async |page| store.read_subscriptions_of(service.clone(), carol.clone(), node, page).await).await;
         walk(&[], async |page| store.read_affiliations_of(service.clone(), carol.clone(), node, page).await).await;

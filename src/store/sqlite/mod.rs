@@ -214,8 +214,25 @@ impl Store for SqliteStore {
         self.read(move |db| lists::node_affiliations(db, node, page))
     }
 
-    fn read_nodes(&self, service: BareJid, page: Page) -> Pending<'_, List<Node>> {
-        self.read(move |db| lists::nodes(db, &service, page))
+    fn read_nodes(&self, service: BareJid, viewer: Option<BareJid>, page: Page) -> Pending<'_, List<Node>> {
+        self.read(move |db| match viewer {
+            None => lists::nodes(db, &service, page),
+            Some(viewer) => lists::nodes_for(db, &service, &viewer, page),
+        })
+    }
+
+    fn read_pending(
+        &self,
+        service: Option<BareJid>,
+        owner: Option<BareJid>,
+        node: Option<NodeKey>,
+        max: usize,
+    ) -> Pending<'_, Vec<(Node, Subscription)>> {
+        self.read(move |db| lists::pending(db, service.as_ref(), owner.as_ref(), node, max))
+    }
+
+    fn due_items(&self, now: Timestamp, max: usize) -> Pending<'_, (Vec<NodeAddress>, Option<Timestamp>)> {
+        self.read(move |db| read::due_items(db, now, max))
     }
 
     fn read_watched(
@@ -227,8 +244,8 @@ impl Store for SqliteStore {
         self.read(move |db| lists::watched(db, &jid, after.as_ref(), max))
     }
 
-    fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
-        self.read(move |db| read::stale_logs(db, before, max))
+    fn stale_logs(&self, keeps_items: bool, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
+        self.read(move |db| read::stale_logs(db, keeps_items, before, max))
     }
 
     fn floor_for(&self, node: NodeKey, since: Timestamp, bytes_max: u64) -> Pending<'_, Seq> {

@@ -465,7 +465,7 @@ fn answer(command: &Command, id: &str, status: &str) -> Element {
 
 /// The name of a field of a node's configuration, as forms bear it.
 pub(super) fn var(field: &Field) -> String {
-    format!("pubsub#{}", field.name)
+    field.var()
 }
 
 fn is_english(tag: &str) -> bool {

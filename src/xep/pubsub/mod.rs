@@ -5,6 +5,7 @@
 //! become messages in [`notify`], configurations become forms in [`form`].
 
 mod affiliations;
+pub mod approval;
 mod configure;
 mod create;
 mod delete;
@@ -19,7 +20,7 @@ mod subscribe;
 mod subscriptions;
 
 use crate::jid::Jid;
-use crate::pubsub::{AccessModel, ItemId, NodeConfig, NodeId, RawField, ServicePolicy, SubId};
+use crate::pubsub::{AccessModel, ItemId, NodeConfig, NodeId, OWN_PREFIX, PREFIX, RawField, ServicePolicy, SubId};
 use crate::xep::{Asked, Claim, Entity, Extension, Feature, RequestKind, Work, bad_request};
 use crate::xml::Element;
 use crate::xmpp::{Condition, Form, FormType, StanzaError};
@@ -112,6 +113,7 @@ const FEATURES: &[Feature] = &[
     Feature::always("http://jabber.org/protocol/pubsub#publish", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#publish-only-affiliation", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#publish-options", SERVICE),
+    Feature::always("http://jabber.org/protocol/pubsub#publish-node-full", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#publisher-affiliation", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#purge-nodes", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#retract-items", SERVICE),
@@ -121,6 +123,7 @@ const FEATURES: &[Feature] = &[
     Feature::always("http://jabber.org/protocol/pubsub#retrieve-subscriptions", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#rsm", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#subscribe", SERVICE),
+    Feature::always("http://jabber.org/protocol/pubsub#subscription-notifications", SERVICE),
 ];
 
 /// One verb, in the request that bears it.
@@ -237,7 +240,7 @@ fn submitted(parent: &Element, form_type: &str) -> Result<Option<Vec<RawField>>,
 /// (XEP-0004 §3.1: fields that are not understood are ignored).
 fn configuration(parent: &Element) -> Result<Option<Vec<RawField>>, StanzaError> {
     let fields = submitted(parent, NS_NODE_CONFIG)?;
-    let ours = |field: &RawField| field.name.starts_with("pubsub#");
+    let ours = |field: &RawField| field.name.starts_with(PREFIX) || field.name.starts_with(OWN_PREFIX);
     Ok(fields.map(|fields| fields.into_iter().filter(ours).collect()))
 }
 
@@ -263,6 +266,7 @@ pub(super) const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 pub(super) const NS_ERRORS: &str = "http://jabber.org/protocol/pubsub#errors";
 const NS_NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
 const NS_METADATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
+const NS_SUBSCRIBE_AUTHORIZATION: &str = "http://jabber.org/protocol/pubsub#subscribe_authorization";
 const NS_PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub(in crate::xep) fn policy() -> ServicePolicy {
         service: BareJid::parse("pubsub.b.example").unwrap(),
         who_creates: WhoCreates::Accounts,
         auto_create: false,
+        templates: std::sync::Arc::default(),
         payload_bytes_max: 100_000,
         items_max: 10_000,
         batch_items_max: 16,
@@ -154,7 +155,7 @@ fn form_of(kind: &str, form_type: &str, fields: &str) -> String {
 
 const TITLE: &str = "<field var='pubsub#title'><value>T</value></field>";
 
-fn a_node() -> Node {
+pub(in crate::xep::pubsub) fn a_node() -> Node {
     let service = BareJid::parse("pubsub.b.example").unwrap();
     let fields = [field("title", &["Orders"]), field("contact", &["help@b.example"])];
     Node {
