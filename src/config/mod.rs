@@ -17,7 +17,7 @@ mod verify;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::access::VerifierKind;
+use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::delivery::webhook::{Networks, Schedule};
 use crate::jid::BareJid;
 use crate::pubsub::{Template, WhoCreates};
@@ -32,6 +32,7 @@ pub use settings::{Kind, SETTINGS, Setting, Unset};
 pub struct Config {
     pub xmpp: Xmpp,
     pub http: Http,
+    pub jwt: Jwt,
     pub admin: Admin,
     pub pubsub: Pubsub,
     /// The hosts, the one of `xmpp.domain` and `pubsub.service` first.
@@ -62,6 +63,20 @@ pub struct Xmpp {
 #[derive(Clone, Debug)]
 pub struct Http {
     pub listen: Option<SocketAddr>,
+    pub origins: Vec<String>,
+}
+
+/// Whose JSON Web Tokens are taken; of nobody where `issuer` is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Jwt {
+    pub issuer: String,
+    pub audience: String,
+    pub keys: String,
+    pub authorities: Option<PathBuf>,
+    pub algorithms: Vec<JwtAlgorithm>,
+    pub types: Vec<String>,
+    pub strangers: bool,
+    pub scopes: bool,
 }
 
 #[derive(Clone, Debug)]

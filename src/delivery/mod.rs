@@ -11,19 +11,19 @@ mod told;
 pub mod webhook;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Committed, Engine, Sink, Tail, Wake};
+use crate::engine::{Committed, Engine, Sink, Tail};
 use crate::jid::BareJid;
 use crate::pubsub::{Change, SubscriptionState, notices};
 
-pub use cursor::{CursorError, Cursors};
+pub use cursor::{CURSOR_CHARS, CursorError, Cursors, NODES_MAX};
 pub use feed::{Again, Behind, Feed, Shown, Tag};
-pub use follow::{Ending, Followed, Follower, Start};
+pub use follow::{Ending, Followed, Follower, Ring, Start};
 pub use told::Told;
 
 /// The settings of delivery.
@@ -69,6 +69,8 @@ struct Shared {
     growth: Notify,
     pages: pages::Pages,
     catchups: Semaphore,
+    /// Pages of logs read since the start.
+    pages_read: AtomicU64,
     stop: CancellationToken,
     told: mpsc::Sender<Told>,
     /// Until somebody takes it.
@@ -91,6 +93,7 @@ impl Delivery {
                 growth: Notify::new(),
                 pages: pages::Pages::default(),
                 catchups,
+                pages_read: AtomicU64::new(0),
                 stop,
                 told,
                 to_tell: Mutex::new(Some(to_tell)),
@@ -105,6 +108,16 @@ impl Delivery {
     /// What is to be told, for whoever tells it. Taken once.
     pub fn notices(&self) -> Option<mpsc::Receiver<Told>> {
         lock(&self.shared.to_tell).take()
+    }
+
+    /// XMPP sessions that events are delivered to.
+    pub fn sessions(&self) -> usize {
+        lock(&self.shared.online).values().map(Vec::len).sum()
+    }
+
+    /// Pages of logs that were read for watchers that fell below a tail, since the start.
+    pub fn pages_read(&self) -> u64 {
+        self.shared.pages_read.load(Ordering::Relaxed)
     }
 
     pub fn engine(&self) -> &Engine {
@@ -157,32 +170,6 @@ impl Sink for Delivery {
     fn grown(&self, tails: Vec<Arc<Tail>>) {
         lock(&self.shared.grown).extend(tails);
         self.shared.growth.notify_one();
-    }
-}
-
-/// Tells one waiting task that there is something to look at.
-#[derive(Default)]
-struct Bell {
-    rung: AtomicBool,
-    notify: Notify,
-}
-
-impl Wake for Bell {
-    fn wake(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.notify.notify_one();
-        }
-    }
-}
-
-impl Bell {
-    /// Before looking: what comes from now on rings again.
-    fn reset(&self) {
-        self.rung.store(false, Ordering::Release);
-    }
-
-    async fn wait(&self) {
-        self.notify.notified().await;
     }
 }
 

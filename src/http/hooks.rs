@@ -206,12 +206,17 @@ async fn judge(call: &Call, node: &NodeId) -> Result<(Arc<Node>, bool), Problem>
 
 async fn dead(webhooks: &Webhooks, webhook: &Webhook, query: &Query<'_>) -> Result<Response, Problem> {
     let after = Seq(query.number("after", 0, u64::MAX >> 1)?.unwrap_or(0));
-    let limit = query.number("limit", 1, DEAD_MAX)?.unwrap_or(DEAD_MAX);
+    let limit = query.number("limit", 0, DEAD_MAX)?.unwrap_or(DEAD);
     let letters = webhooks.dead_letters(&webhook.id, after, limit as usize).await?;
     let mut out = Vec::with_capacity(256);
     let mut object = Object::begin(&mut out);
     let mut array = object.array("dead");
+    let (mut bytes, mut last) = (0, None);
     for Parked { seq, attempts, error, body, .. } in &letters {
+        if bytes >= DEAD_BYTES_MAX {
+            break;
+        }
+        (bytes, last) = (bytes + body.len(), Some(*seq));
         let mut entry = array.object();
         entry.number("seq", seq.0);
         entry.number("attempts", u64::from(*attempts));
@@ -220,8 +225,9 @@ async fn dead(webhooks: &Webhooks, webhook: &Webhook, query: &Query<'_>) -> Resu
         entry.end();
     }
     array.end();
-    if let Some(last) = letters.last().filter(|_| letters.len() as u64 == limit) {
-        object.number("next", last.seq.0);
+    let whole = (letters.len() as u64) < limit && last == letters.last().map(|letter| letter.seq);
+    if let Some(last) = last.filter(|_| !whole) {
+        object.number("next", last.0);
     }
     object.end();
     Ok(json(StatusCode::OK, out))
@@ -294,5 +300,8 @@ fn write(object: &mut Object<'_>, cursors: &Cursors, webhook: &Webhook) {
     object.text("cursor", &cursors.encode(Position { node: webhook.node, seq: webhook.position }));
 }
 
-/// Dead letters of one answer, whose bodies stand in it.
-const DEAD_MAX: u64 = 20;
+/// Dead letters of one answer, when nothing else is asked for, and at most.
+const DEAD: u64 = 20;
+const DEAD_MAX: u64 = 100;
+/// No letter is added to an answer that has so many bytes of them.
+const DEAD_BYTES_MAX: usize = 1 << 20;

@@ -66,7 +66,7 @@ impl Connection {
         Ok(Connection { tcp, head, node, bytes: Vec::new() })
     }
 
-    async fn publish(&mut self, query: &str, body: &str) -> Outcome<()> {
+    pub async fn publish(&mut self, query: &str, body: &str) -> Outcome<()> {
         let path = format!("/v1/nodes/{}/items{query}", self.node);
         self.post(&path, body).await
     }

@@ -14,6 +14,7 @@ pub enum Scenario {
     Webhooks,
     Idle,
     Login,
+    Watchers,
     SelfCheck,
 }
 
@@ -83,6 +84,7 @@ impl Options {
                 "webhooks" => scenario = Some(Scenario::Webhooks),
                 "idle" => scenario = Some(Scenario::Idle),
                 "login" => scenario = Some(Scenario::Login),
+                "watchers" => scenario = Some(Scenario::Watchers),
                 "self-check" => scenario = Some(Scenario::SelfCheck),
                 "--full-jid" => options.full_jid = true,
                 "--one-account" => options.one_account = true,
@@ -271,6 +273,7 @@ SCENARIO
   webhooks      deliveries to endpoints on loopback over plain HTTP, in parallel mode (not on Prosody)
   idle          resident memory per logged-in session, as the slope between two numbers of sessions
   login         server CPU per login (TLS handshake, SASL, bind)
+  watchers      event streams over HTTP on one node: memory of an idle one, CPU and latency of a delivered event
   self-check    the driver's own checks, without a server
 
 SERVER
@@ -288,7 +291,7 @@ SERVER
   --tls starttls|direct      direct TLS needs a server that listens for it (starttls)
 
 LOAD
-  --sessions N      sessions of fanout and login, endpoints of webhooks (1000)
+  --sessions N      sessions of fanout and login, endpoints of webhooks, event streams of watchers (1000)
   --levels A,B      sessions of idle (1000,5000)
   --inflight N      publishes in flight, over all publishers (8)
   --publishers N    publishing sessions of publish, connections excepted (8)
@@ -303,7 +306,7 @@ LOAD
   --one-account     every session logs in to one account
   --seconds N       how long is measured (30)
   --warmup N        seconds before that (3)
-  --settle N        idle: seconds between the last login and the reading (60)
+  --settle N        idle, watchers: seconds between the last login and the reading (60)
   --concurrency N   logins under way at once (32)
   --threads N       threads of the driver (2)
 ";

@@ -18,8 +18,8 @@ use super::client::{Answered, Outgoing, Pool, Unsent};
 use super::event::{self, Place};
 use super::sign::{event_id, signature};
 use super::{Inner, View};
-use crate::delivery::{Ending, Followed, Follower, Start};
-use crate::engine::{Position, Wrong};
+use crate::delivery::{Ending, Followed, Follower, Ring, Start};
+use crate::engine::{Entry, Position, Wrong};
 use crate::pubsub::{Refusal, Seq};
 use crate::store::{Failure, Parked, Settled, Webhook};
 use crate::time::Timestamp;
@@ -41,6 +41,7 @@ pub(super) struct Worker {
     stop: CancellationToken,
     /// None once the node is gone.
     follower: Option<Follower>,
+    ring: Ring,
     pool: Arc<Pool>,
     breaker: Breaker,
     /// Handed out, and not sent yet.
@@ -106,7 +107,8 @@ impl Worker {
             Err(_) => return Err(Exit::Again),
         };
         let (service, node) = (webhook.address.service.clone(), webhook.address.node.clone());
-        let follower = match inner.delivery.follow(caller, service, node, Start::After(webhook.position)).await {
+        let (ring, start) = (Ring::default(), Start::After(webhook.position));
+        let follower = match inner.delivery.follow(caller, service, node, start, &ring).await {
             Ok(follower) if follower.node().key == webhook.node => Some(follower),
             // Another node of the same name, or none: what is parked can still be delivered.
             Ok(_) | Err(Wrong::Refused(Refusal::NodeAbsent | Refusal::NodeGone { .. })) => None,
@@ -128,6 +130,7 @@ impl Worker {
             view,
             stop,
             follower,
+            ring,
             pool: Arc::default(),
             breaker: Breaker::default(),
             fresh: VecDeque::new(),
@@ -154,9 +157,10 @@ impl Worker {
             }
             let wake = tokio::time::sleep_until(self.wake_at().into());
             let wants_more = self.wants_more();
+            let (inner, webhook, ring) = (&self.inner, &self.webhook, &self.ring);
             let followed = async {
                 match self.follower.as_mut().filter(|_| wants_more) {
-                    Some(follower) => follower.next().await,
+                    Some(follower) => next(follower, ring, inner, webhook).await,
                     None => std::future::pending().await,
                 }
             };
@@ -167,7 +171,7 @@ impl Worker {
                     return Exit::Stopped;
                 }
                 Some(ended) = self.under_way.next() => self.ended(ended).await,
-                followed = followed => self.followed(followed),
+                (shown, followed) = followed => self.followed(shown, followed),
                 () = wake => Ok(()),
             };
             if let Err(exit) = step {
@@ -238,23 +242,20 @@ impl Worker {
         }
     }
 
-    fn followed(&mut self, followed: Followed) -> Result<(), Exit> {
-        match followed {
-            Followed::Entries(entries) => {
-                for entry in entries {
-                    let seq = entry.event.seq;
-                    self.handed = seq;
-                    let name = event::kind_name(&entry.event.kind);
-                    if self.webhook.types.is_empty() || self.webhook.types.iter().any(|wanted| wanted == name) {
-                        self.hand_out(seq, |place| event::body(place, &entry.event));
-                    }
-                }
-                self.settle_within(SETTLE_LATER);
-                Ok(())
+    fn followed(&mut self, shown: Vec<(Seq, Option<Arc<[u8]>>)>, followed: Followed) -> Result<(), Exit> {
+        for (seq, body) in shown {
+            self.handed = seq;
+            if let Some(body) = body {
+                self.hand_out(seq, body);
             }
+        }
+        self.settle_within(SETTLE_LATER);
+        match followed {
+            Followed::Shown | Followed::CaughtUp => Ok(()),
             Followed::Reset { earliest, .. } => {
                 self.handed = earliest.seq;
-                self.hand_out(earliest.seq, event::reset);
+                let body = encode(&self.inner, &self.webhook, earliest.seq, event::reset);
+                self.hand_out(earliest.seq, body);
                 Ok(())
             }
             Followed::Ended(Ending::Deleted) => {
@@ -267,14 +268,9 @@ impl Worker {
         }
     }
 
-    fn hand_out(&mut self, seq: Seq, encode: impl Fn(&Place<'_>) -> String) {
-        let at = Position { node: self.webhook.node, seq };
-        let id = event_id(self.inner.delivery.engine().identity().incarnation, at);
-        let cursor = self.inner.delivery.cursors().encode(at);
-        let body = encode(&Place { address: &self.webhook.address, id: &id, cursor: &cursor, at });
+    fn hand_out(&mut self, seq: Seq, body: Arc<[u8]>) {
         self.outstanding.insert(seq);
-        let body = Some(Arc::from(body.into_bytes()));
-        self.fresh.push_back(Attempt { seq, attempts: 0, body, encoded: Instant::now() });
+        self.fresh.push_back(Attempt { seq, attempts: 0, body: Some(body), encoded: Instant::now() });
     }
 
     async fn ended(&mut self, ended: Ended) -> Result<(), Exit> {
@@ -388,6 +384,43 @@ impl Worker {
     }
 }
 
+/// What follows in the log, each event encoded under the lock that a removal of rights needs; none for
+/// one that the endpoint did not ask for. Nothing is lost where this is dropped: once something has
+/// been shown it does not wait any more.
+async fn next(
+    follower: &mut Follower,
+    ring: &Ring,
+    inner: &Inner,
+    webhook: &Webhook,
+) -> (Vec<(Seq, Option<Arc<[u8]>>)>, Followed) {
+    loop {
+        ring.reset();
+        let (mut shown, mut bytes) = (Vec::new(), 0);
+        let show = |entry: &Arc<Entry>| {
+            if shown.len() == SHOWN_MAX || bytes >= SHOWN_BYTES_MAX {
+                return false;
+            }
+            let (seq, name) = (entry.event.seq, event::kind_name(&entry.event.kind));
+            let wanted = webhook.types.is_empty() || webhook.types.iter().any(|wanted| wanted == name);
+            let body = wanted.then(|| encode(inner, webhook, seq, |place| event::body(place, &entry.event)));
+            bytes += body.as_ref().map_or(0, |body| body.len());
+            shown.push((seq, body));
+            true
+        };
+        match follower.advance(show).await {
+            Followed::CaughtUp => ring.rung().await,
+            followed => return (shown, followed),
+        }
+    }
+}
+
+fn encode(inner: &Inner, webhook: &Webhook, seq: Seq, body: impl Fn(&Place<'_>) -> String) -> Arc<[u8]> {
+    let at = Position { node: webhook.node, seq };
+    let id = event_id(inner.delivery.engine().identity().incarnation, at);
+    let cursor = inner.delivery.cursors().encode(at);
+    Arc::from(body(&Place { address: &webhook.address, id: &id, cursor: &cursor, at }).into_bytes())
+}
+
 impl Attempt {
     async fn make(self, inner: &Inner, webhook: &Webhook, pool: &Pool) -> Ended {
         let began = Instant::now();
@@ -439,6 +472,9 @@ fn spread() -> f64 {
 const FORBIDDEN: &str = "its owner may not read the node any more";
 const NO_ACCOUNT: &str = "its owner has no account any more";
 const NO_NODE: &str = "the node was deleted";
+/// Events taken from the log at once, and no more once they have so many bytes.
+const SHOWN_MAX: usize = 64;
+const SHOWN_BYTES_MAX: usize = 64 << 10;
 /// Deliveries of that time may be sent again after a crash.
 const SETTLE_SOON: Duration = Duration::from_millis(100);
 /// Where nothing was delivered, only the position has moved.
