@@ -272,6 +272,7 @@ fn xep_options(config: &Config) -> xep::Options {
     xep::Options {
         command_sessions_max: config.limits.commands_waiting,
         command_session_seconds: config.limits.command_seconds,
+        contacts: config.contact.clone(),
         ..xep::Options::default()
     }
 }

@@ -49,6 +49,7 @@ pub struct Config {
     pub store: Store,
     pub retention: Retention,
     pub im: Im,
+    pub contact: crate::xep::Contacts,
     pub tls: Tls,
     pub log: Log,
 }

@@ -39,6 +39,7 @@ pub fn reference() -> String {
 /// A default as it would stand in a file.
 fn written(kind: Kind, value: &str) -> String {
     match kind {
+        Kind::Uris => format!("\"{value}\""),
         Kind::Flag | Kind::Count { .. } => value.to_owned(),
         Kind::Text | Kind::Word(_) | Kind::Address | Kind::Domain | Kind::Path | Kind::Networks | Kind::Waits => {
             format!("\"{value}\"")
@@ -48,6 +49,7 @@ fn written(kind: Kind, value: &str) -> String {
 
 fn described(kind: Kind) -> String {
     match kind {
+        Kind::Uris => "URIs, with spaces between them".to_owned(),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Count { min, max: u64::MAX } => format!("whole number, at least {min}"),
         Kind::Count { min, max } => format!("whole number, {min} to {max}"),

@@ -55,6 +55,7 @@ fn every_setting_reaches_the_configuration() {
     let default = format!("{:?}", load(&Sources::default()).unwrap());
     for setting in SETTINGS {
         let other = match setting.kind {
+            Kind::Uris => Value::Uris(vec!["mailto:other@example.org".to_owned()]),
             Kind::Flag => Value::Flag(setting.unset != Unset::Is("true")),
             Kind::Count { max, .. } => Value::Count(max),
             Kind::Text => Value::Text("other".to_owned()),
@@ -292,4 +293,14 @@ fn the_reference_lists_every_setting() {
         assert!(reference.contains(setting.meaning), "{}", setting.key);
     }
     assert!(reference.contains("[[host]]") && reference.contains("[[template]]"));
+}
+
+#[test]
+fn addresses_are_uris_with_spaces_between_them() {
+    let two = vec!["mailto:a@b.example".to_owned(), "xmpp:b.example".to_owned()];
+    assert_eq!(Kind::Uris.parse(" mailto:a@b.example  xmpp:b.example"), Ok(Value::Uris(two)));
+    assert_eq!(Kind::Uris.parse(""), Ok(Value::Uris(Vec::new())));
+    for text in ["a@b.example", "mailto:", ":x", "1a:x", "mailto:\u{e9}"] {
+        assert!(Kind::Uris.parse(text).is_err(), "{text}");
+    }
 }

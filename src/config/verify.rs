@@ -247,6 +247,7 @@ fn blank() -> Config {
         },
         sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
         store: Store { durability: Durability::Relaxed, readers: 0 },
+        contact: crate::xep::Contacts::default(),
         retention: Retention { events: 0, days: 0, bytes: 0 },
         im: super::Im::default(),
         tls: Tls { certificate: None, key: None },

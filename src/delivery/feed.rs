@@ -4,8 +4,9 @@
 //! through its [`Inlet`]: "this watch may have grown", "this subscription came", "it went".
 
 mod again;
+mod personal;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,11 +21,14 @@ use super::{Delivery, Shared, lock};
 use crate::engine::{Entry, Pull, Tail, Wake, WatcherId, Wrong};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Caller, Node, NodeAddress, NodeKey, Refusal, Request, Role, Seq, SubId, Subscription, SubscriptionState, Verb,
+    Caller, Node, NodeAddress, NodeId, NodeKey, Refusal, Request, Role, Seq, SubId, Subscription, SubscriptionState,
+    Verb,
 };
-use crate::store::Failure;
+use crate::store::{Failure, Item};
 
 pub use again::{Again, Tag};
+pub(super) use personal::Followers;
+pub use personal::Personal;
 
 /// A session's watches. Dropping it ends them.
 pub struct Feed {
@@ -40,6 +44,8 @@ pub struct Feed {
     /// Subscriptions that went while the stored ones were being read.
     went: Option<HashSet<(NodeKey, SubId)>>,
     behind: Option<Behind>,
+    /// What it follows without a subscription.
+    personal: Personal,
 }
 
 /// An event for a session, while it is being shown.
@@ -63,6 +69,8 @@ pub struct Behind {
 pub(super) struct Inlet {
     full: FullJid,
     available: AtomicBool,
+    /// Which nodes of accounts it is interested in.
+    nodes: Mutex<Arc<BTreeSet<NodeId>>>,
     inbox: Mutex<Inbox>,
     notify: Notify,
 }
@@ -109,6 +117,10 @@ struct Watch {
 enum Done {
     /// With the position at which each was read.
     Loaded(Vec<(Arc<Tail>, Subscription, Seq)>),
+    /// Of accounts that it follows.
+    Personal(Vec<personal::Found>),
+    /// Last items of nodes that an account has subscribed to.
+    Last(Vec<(Node, Item)>),
     Checked {
         watch: u64,
         access: u64,
@@ -148,6 +160,7 @@ impl Delivery {
         let inlet = Arc::new(Inlet {
             full: full.clone(),
             available: AtomicBool::new(false),
+            nodes: Mutex::default(),
             inbox: Mutex::default(),
             notify: Notify::new(),
         });
@@ -163,6 +176,7 @@ impl Delivery {
             work: FuturesUnordered::new(),
             went: None,
             behind: None,
+            personal: Personal::default(),
         };
         feed.load();
         feed
@@ -374,12 +388,14 @@ impl Feed {
         match done {
             Done::Loaded(found) => {
                 let went = self.went.take().unwrap_or_default();
+                let first = self.next_watch;
                 for (tail, subscription, position) in found {
                     let wanted = self.inlet.wants(&subscription.jid);
                     if wanted && !went.contains(&(tail.key(), subscription.subid.clone())) {
                         self.watch(tail, subscription, position);
                     }
                 }
+                self.want_last_items(first);
             }
             Done::Checked { watch: id, access, outcome } => {
                 let Some(watch) = self.watches.get_mut(&id) else { return };
@@ -399,6 +415,8 @@ impl Feed {
                 }
                 self.queue(id);
             }
+            Done::Personal(found) => self.personal_found(found),
+            Done::Last(found) => self.last_items(found),
             Done::Read { watch: id, after, page } => self.read_done(id, after, page),
         }
     }
@@ -407,6 +425,11 @@ impl Feed {
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.busy = false;
         match page {
+            Ok(Some(page)) if page.floor > after.next() && watch.is_personal() => {
+                // Nobody was promised these: it goes on with what comes.
+                watch.position = page.last;
+                self.queue(id);
+            }
             Ok(Some(page)) if page.floor > after.next() => {
                 self.behind = Some(Behind { address: watch.tail.address().clone() });
             }
@@ -431,6 +454,7 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        self.unfollow();
         let mut online = lock(&self.shared.online);
         let bare = self.inlet.full.bare();
         if let Some(inlets) = online.get_mut(bare) {
@@ -443,6 +467,11 @@ impl Drop for Feed {
 }
 
 impl Watch {
+    /// Whether nobody subscribed to it.
+    fn is_personal(&self) -> bool {
+        self.subscription.subid.as_str().is_empty()
+    }
+
     fn look(&mut self, id: u64, room: &mut usize, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Look {
         let Watch { tail, subscription, backlog, head, position, checked, .. } = self;
         let to = &subscription.jid;
@@ -466,10 +495,11 @@ impl Watch {
             return match shown {
                 None => Look::Ask(tail.access()),
                 Some(Look::Shown { position, more }) => {
-                    if !more {
-                        *backlog = None;
+                    if more {
+                        return Look::Shown { position, more };
                     }
-                    Look::Shown { position, more: true }
+                    *backlog = None;
+                    Look::Shown { position: page.resume.map_or(position, |resume| resume.max(position)), more: true }
                 }
                 Some(other) => other,
             };

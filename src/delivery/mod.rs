@@ -22,7 +22,7 @@ use crate::jid::BareJid;
 use crate::pubsub::{Change, SubscriptionState, notices};
 
 pub use cursor::{CURSOR_CHARS, CursorError, Cursors, NODES_MAX};
-pub use feed::{Again, Behind, Feed, Shown, Tag};
+pub use feed::{Again, Behind, Feed, Personal, Shown, Tag};
 pub use follow::{Ending, Followed, Follower, Ring, Start};
 pub use told::Told;
 
@@ -64,6 +64,8 @@ struct Shared {
     options: Options,
     /// Sessions by account. Only accounts with a session stand here.
     online: Mutex<HashMap<BareJid, Vec<Arc<feed::Inlet>>>>,
+    /// Sessions by the accounts that they follow without a subscription.
+    followers: Mutex<feed::Followers>,
     /// Tails whose watchers have not been woken yet; each at most once.
     grown: Mutex<Vec<Arc<Tail>>>,
     growth: Notify,
@@ -89,6 +91,7 @@ impl Delivery {
                 cursors,
                 options,
                 online: Mutex::default(),
+                followers: Mutex::default(),
                 grown: Mutex::default(),
                 growth: Notify::new(),
                 pages: pages::Pages::default(),
@@ -147,6 +150,7 @@ impl Delivery {
 
 impl Sink for Delivery {
     fn committed(&self, commit: &Committed<'_>) {
+        self.shared.offer(commit);
         for notice in notices(&commit.node.config, commit.by, commit.changes) {
             let told = Told { node: commit.node.clone(), by: commit.by.cloned(), notice };
             if self.shared.told.try_send(told).is_err() {

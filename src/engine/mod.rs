@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Change, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy, Subscription,
-    Template, WhoCreates,
+    Affiliation, Change, Event, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy,
+    Subscription, Template, WhoCreates,
 };
 use crate::store::{Failure, Identity, Item, List, Store};
 use crate::time::Clock;
@@ -112,6 +112,7 @@ pub struct Committed<'a> {
     /// The node as it is after this decision.
     pub node: &'a Arc<Node>,
     pub changes: &'a [Change],
+    pub events: &'a [Event],
     /// Who asked for it; nobody, where the service did it by itself.
     pub by: Option<&'a BareJid>,
     tails: &'a tail::Tails,
@@ -175,12 +176,14 @@ impl Default for Options {
 impl Options {
     /// The rules of a service under these settings.
     pub fn policy(&self, service: BareJid) -> ServicePolicy {
-        let templates = if service.local().is_none() { self.templates.clone() } else { Arc::default() };
+        let personal = service.local().is_some();
+        let templates = if personal { Arc::default() } else { self.templates.clone() };
         ServicePolicy {
             service,
             templates,
-            who_creates: self.who_creates,
-            auto_create: self.auto_create,
+            // XEP-0163 §3.
+            who_creates: if personal { WhoCreates::Itself } else { self.who_creates },
+            auto_create: personal || self.auto_create,
             payload_bytes_max: self.payload_bytes_max,
             items_max: self.items_max,
             batch_items_max: self.batch_items_max,

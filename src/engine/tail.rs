@@ -20,6 +20,8 @@ pub struct Entry {
     pub event: Event,
     /// The configuration under which it was committed, which says how it is shown.
     pub config: Arc<NodeConfig>,
+    /// It is told after its time, as the last item of a node that somebody comes to watch.
+    pub late: bool,
     /// The XMPP body, made by the first who needs it.
     pub xmpp: OnceLock<Bytes>,
     /// The HTTP form, made by the first who needs it.
@@ -28,7 +30,12 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>) -> Self {
-        Entry { key, address, event, config, xmpp: OnceLock::new(), http: OnceLock::new() }
+        Entry { key, address, event, config, late: false, xmpp: OnceLock::new(), http: OnceLock::new() }
+    }
+
+    /// One that is told after its time.
+    pub fn late(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>) -> Self {
+        Entry { late: true, ..Entry::new(key, address, event, config) }
     }
 
     /// What the entry costs in memory, with both forms made.

@@ -175,7 +175,7 @@ async fn what_was_asked_before_the_end_is_answered() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// However long each commit takes, and whatever fails: each node's log is without a gap, in the
     /// order of asking, and holds what was answered with success and nothing else.

@@ -396,9 +396,9 @@ impl Turns {
                 grown.push(tail);
             }
         }
-        for (decided, node, changes, _) in writes() {
+        for (decided, node, changes, events) in writes() {
             let by = decided.asked.by_somebody.then(|| decided.asked.request.caller.jid.bare());
-            sink.committed(&Committed { node, changes, by, tails: &self.shared.tails });
+            sink.committed(&Committed { node, changes, events, by, tails: &self.shared.tails });
         }
         if !grown.is_empty() {
             sink.grown(grown);
@@ -540,7 +540,7 @@ impl Turns {
         if let Some(tail) = self.shared.tails.of(after.key) {
             self.shared.tails.append(&tail, &after, &[], &[]);
         }
-        sink.committed(&Committed { node: &after, changes: &[], by: None, tails: &self.shared.tails });
+        sink.committed(&Committed { node: &after, changes: &[], events: &[], by: None, tails: &self.shared.tails });
         Ok(())
     }
 }

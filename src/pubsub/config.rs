@@ -97,6 +97,8 @@ pub enum NotificationType {
 pub enum SendLast {
     Never,
     OnSub,
+    /// And whenever a session of the subscriber becomes available.
+    OnSubAndPresence,
 }
 
 /// One field as a submission bears it: its name with or without `pubsub#`, and its values.
@@ -132,23 +134,25 @@ pub enum Origin {
 impl NodeConfig {
     /// The configuration of a new node of a generic service.
     pub fn new(policy: &ServicePolicy) -> Self {
+        // XEP-0163 §5.
+        let personal = policy.is_personal();
         NodeConfig {
             title: Arc::from(""),
             description: Arc::from(""),
             payload_type: Arc::from(""),
             language: Arc::from(""),
             contact: Arc::from([]),
-            access_model: AccessModel::Open,
+            access_model: if personal { AccessModel::Presence } else { AccessModel::Open },
             publish_model: PublishModel::Publishers,
             persist_items: true,
-            max_items: ITEMS_MAX_NEW.min(policy.items_max),
+            max_items: if personal { 1 } else { ITEMS_MAX_NEW.min(policy.items_max) },
             deliver_payloads: true,
             max_payload_size: PAYLOAD_BYTES_MAX_NEW.min(policy.payload_bytes_max),
             notify_config: false,
             notify_delete: true,
             notify_retract: true,
             notification_type: NotificationType::Headline,
-            send_last_published_item: SendLast::OnSub,
+            send_last_published_item: if personal { SendLast::OnSubAndPresence } else { SendLast::OnSub },
             subscribe: true,
             roster_groups_allowed: Arc::from([]),
             item_expire: None,
@@ -340,6 +344,7 @@ impl SendLast {
         match self {
             SendLast::Never => "never",
             SendLast::OnSub => "on_sub",
+            SendLast::OnSubAndPresence => "on_sub_and_presence",
         }
     }
 }

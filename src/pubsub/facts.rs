@@ -94,9 +94,18 @@ pub struct ServicePolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhoCreates {
     Admins,
+    /// The account that the service is (XEP-0163).
+    Itself,
     /// Those who have an account on this server.
     Accounts,
     Anyone,
+}
+
+impl ServicePolicy {
+    /// Whether the service is an account (XEP-0163).
+    pub fn is_personal(&self) -> bool {
+        self.service.local().is_some()
+    }
 }
 
 impl Facts {

@@ -89,7 +89,7 @@ fn admission(config: &NodeConfig, reader: &Reader<'_>) -> Result<SubscriptionSta
 
 /// XEP-0060 §6.1.7. A node that keeps nothing has nothing to send.
 fn sends_last(config: &NodeConfig) -> bool {
-    config.persist_items && config.send_last_published_item == SendLast::OnSub
+    config.persist_items && config.send_last_published_item != SendLast::Never
 }
 
 /// Whose subscription it is about.

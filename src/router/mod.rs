@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::delivery::Shown;
+use crate::delivery::{Personal, Shown};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::messaging::{Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
+use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
 use crate::pubsub::Caller;
 use crate::xep::Xep;
 use crate::xep::pubsub::notify;
@@ -54,6 +54,8 @@ pub struct Outcome {
     pub then: Vec<(Jid, Bytes)>,
     /// The session became available, or unavailable, to what goes to its account's bare JID.
     pub available: Option<bool>,
+    /// What it follows of accounts without a subscription.
+    pub follows: Option<Personal>,
 }
 
 impl Router {
@@ -76,6 +78,10 @@ impl Router {
     /// Takes a stanza from a session. Its `from` has been set to the session's address.
     pub fn stanza(&self, caller: &Caller, presence: &Presence, element: Element) -> Reaction {
         match Stanza::parse(element) {
+            Ok(Stanza::Iq(iq)) if self.messaging.is_capabilities(&iq) && is_own(caller, iq.to.as_ref()) => {
+                let (messaging, place) = (self.messaging.clone(), presence.place());
+                self.told(presence, async move { messaging.capabilities(&place, iq).await })
+            }
             Ok(Stanza::Iq(iq)) => self.iq(caller, iq),
             Ok(Stanza::Message(message)) => match self.xep.hear(caller, &message) {
                 Some(hearing) => {
@@ -95,6 +101,15 @@ impl Router {
         }
         let head = shown.head.get_or_insert_with(|| notify::head(&shown.entry.address.service, shown.to));
         Some([head.clone(), notify::body(shown.entry).clone()])
+    }
+
+    /// Whose nodes a session follows without a subscription, when that may have changed.
+    pub fn follow(&self, session: &Presence) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let (messaging, place) = (self.messaging.clone(), session.place());
+        match self.told(session, async move { messaging.follow(&place).await }) {
+            Reaction::Later(following) => following,
+            Reaction::Nothing | Reaction::Write(_) => Box::pin(std::future::ready(Outcome::default())),
+        }
     }
 
     /// Hands a message to whom it is for, if they are here.
@@ -126,7 +141,7 @@ impl Router {
                 let answering = self.xep.answer(caller.clone(), iq);
                 Reaction::Later(Box::pin(async move {
                     match answering.await {
-                        Some(answer) => Outcome { reply: Some(answer.iq), then: answer.then, available: None },
+                        Some(answer) => Outcome { reply: Some(answer.iq), then: answer.then, ..Outcome::default() },
                         None => Outcome::default(),
                     }
                 }))
@@ -199,7 +214,8 @@ impl Router {
             }
             let own = Jid::Full(own);
             let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
-            Outcome { reply: None, then, available: told.available }
+            let follows = told.follows.map(|Follows { accounts, nodes }| Personal { accounts, nodes });
+            Outcome { reply: None, then, available: told.available, follows }
         }))
     }
 
@@ -207,6 +223,11 @@ impl Router {
         let domain = to.domain();
         self.xep.hosts().iter().any(|host| host.domain.domain() == domain || host.service.domain() == domain)
     }
+}
+
+/// Whether an answer is for the account of the session that sends it, which the server stands for.
+fn is_own(caller: &Caller, to: Option<&Jid>) -> bool {
+    to.is_none_or(|to| to.resource().is_none() && to.bare() == caller.jid.bare())
 }
 
 fn sending(sending: Sending) -> Reaction {

@@ -247,6 +247,19 @@ impl Store for MemoryStore {
         })
     }
 
+    fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>> {
+        self.with(move |state| {
+            let every = accounts.iter().flat_map(|service| {
+                nodes.iter().map(|node| NodeAddress { service: service.clone(), node: node.clone() })
+            });
+            let found = every.filter_map(|address| state.nodes.get(state.keys.get(&address)?)).map(|kept| {
+                let last = kept.facts().pop();
+                ((*kept.node).clone(), last.map(|fact| kept.item(fact)))
+            });
+            Ok(found.collect())
+        })
+    }
+
     fn read_pending(
         &self,
         service: Option<BareJid>,
@@ -413,8 +426,8 @@ impl Store for MemoryStore {
         self.with(move |state| Ok(changes.into_iter().map(|change| state.contacts.put(change)).collect()))
     }
 
-    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>> {
-        self.with(move |state| Ok(state.contacts.blocked(&owner)))
+    fn blocked(&self, owners: Vec<BareJid>) -> Pending<'_, Vec<Vec<Jid>>> {
+        self.with(move |state| Ok(owners.iter().map(|owner| state.contacts.blocked(owner)).collect()))
     }
 
     fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()> {

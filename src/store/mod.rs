@@ -110,6 +110,9 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> Pending<'_, Vec<(Node, Subscription)>>;
 
+    /// The nodes of these names that these accounts have, each with its newest item.
+    fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>>;
+
     /// Subscriptions that wait for approval, at nodes of a service, or of an owner, or at one node;
     /// ordered by node key, bare JID, resource and subid; at most `max`.
     fn read_pending(
@@ -167,8 +170,8 @@ pub trait Store: Send + Sync + 'static {
     /// Writes all of it or nothing, in the order given; the version of the owner's roster after each.
     fn put_roster(&self, changes: Vec<RosterChange>) -> Pending<'_, Vec<u64>>;
 
-    /// Whom an account has blocked (XEP-0191), ordered by JID.
-    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>>;
+    /// Whom each of these has blocked (XEP-0191), ordered by JID.
+    fn blocked(&self, owners: Vec<BareJid>) -> Pending<'_, Vec<Vec<Jid>>>;
     /// Replaces the list.
     fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()>;
 

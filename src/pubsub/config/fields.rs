@@ -334,7 +334,11 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "send_last_published_item",
         origin: Origin::Registered,
-        kind: FieldKind::Choice(&[("never", "Never"), ("on_sub", "When somebody subscribes")]),
+        kind: FieldKind::Choice(&[
+            ("never", "Never"),
+            ("on_sub", "When somebody subscribes"),
+            ("on_sub_and_presence", "When somebody subscribes, and when he comes online"),
+        ]),
         label: "When the last item is sent without being asked for",
         in_metadata: false,
         get: |config| vec![config.send_last_published_item.as_str().to_owned()],
@@ -342,6 +346,7 @@ pub const FIELDS: &[Field] = &[
             config.send_last_published_item = match one(values)? {
                 "never" => SendLast::Never,
                 "on_sub" => SendLast::OnSub,
+                "on_sub_and_presence" => SendLast::OnSubAndPresence,
                 _ => return Err("not an offered choice".to_owned()),
             };
             Ok(())

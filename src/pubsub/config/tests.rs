@@ -77,6 +77,7 @@ const TAKEN: &[(&str, &[&str], &[&str])] = &[
     ("notification_type", &["headline"], &["headline"]),
     ("send_last_published_item", &["never"], &["never"]),
     ("send_last_published_item", &["on_sub"], &["on_sub"]),
+    ("send_last_published_item", &["on_sub_and_presence"], &["on_sub_and_presence"]),
     ("subscribe", &["0"], &["0"]),
     ("subscribe", &["1"], &["1"]),
 ];
@@ -130,7 +131,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("notify_delete", &[""]),
     ("notify_retract", &["2"]),
     ("notification_type", &["chat"]),
-    ("send_last_published_item", &["on_sub_and_presence"]),
+    ("send_last_published_item", &["on_presence"]),
     ("subscribe", &["maybe"]),
     ("node_type", &["collection"]),
     ("node_type", &[]),

@@ -263,6 +263,28 @@ pub async fn what_an_account_watches_is_read_in_slices(store: Arc<dyn Store>) {
     assert!(store.read_watched(jid("carola@localhost"), None, 10).await.unwrap().is_empty());
 }
 
+pub async fn nodes_of_accounts_come_with_their_last_items(store: Arc<dyn Store>) {
+    let mut tune = Hand::create(&*store, "carol@localhost", "tune").await;
+    tune.publish("b", "<b/>");
+    tune.publish("a", "<a/>");
+    tune.publish("c", "<c/>");
+    tune.commit(&*store).await;
+    tune.retract("c");
+    tune.commit(&*store).await;
+    let empty = Hand::create(&*store, "dave@localhost", "tune").await;
+    let mut other = Hand::create(&*store, "carol@localhost", "other").await;
+    other.publish("x", "<x/>");
+    other.commit(&*store).await;
+    let node = |text: &str| NodeId::parse(text).unwrap();
+    let accounts = vec![jid("carol@localhost"), jid("nobody@localhost"), jid("dave@localhost")];
+    let found = store.read_personal(accounts, vec![node("tune"), node("absent")]).await.unwrap();
+    let nodes: Vec<&Node> = found.iter().map(|(node, _)| node).collect();
+    assert_eq!(nodes, [&tune.node, &empty.node]);
+    let last = found[0].1.as_ref().unwrap();
+    assert_eq!((last.fact.clone(), found[1].1.is_none()), (tune.items["a"].clone(), true));
+    assert_eq!(last.payload.as_ref().map(|payload| &*payload.xml), Some(&b"<a/>"[..]));
+}
+
 pub async fn lists_of_what_is_absent_are_empty(store: Arc<dyn Store>) {
     let (key, service, carol) = (NodeKey(404), jid(SERVICE), jid("carol@localhost"));
     let these = Selection::These(vec![ItemId::parse("i").unwrap()]);

@@ -3,16 +3,16 @@
 //! A page is one range of an ordered list. Open ends are bound, too, so that each list needs one text
 //! for each direction: nothing is below the empty text, and in SQLite every blob is above every text.
 
-use rusqlite::types::{ToSql, ToSqlOutput, Value};
-use rusqlite::{Connection, Row, params};
+use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Node, NodeId, NodeKey, Page, Subscription};
-use crate::store::List;
 use crate::store::page::{Bound, Cut, SubscriptionEdge};
 use crate::store::sqlite::read::{collect, limit};
 use crate::store::sqlite::row;
 use crate::store::sqlite::trouble::Trouble;
+use crate::store::{Item, List};
 
 pub(super) fn subscriptions_of(
     db: &Connection,
@@ -150,6 +150,34 @@ pub(super) fn watched(
         params![jid.as_str(), key, resource, subid, limit(max as u64)],
         |row| Ok((row::node(row)?, row::subscription(row, 11)?)),
     )
+}
+
+/// A lookup for each pair: what an account has beside these nodes is not touched.
+pub(super) fn personal(
+    db: &Connection,
+    accounts: &[BareJid],
+    nodes: &[NodeId],
+) -> Result<Vec<(Node, Option<Item>)>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, \
+         n.version, i.item_id, i.seq, l.publisher, l.time, l.media, l.namespace, l.payload FROM nodes n \
+         LEFT JOIN items i ON i.node = n.key AND i.seq = (SELECT max(seq) FROM items WHERE node = n.key) \
+         LEFT JOIN log l ON l.node = i.node AND l.seq = i.seq WHERE n.service = ?1 AND n.node = ?2",
+    )?;
+    let mut found = Vec::new();
+    for account in accounts {
+        for node in nodes {
+            let read = |row: &Row<'_>| {
+                let item = match row.get_ref(11)? {
+                    ValueRef::Null => None,
+                    _ => Some(Item { fact: row::fact(row, 11)?, payload: row::payload(row, 15)? }),
+                };
+                Ok((row::node(row)?, item))
+            };
+            found.extend(statement.query_row(params![account.as_str(), node.as_str()], read).optional()?);
+        }
+    }
+    Ok(found)
 }
 
 fn resource_of(jid: &Jid) -> &str {

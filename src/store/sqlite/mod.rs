@@ -244,6 +244,10 @@ impl Store for SqliteStore {
         self.read(move |db| lists::watched(db, &jid, after.as_ref(), max))
     }
 
+    fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>> {
+        self.read(move |db| lists::personal(db, &accounts, &nodes))
+    }
+
     fn stale_logs(&self, keeps_items: bool, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
         self.read(move |db| read::stale_logs(db, keeps_items, before, max))
     }
@@ -335,8 +339,8 @@ impl Store for SqliteStore {
         self.write(move |db| changes.iter().map(|change| contacts::put(db, change)).collect())
     }
 
-    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>> {
-        self.read(move |db| contacts::blocked(db, &owner))
+    fn blocked(&self, owners: Vec<BareJid>) -> Pending<'_, Vec<Vec<Jid>>> {
+        self.read(move |db| owners.iter().map(|owner| contacts::blocked(db, owner)).collect())
     }
 
     fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()> {

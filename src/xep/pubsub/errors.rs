@@ -120,6 +120,15 @@ pub(in crate::xep) fn stanza_error(refusal: &Refusal) -> StanzaError {
 
 /// The storage's fault: nobody else can do anything about it but wait. A write whose outcome is not
 /// known is never called undone.
+/// Whatever the engine says when it does not do what it was asked.
+pub(in crate::xep) fn wrong(wrong: &crate::engine::Wrong) -> StanzaError {
+    match wrong {
+        crate::engine::Wrong::Refused(refusal) => stanza_error(refusal),
+        crate::engine::Wrong::Failed(failure) => failed(failure),
+        crate::engine::Wrong::Overloaded => overloaded(),
+    }
+}
+
 pub(in crate::xep) fn failed(failure: &Failure) -> StanzaError {
     let internal = StanzaError::new(Condition::InternalServerError).with_type(ErrorType::Wait);
     match failure {

@@ -31,10 +31,13 @@ pub(super) const EXTENSION: Extension = Extension {
     version: "1.30.0",
     features: FEATURES,
     claims: &[
-        Claim { name: "pubsub", ns: NS_PUBSUB, kinds: BOTH, at: &[Entity::Service], handler: request },
-        Claim { name: "pubsub", ns: NS_OWNER, kinds: BOTH, at: &[Entity::Service], handler: request },
+        Claim { name: "pubsub", ns: NS_PUBSUB, kinds: BOTH, at: AT, handler: request },
+        Claim { name: "pubsub", ns: NS_OWNER, kinds: BOTH, at: AT, handler: request },
     ],
 };
+
+/// Accounts are services, too (XEP-0163).
+const AT: &[Entity] = &[Entity::Service, Entity::Account, Entity::Contact];
 
 /// A verb as it is written: the element within `<pubsub/>` of a namespace, in an iq of a type.
 pub(super) struct Spelling {

@@ -34,7 +34,7 @@ pub fn head(from: &BareJid, to: &Jid) -> Bytes {
 
 /// The rest of it, made once for all watchers.
 pub fn body(entry: &Entry) -> &Bytes {
-    entry.xmpp.get_or_init(|| Told::of(entry).write(None))
+    entry.xmpp.get_or_init(|| Told::of(entry).write(entry.late.then_some(entry.event.time)))
 }
 
 /// The rest of a notification that comes late, with the time of its event (XEP-0203).

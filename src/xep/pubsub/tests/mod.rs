@@ -49,9 +49,13 @@ impl Default for Given {
 
 /// Instant messaging with nobody in it.
 fn messaging() -> Messaging {
+    Messaging::new(engine(), Default::default())
+}
+
+/// An engine whose turns nobody runs.
+fn engine() -> crate::engine::Engine {
     let store = Arc::new(crate::store::memory::MemoryStore::new());
-    let (engine, _) = crate::engine::Engine::new(store, Arc::new(crate::time::SystemClock), Default::default());
-    Messaging::new(engine, Default::default())
+    crate::engine::Engine::new(store, Arc::new(crate::time::SystemClock), Default::default()).0
 }
 
 impl Given {
@@ -68,6 +72,7 @@ impl Given {
             policy: policy(),
             hosts: &hosts,
             messaging: &messaging(),
+            engine: &engine(),
             now: Timestamp::from_seconds(1_000_000_000),
             options: &Options::default(),
         };
