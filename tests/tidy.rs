@@ -128,7 +128,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("argon2", &["access"]),
     ("pbkdf2", &["access"]),
     ("sha1", &["access", "stream", "messaging", "http"]),
-    ("sha2", &["access", "stream", "delivery", "messaging", "xep", "http"]),
+    ("sha2", &["access", "stream", "delivery", "messaging", "net", "xep", "http"]),
     ("hmac", &["access", "stream", "delivery", "http"]),
     ("subtle", &["access", "stream", "http"]),
     ("serde_json", &["payload", "http", "access", "cli", "server"]),

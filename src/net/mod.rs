@@ -4,8 +4,11 @@
 
 mod gate;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod tls;
+mod x509;
 
 pub use gate::{Gate, GateOptions};
 pub use tcp::{Serve, Transport, bind, serve};
-pub use tls::{TlsError, acceptor, http_config, xmpp_config};
+pub use tls::{CertificateFiles, Certificates, TlsError};

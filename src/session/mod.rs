@@ -4,7 +4,9 @@
 //! Not here: what may be said when (`stream`), where a stanza goes (`router`), what an event looks
 //! like (`xep`, behind `router`). RFC 6120, RFC 6121 §4.
 
+mod credentials;
 mod hibernate;
+mod inline;
 mod live;
 mod negotiate;
 mod pipe;

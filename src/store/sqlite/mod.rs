@@ -10,6 +10,7 @@
 mod accounts;
 mod commit;
 mod contacts;
+mod fast;
 mod lists;
 mod memos;
 mod open;
@@ -31,6 +32,7 @@ use rusqlite::{Connection, params};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Node, NodeAddress, NodeId, NodeKey, Page, Selection, Seq, Subscription};
+use crate::store::FastToken;
 use crate::store::{
     Account, AccountTotals, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Parked, Pending, Settled,
     Store, Token, Webhook,
@@ -389,6 +391,24 @@ impl Store for SqliteStore {
 
     fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)> {
         self.read(move |db| webhooks::counts(db, &webhook))
+    }
+
+    fn fast_tokens(&self, account: BareJid, client: String) -> Pending<'_, Vec<FastToken>> {
+        self.read(move |db| fast::tokens(db, &account, &client))
+    }
+
+    fn put_fast_tokens(
+        &self,
+        account: BareJid,
+        client: String,
+        tokens: Vec<FastToken>,
+        clients_max: usize,
+    ) -> Pending<'_, ()> {
+        self.write(move |db| fast::put(db, &account, &client, &tokens, clients_max))
+    }
+
+    fn remove_fast_tokens(&self, account: BareJid) -> Pending<'_, ()> {
+        self.write(move |db| fast::remove(db, &account))
     }
 
     /// The readers end first: the connection that is closed last moves the write-ahead log into the
