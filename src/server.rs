@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{self, Access, Fetch, Issuer, KeySource};
 use crate::config::{Config, Host, Plain};
+use crate::delivery::webhook::{self, Webhooks};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
 use crate::http::{self, Door, Metric, MetricKind};
@@ -132,9 +133,13 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
             }));
         }
     }
+    let webhooks = Webhooks::new(delivery.clone(), webhook_options(config, &addresses), leaving.clone());
+    let webhooks = webhooks.map_err(StartError)?;
+    rooms.spawn(webhooks.clone().run());
     let cursors = delivery.cursors().clone();
     let metrics = metrics(&engine, &delivery);
-    let rooms_asked = http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), clock, metrics };
+    let rooms_asked =
+        http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), webhooks, clock, metrics };
     let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
     if config.tls.reload_seconds > 0 {
         let every = Duration::from_secs(config.tls.reload_seconds);
@@ -351,6 +356,20 @@ fn session_options(config: &Config) -> session::Options {
     }
 }
 
+fn webhook_options(config: &Config, addresses: &Addresses) -> webhook::Options {
+    let own = [addresses.xmpp, addresses.xmpp_tls, addresses.http, addresses.admin];
+    webhook::Options {
+        allow_http: config.webhooks.allow_http,
+        networks: config.webhooks.networks.clone(),
+        timeout: Duration::from_secs(config.webhooks.timeout_seconds),
+        schedule: config.webhooks.retry.clone(),
+        per_node_max: config.webhooks.per_node,
+        ca_file: config.webhooks.ca_file.clone(),
+        own: own.into_iter().flatten().collect(),
+        ..webhook::Options::default()
+    }
+}
+
 /// What is offered where the channel bears it, the preferred first.
 fn mechanisms(config: &Config) -> Vec<Mechanism> {
     let hashes = [ScramHash::Sha256, ScramHash::Sha512].into_iter().chain(config.auth.sha1.then_some(ScramHash::Sha1));
@@ -380,6 +399,7 @@ fn http_options(config: &Config) -> http::Options {
             requests_per_second: config.limits.http_requests_per_second,
             bytes_per_second: config.limits.http_bytes_per_second,
         },
+        hooks: config.hooks.clone(),
         ..http::Options::default()
     }
 }

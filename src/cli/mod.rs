@@ -37,6 +37,7 @@ mod token;
 mod trouble;
 pub mod user;
 mod watch;
+mod webhook;
 mod welcome;
 
 use std::path::PathBuf;
@@ -96,6 +97,9 @@ pub enum Command {
     Publish(publish::Publish),
     /// Follow nodes, across reconnections
     Watch(watch::Watch),
+    /// Endpoints that are called with what happens at a node
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -171,6 +175,7 @@ fn block_on(settings: &Settings, command: Command) -> Result<(), Trouble> {
             Command::Token(token) => token::run(settings, &config, token).await,
             Command::Node(node) => node::run(settings, &config, node).await,
             Command::Publish(publish) => publish::run(settings, &config, publish).await,
+            Command::Webhook(webhook) => webhook::run(settings, &config, webhook).await,
             Command::Watch(watch) => watch::run(settings, &config, watch).await,
             Command::Serve(_) | Command::Config(_) | Command::Version => unreachable!("carried out without waiting"),
         }
@@ -223,6 +228,14 @@ mod tests {
             "node purge orders/1",
             "publish orders/1 {} --id 7 --type application/json",
             "publish orders/1 -",
+            "webhook create orders/1 https://example.org/ --type published --parallel",
+            "webhook list orders/1 --json",
+            "webhook show orders/1 x",
+            "webhook dead orders/1 x",
+            "webhook replay orders/1 x --seq 7",
+            "webhook replay orders/1 x --after earliest",
+            "webhook enable orders/1 x",
+            "webhook remove orders/1 x",
             "watch a b --since earliest --json",
             "config check",
             "config reference",
@@ -244,6 +257,7 @@ mod tests {
             &["tidings", "user", "add", "a", "--verifier", "md5"],
             &["tidings", "serve", "--log-format", "xml"],
             &["tidings", "watch"],
+            &["tidings", "webhook", "replay", "n", "x"],
         ] {
             assert_eq!(Cli::try_parse_from(line).unwrap_err().exit_code(), 2, "{line:?}");
         }

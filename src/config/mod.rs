@@ -7,6 +7,7 @@
 //!
 //! Nobody imports this room but `server`, `cli` and `main`: every other room is handed plain options.
 
+mod hooks;
 mod mistake;
 mod read;
 mod reference;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::access::{JwtAlgorithm, VerifierKind};
+use crate::delivery::webhook::{Networks, Schedule};
 use crate::jid::BareJid;
 use crate::pubsub::{SubscriptionPolicy, Template, WhoCreates};
 
@@ -36,6 +38,9 @@ pub struct Config {
     pub pubsub: Pubsub,
     /// The hosts, the one of `xmpp.domain` and `pubsub.service` first.
     pub hosts: Vec<Host>,
+    /// Senders of webhooks, from `[[hook]]`.
+    pub hooks: Vec<crate::http::Hook>,
+    pub webhooks: Webhooks,
     /// What holds for nodes by their names, in the order of the file.
     pub templates: Vec<Template>,
     pub data: Data,
@@ -162,6 +167,17 @@ pub struct Sm {
     pub queue_bytes: usize,
     pub hibernated_per_account: usize,
     pub ack_seconds: u64,
+}
+
+/// Outbound webhooks.
+#[derive(Clone, Debug)]
+pub struct Webhooks {
+    pub allow_http: bool,
+    pub networks: Networks,
+    pub retry: Schedule,
+    pub timeout_seconds: u64,
+    pub ca_file: PathBuf,
+    pub per_node: usize,
 }
 
 #[derive(Clone, Debug)]

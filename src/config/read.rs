@@ -18,6 +18,7 @@ use crate::pubsub::{Glob, RawField, Template};
 pub struct Given {
     pub values: BTreeMap<&'static str, (Value, Place)>,
     pub hosts: Vec<GivenHost>,
+    pub hooks: Vec<crate::http::Hook>,
     pub templates: Vec<GivenTemplate>,
 }
 
@@ -84,10 +85,10 @@ fn read_file(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
 }
 
-struct File<'a> {
+pub(super) struct File<'a> {
     path: &'a Path,
     text: &'a str,
-    given: &'a mut Given,
+    pub(super) given: &'a mut Given,
     mistakes: &'a mut Vec<Mistake>,
 }
 
@@ -103,6 +104,8 @@ impl File<'_> {
         for (key, value) in table.get_ref() {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("host", DeValue::Array(hosts)) => hosts.iter().for_each(|host| self.host(host)),
+                ("hook", DeValue::Array(hooks)) => hooks.iter().for_each(|hook| self.hook(hook)),
+                ("hook", _) => self.wrong(key.span().start, "hook must be written as [[hook]]"),
                 ("template", DeValue::Array(templates)) => {
                     templates.iter().for_each(|template| self.template(template));
                 }
@@ -212,7 +215,7 @@ impl File<'_> {
         }
     }
 
-    fn wrong(&mut self, at: usize, what: impl Into<String>) {
+    pub(super) fn wrong(&mut self, at: usize, what: impl Into<String>) {
         let mistake = Mistake::new(&self.place(at), what);
         self.mistakes.push(mistake);
     }

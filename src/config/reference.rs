@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::hooks::FIELDS;
 use super::settings::{Kind, SETTINGS, Unset};
 
 /// What `tidings config reference` prints, and `docs/configuration.md` holds.
@@ -27,6 +28,10 @@ pub fn reference() -> String {
         writeln!(text, "- Also: `--set {}=…`, `TIDINGS__{variable}`", setting.key).expect(WRITES);
     }
     text.push_str(HOSTS);
+    text.push_str(HOOKS);
+    for (name, kind, meaning) in FIELDS {
+        writeln!(text, "| `{name}` | {kind} | {meaning} |").expect(WRITES);
+    }
     text.push_str(TEMPLATES);
     text
 }
@@ -36,7 +41,9 @@ fn written(kind: Kind, value: &str) -> String {
     match kind {
         Kind::Uris => format!("\"{value}\""),
         Kind::Flag | Kind::Count { .. } => value.to_owned(),
-        Kind::Text | Kind::Word(_) | Kind::Address | Kind::Domain | Kind::Path => format!("\"{value}\""),
+        Kind::Text | Kind::Word(_) | Kind::Address | Kind::Domain | Kind::Path | Kind::Networks | Kind::Waits => {
+            format!("\"{value}\"")
+        }
     }
 }
 
@@ -54,6 +61,8 @@ fn described(kind: Kind) -> String {
         Kind::Address => "IP address and port, or `\"off\"`; port 0 lets the system choose".to_owned(),
         Kind::Domain => "name of a host".to_owned(),
         Kind::Path => "path".to_owned(),
+        Kind::Networks => "networks, with commas between".to_owned(),
+        Kind::Waits => "seconds, with commas between".to_owned(),
     }
 }
 
@@ -71,6 +80,24 @@ TOML file, variables, and flags.
 
 `tidings config check` names every mistake with its line; a server does not start with any. This document is what
 `tidings config reference` prints.
+";
+
+const HOOKS: &str = "
+## [[hook]]
+
+Each is a sender of webhooks that publishes here, at `/v1/hooks/{source}`. Only in the file.
+
+```toml
+[[hook]]
+source = \"github\"
+scheme = \"github\"
+secret_files = [\"/run/secrets/github\"]
+account = \"hooks@example.org\"
+node = \"github/{/repository/full_name}\"
+```
+
+| name | type | what it is |
+|---|---|---|
 ";
 
 const HOSTS: &str = "

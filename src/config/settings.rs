@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{Config, Durability, LogFormat, Plain};
 use crate::access::{ITERATIONS_MIN, JwtAlgorithm, VerifierKind};
+use crate::delivery::webhook::{Networks, Schedule};
 use crate::jid::BareJid;
 use crate::pubsub::WhoCreates;
 
@@ -39,6 +40,10 @@ pub enum Kind {
     /// A JID without a local part.
     Domain,
     Path,
+    /// Networks such as `10.0.0.0/8`, with commas between.
+    Networks,
+    /// Seconds, with commas between.
+    Waits,
 }
 
 /// What holds when nothing is written.
@@ -90,6 +95,9 @@ impl Kind {
             },
             Kind::Path if text.is_empty() => Err(self.wanted()),
             Kind::Path => Ok(Value::Path(PathBuf::from(text))),
+            Kind::Networks if Networks::parse(text).is_none() => Err(self.wanted()),
+            Kind::Waits if Schedule::parse(text).is_none() => Err(self.wanted()),
+            Kind::Networks | Kind::Waits => Ok(Value::Text(text.to_owned())),
         }
     }
 
@@ -107,6 +115,8 @@ impl Kind {
             }
             Kind::Domain => "must be the name of a host, such as \"example.org\"".to_owned(),
             Kind::Path => "must be the path of a file or folder".to_owned(),
+            Kind::Networks => "must be networks with commas between, such as \"10.0.0.0/8, fd00::/8\"".to_owned(),
+            Kind::Waits => "must be at most 100 numbers of seconds with commas between".to_owned(),
         }
     }
 }
@@ -671,6 +681,56 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Bytes of payload that a node's log keeps.",
         why: "",
         apply: |config, value| config.retention.bytes = value.count(),
+    },
+    Setting {
+        key: "webhooks.allow_http",
+        kind: Kind::Flag,
+        unset: Unset::Is("false"),
+        meaning: "Whether webhooks are sent to URLs of `http:` too.",
+        why: "What is sent is signed and not encrypted: for endpoints behind a wall, and for trying things out.",
+        apply: |config, value| config.webhooks.allow_http = value.flag(),
+    },
+    Setting {
+        key: "webhooks.networks",
+        kind: Kind::Networks,
+        unset: Unset::Is(""),
+        meaning: "Networks to which webhooks are sent though they are not on the internet.",
+        why: "Loopback, private, link-local and all other reserved addresses are refused otherwise: whoever creates a \
+              webhook would make this server ask for him where he cannot.",
+        apply: |config, value| config.webhooks.networks = Networks::parse(&value.text()).unwrap_or_default(),
+    },
+    Setting {
+        key: "webhooks.retry_seconds",
+        kind: Kind::Waits,
+        unset: Unset::Is("0,5,300,1800,7200,18000,36000,50400,72000,86400"),
+        meaning: "How long to wait before each attempt of a delivery, the first among them, give or take a fifth; after \
+                  the last it is a dead letter.",
+        why: "Some 75 hours: an endpoint may be down over a weekend.",
+        apply: |config, value| config.webhooks.retry = Schedule::parse(&value.text()).unwrap_or_default(),
+    },
+    Setting {
+        key: "webhooks.timeout_seconds",
+        kind: Kind::Count { min: 1, max: 300 },
+        unset: Unset::Is("15"),
+        meaning: "For one attempt, from the resolution of the name to the end of the answer.",
+        why: "",
+        apply: |config, value| config.webhooks.timeout_seconds = value.count(),
+    },
+    Setting {
+        key: "webhooks.per_node",
+        kind: Kind::Count { min: 0, max: 10_000 },
+        unset: Unset::Is("100"),
+        meaning: "Webhooks of one node.",
+        why: "Each is a task and up to 64 connections.",
+        apply: |config, value| config.webhooks.per_node = value.count(),
+    },
+    Setting {
+        key: "webhooks.ca_file",
+        kind: Kind::Path,
+        unset: Unset::Is("/etc/ssl/certs/ca-certificates.crt"),
+        meaning: "The authorities whose certificates endpoints may show, as PEM.",
+        why: "Where Debian keeps them.",
+        apply: |config, value| config.webhooks.ca_file = value.path(),
     },
     Setting {
         key: "im.roster_items",

@@ -65,6 +65,8 @@ fn every_setting_reaches_the_configuration() {
             Kind::Address => Value::Address(None),
             Kind::Domain => Value::Domain(BareJid::parse("other.example").unwrap()),
             Kind::Path => Value::Path(PathBuf::from("/nonexistent/other")),
+            Kind::Networks => Value::Text("10.0.0.0/8".to_owned()),
+            Kind::Waits => Value::Text("1,2".to_owned()),
         };
         let mut given = Given::default();
         given.values.insert(setting.key, (other, Place::Defaults));

@@ -9,9 +9,10 @@ use super::read::{Given, GivenTemplate};
 use super::settings::{SETTINGS, Unset};
 use super::{
     Admin, Auth, Config, Data, Durability, Host, Http, Jwt, Limits, Log, LogFormat, Plain, Pubsub, Retention, Sm,
-    Store, Tls, Xmpp,
+    Store, Tls, Webhooks, Xmpp,
 };
 use crate::access::{JwtAlgorithm, VerifierKind};
+use crate::delivery::webhook::{Networks, Schedule};
 use crate::jid::BareJid;
 use crate::pubsub::{NodeConfig, Refusal, ServicePolicy, SubscriptionPolicy, WhoCreates};
 use crate::server::STANZA_OVERHEAD_BYTES;
@@ -29,6 +30,7 @@ pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
             (setting.apply)(&mut config, value);
         }
     }
+    config.hooks = std::mem::take(&mut checks.given.hooks);
     checks.hosts(&mut config);
     checks.templates(&mut config);
     checks.certificate(&config.tls);
@@ -256,6 +258,15 @@ fn blank() -> Config {
             bounces_max: 0,
         },
         hosts: Vec::new(),
+        hooks: Vec::new(),
+        webhooks: Webhooks {
+            allow_http: true,
+            networks: Networks::default(),
+            retry: Schedule::default(),
+            timeout_seconds: 0,
+            ca_file: PathBuf::new(),
+            per_node: 0,
+        },
         templates: Vec::new(),
         data: Data { dir: PathBuf::new() },
         auth: Auth {

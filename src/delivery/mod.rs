@@ -12,6 +12,7 @@ mod recent;
 #[cfg(test)]
 mod tests;
 mod told;
+pub mod webhook;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

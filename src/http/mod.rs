@@ -23,6 +23,7 @@ mod create;
 mod delete;
 mod fetch;
 mod health;
+mod hooks;
 mod idempotency;
 mod items;
 mod json;
@@ -47,6 +48,7 @@ mod subscriptions;
 mod takeover;
 mod tickets;
 mod watch;
+mod webhooks_in;
 
 #[cfg(test)]
 mod tests;
@@ -61,6 +63,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::delivery::webhook::Webhooks;
 use crate::delivery::{Cursors, Delivery};
 use crate::engine::Engine;
 use crate::jid::BareJid;
@@ -70,6 +73,7 @@ pub use fetch::fetcher;
 pub use metrics::{Metric, MetricKind};
 pub use quota::Rates;
 pub use serve::serve;
+pub use webhooks_in::{Algorithm, Encoding, Generic, Hook, HookForm, Scheme, Secret, check_template};
 
 /// What the door asks.
 pub struct Rooms {
@@ -77,6 +81,7 @@ pub struct Rooms {
     pub delivery: Delivery,
     pub cursors: Cursors,
     pub access: Access,
+    pub webhooks: Webhooks,
     pub clock: Arc<dyn Clock>,
     /// What the other rooms tell of themselves.
     pub metrics: Vec<Metric>,
@@ -141,6 +146,8 @@ pub struct Options {
     pub wait_max: Duration,
     /// What one account may ask for.
     pub rates: Rates,
+    /// Senders of webhooks that publish here.
+    pub hooks: Vec<Hook>,
 }
 
 impl Door {
@@ -236,6 +243,7 @@ impl Default for Options {
             wait: Duration::from_secs(30),
             wait_max: Duration::from_secs(60),
             rates: Rates { requests_per_second: 0, bytes_per_second: 16 << 20 },
+            hooks: vec![],
         }
     }
 }

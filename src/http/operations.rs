@@ -2,7 +2,7 @@
 //! methods that stand here and no others, and `openapi` makes the document of it, so that a route
 //! without a row cannot be reached and a row without a route is found by the tests.
 
-use crate::http::path::What;
+use crate::http::path::{HookPlace, What};
 
 /// One method of one path.
 pub(super) struct Operation {
@@ -44,6 +44,11 @@ pub(super) fn template(what: &What) -> &'static str {
         What::Item(..) => ITEM,
         What::Subscriptions(_) => SUBSCRIPTIONS,
         What::Affiliations(_) => AFFILIATIONS,
+        What::Webhooks(_, HookPlace::All) => WEBHOOKS,
+        What::Webhooks(_, HookPlace::One(_)) => WEBHOOK,
+        What::Webhooks(_, HookPlace::Dead(_)) => WEBHOOK_DEAD,
+        What::Webhooks(_, HookPlace::Replay(_)) => WEBHOOK_REPLAY,
+        What::Hook(_) => HOOK,
     }
 }
 
@@ -61,6 +66,12 @@ const BATCH: &str = "/v1/nodes/{node}/items:batch";
 const ITEM: &str = "/v1/nodes/{node}/items/{id}";
 const SUBSCRIPTIONS: &str = "/v1/nodes/{node}/subscriptions";
 const AFFILIATIONS: &str = "/v1/nodes/{node}/affiliations";
+const WEBHOOKS: &str = "/v1/nodes/{node}/webhooks";
+const WEBHOOK: &str = "/v1/nodes/{node}/webhooks/{id}";
+const WEBHOOK_DEAD: &str = "/v1/nodes/{node}/webhooks/{id}/dead";
+const WEBHOOK_REPLAY: &str = "/v1/nodes/{node}/webhooks/{id}/replay";
+/// Of the server as a whole: it stands under no service.
+pub(super) const HOOK: &str = "/v1/hooks/{id}";
 
 const JSON: &str = "application/json";
 
@@ -278,6 +289,86 @@ pub(super) const OPERATIONS: &[Operation] = &[
         headers: &[],
         body: &[Content(JSON, "AffiliationChanges")],
         answers: &[DONE],
+    },
+    Operation {
+        template: WEBHOOKS,
+        method: "GET",
+        id: "listWebhooks",
+        summary: "The endpoints of a node: the caller's own, to the node's owner all.",
+        query: &[],
+        headers: &[],
+        body: &[],
+        answers: &[answer("200", "The endpoints.", &[Content(JSON, "Webhooks")])],
+    },
+    Operation {
+        template: WEBHOOKS,
+        method: "POST",
+        id: "createWebhook",
+        summary: "Create an endpoint, once it has answered the challenge.",
+        query: &[],
+        headers: &[],
+        body: &[Content(JSON, "WebhookWish")],
+        answers: &[answer("201", "The endpoint, with its secret, this once.", &[Content(JSON, "Webhook")])],
+    },
+    Operation {
+        template: WEBHOOK,
+        method: "GET",
+        id: "showWebhook",
+        summary: "An endpoint, how it fares, and the latest attempts.",
+        query: &[],
+        headers: &[],
+        body: &[],
+        answers: &[answer("200", "The endpoint.", &[Content(JSON, "Webhook")])],
+    },
+    Operation {
+        template: WEBHOOK,
+        method: "PATCH",
+        id: "enableWebhook",
+        summary: "Deliver again to an endpoint that was disabled.",
+        query: &[],
+        headers: &[],
+        body: &[Content(JSON, "WebhookChange")],
+        answers: &[answer("200", "The endpoint.", &[Content(JSON, "Webhook")])],
+    },
+    Operation {
+        template: WEBHOOK,
+        method: "DELETE",
+        id: "removeWebhook",
+        summary: "Remove an endpoint with its dead letters.",
+        query: &[],
+        headers: &[],
+        body: &[],
+        answers: &[DONE],
+    },
+    Operation {
+        template: WEBHOOK_DEAD,
+        method: "GET",
+        id: "listDeadLetters",
+        summary: "Deliveries that were given up.",
+        query: &["limit", "after"],
+        headers: &[],
+        body: &[],
+        answers: &[answer("200", "A page of dead letters.", &[Content(JSON, "DeadLetters")])],
+    },
+    Operation {
+        template: WEBHOOK_REPLAY,
+        method: "POST",
+        id: "replayWebhook",
+        summary: "Deliver once more: one dead letter, or everything after a position.",
+        query: &[],
+        headers: &[],
+        body: &[Content(JSON, "Replay")],
+        answers: &[answer("202", "It will be delivered.", &[])],
+    },
+    Operation {
+        template: HOOK,
+        method: "POST",
+        id: "receiveWebhook",
+        summary: "A webhook of a configured sender, with its signature.",
+        query: &[],
+        headers: &[],
+        body: PAYLOADS,
+        answers: &[answer("200", "It was published, now or before.", &[Content(JSON, "Hooked")])],
     },
 ];
 

@@ -40,6 +40,18 @@ pub(super) enum What {
     Item(NodeId, ItemId),
     Subscriptions(NodeId),
     Affiliations(NodeId),
+    Webhooks(NodeId, HookPlace),
+    /// `/v1/hooks/{source}`
+    Hook(String),
+}
+
+/// What is below a node's webhooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum HookPlace {
+    All,
+    One(String),
+    Dead(String),
+    Replay(String),
 }
 
 impl Place {
@@ -63,6 +75,9 @@ impl Place {
             ["services", jid, "nodes", rest @ ..] => {
                 Ok(Place { service: Service::Named(service(jid)?), what: What::parse(rest)? })
             }
+            ["hooks", source] => {
+                Ok(Place { service: Service::Default, what: What::Hook(decode(source)?.into_owned()) })
+            }
             _ => Err(no_such_path()),
         }
     }
@@ -78,6 +93,20 @@ impl What {
             [node, "items", item] => Ok(What::Item(node_id(node)?, item_id(item)?)),
             [node, "subscriptions"] => Ok(What::Subscriptions(node_id(node)?)),
             [node, "affiliations"] => Ok(What::Affiliations(node_id(node)?)),
+            [node, "webhooks", rest @ ..] => Ok(What::Webhooks(node_id(node)?, HookPlace::parse(rest)?)),
+            _ => Err(no_such_path()),
+        }
+    }
+}
+
+impl HookPlace {
+    fn parse(segments: &[&str]) -> Result<Self, Problem> {
+        let id = |segment: &str| decode(segment).map(std::borrow::Cow::into_owned);
+        match segments {
+            [] => Ok(HookPlace::All),
+            [webhook] => Ok(HookPlace::One(id(webhook)?)),
+            [webhook, "dead"] => Ok(HookPlace::Dead(id(webhook)?)),
+            [webhook, "replay"] => Ok(HookPlace::Replay(id(webhook)?)),
             _ => Err(no_such_path()),
         }
     }
@@ -182,8 +211,8 @@ fn encode(path: &mut String, segment: &str) {
 }
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
-/// `services/{jid}/nodes/{node}/items/{id}`
-const SEGMENTS_MAX: usize = 6;
+/// `services/{jid}/nodes/{node}/webhooks/{id}/dead`
+const SEGMENTS_MAX: usize = 7;
 
 #[cfg(test)]
 mod tests {

@@ -18,8 +18,8 @@ use crate::http::body::{Received, receive};
 use crate::http::path::{Place, Service, What};
 use crate::http::problem::Problem;
 use crate::http::{
-    Door, affiliations, batch, configure, create, delete, items, nodes, operations, publish, purge, retract,
-    subscriptions, tickets, watch,
+    Door, affiliations, batch, configure, create, delete, hooks, items, nodes, operations, publish, purge, retract,
+    subscriptions, tickets, watch, webhooks_in,
 };
 use crate::jid::BareJid;
 use crate::pubsub::{Caller, NodeId, Request as Ask, Role, Verb};
@@ -55,6 +55,10 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
     if !operations::methods(&what).any(|allowed| allowed == method.as_str()) {
         let allowed: Vec<&str> = operations::methods(&what).collect();
         return Err(method_not_allowed(&allowed));
+    }
+    if let What::Hook(source) = &what {
+        // Its signature is its credential.
+        return webhooks_in::receive_hook(&door, &parts, source, body).await;
     }
     let named = match &service {
         Service::Default => &door.service,
@@ -93,6 +97,8 @@ async fn dispatch(call: Call, what: What, method: Method, body: Body) -> Result<
         (What::Item(node, item), _) => items::show(&call, node, item).await,
         (What::Subscriptions(node), _) => subscriptions::list(&call, node).await,
         (What::Affiliations(node), Method::PUT) => affiliations::put(&call, node, body).await,
+        (What::Webhooks(node, place), method) => hooks::answer(&call, node, place, &method, body).await,
+        (What::Hook(_), _) => Err(Problem::internal("a webhook was taken for a call")),
         (What::Affiliations(node), _) => affiliations::list(&call, node).await,
     }
 }

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{PayloadError, from_json};
-use crate::pubsub::Payload;
+use super::{PayloadError, from_json, to_json};
+use crate::pubsub::{Media, Payload};
 use crate::time::Timestamp;
 
 /// One event, and those of its attributes that mean something to the server.
@@ -115,6 +115,28 @@ pub fn event_from_parts(
     }
     let payload = from_json(json.as_bytes()).map_err(EventError::Payload)?;
     event.finish(payload)
+}
+
+/// An event in the JSON format, from attributes of ours and what an item holds.
+pub fn event_json(attributes: &[(&str, String)], data: Option<&Payload>) -> String {
+    let mut json = String::from("{");
+    for (name, value) in attributes {
+        json.push_str(&format!("\"{name}\":{},", serde_json::Value::from(value.as_str())));
+    }
+    match data {
+        None => drop(json.pop()),
+        Some(payload) => {
+            let media_type = match payload.media {
+                Media::Json => "application/json",
+                Media::Text => "text/plain",
+                Media::Atom => "application/atom+xml",
+                Media::Xml => "application/xml",
+            };
+            json.push_str(&format!("\"datacontenttype\":\"{media_type}\",\"data\":{}", to_json(payload)));
+        }
+    }
+    json.push('}');
+    json
 }
 
 /// What the data of an event becomes in the JSON format.

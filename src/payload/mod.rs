@@ -16,7 +16,7 @@ mod write;
 mod tests;
 
 pub use body::readable;
-pub use event::{CloudEvent, EventError, event_from_json, event_from_parts, events_from_json};
+pub use event::{CloudEvent, EventError, event_from_json, event_from_parts, event_json, events_from_json};
 pub use read::{JSON_DEPTH_MAX, PayloadError, from_atom, from_element, from_json, from_text, from_xml};
 pub use write::{to_http, to_json, to_xml};
 

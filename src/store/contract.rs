@@ -8,6 +8,7 @@ pub mod hand;
 mod lists;
 mod logs;
 mod memos;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -91,6 +92,9 @@ macro_rules! every_promise {
             memos:
                 a_memo_is_kept_with_its_commit_or_not_at_all
                 memos_of_a_caller_are_counted_and_forgotten;
+            webhooks:
+                a_webhook_comes_back_and_is_listed
+                deliveries_are_settled_as_one;
             accounts:
                 an_account_comes_back_with_either_verifier
                 accounts_are_listed_in_slices

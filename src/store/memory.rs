@@ -2,6 +2,7 @@
 //! durability, and is written to be seen through, not to be fast.
 
 mod contacts;
+mod webhooks;
 
 #[cfg(test)]
 use std::collections::VecDeque;
@@ -21,7 +22,7 @@ use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, seq_edge};
 use crate::store::{
     Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey, NodeCommit,
-    Pending, Store, Token,
+    Parked, Pending, Settled, Store, Token, Webhook,
 };
 use crate::time::Timestamp;
 
@@ -51,6 +52,7 @@ struct State {
     /// By account, then client.
     fast_tokens: BTreeMap<BareJid, BTreeMap<String, Vec<FastToken>>>,
     contacts: contacts::Contacts,
+    endpoints: webhooks::Endpoints,
 }
 
 /// A node with everything that belongs to it.
@@ -541,6 +543,41 @@ impl Store for MemoryStore {
             state.contacts.forget_messages(&owner, through);
             Ok(())
         })
+    }
+
+    fn webhook(&self, id: String) -> Pending<'_, Option<Webhook>> {
+        self.with(move |state| Ok(state.endpoints.find(&id)))
+    }
+
+    fn put_webhook(&self, webhook: Webhook) -> Pending<'_, ()> {
+        self.with(move |state| {
+            state.endpoints.put(webhook);
+            Ok(())
+        })
+    }
+
+    fn remove_webhook(&self, id: String) -> Pending<'_, bool> {
+        self.with(move |state| Ok(state.endpoints.remove(&id)))
+    }
+
+    fn webhooks(&self, after: Option<String>, max: usize) -> Pending<'_, Vec<Webhook>> {
+        self.with(move |state| Ok(state.endpoints.after(after.as_deref(), max)))
+    }
+
+    fn node_webhooks(&self, node: NodeKey) -> Pending<'_, Vec<Webhook>> {
+        self.with(move |state| Ok(state.endpoints.of_node(node)))
+    }
+
+    fn settle_webhooks(&self, settled: Vec<Settled>) -> Pending<'_, Vec<bool>> {
+        self.with(move |state| Ok(settled.into_iter().map(|settled| state.endpoints.settle(settled)).collect()))
+    }
+
+    fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>> {
+        self.with(move |state| Ok(state.endpoints.parked(&webhook, dead, after, max)))
+    }
+
+    fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)> {
+        self.with(move |state| Ok(state.endpoints.counts(&webhook)))
     }
 
     fn close(&self) -> Pending<'_, ()> {

@@ -22,6 +22,7 @@ mod memo;
 pub mod memory;
 mod page;
 pub mod sqlite;
+mod webhook;
 
 use std::fmt;
 use std::ops::Range;
@@ -39,6 +40,7 @@ pub use account::FastToken;
 pub use account::{Account, AccountTotals, ScramKeys, Token, Verifier};
 pub use memo::{Memo, MemoKey};
 pub use page::ITEMS_PAGE_BYTES_MAX;
+pub use webhook::{Parked, Settled, Webhook};
 
 /// The answer of a store, later.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
@@ -200,6 +202,22 @@ pub trait Store: Send + Sync + 'static {
     fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>>;
     /// Forgets those up to and including this number.
     fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()>;
+
+    fn webhook(&self, id: String) -> Pending<'_, Option<Webhook>>;
+    /// Creates or replaces; what is parked stays.
+    fn put_webhook(&self, webhook: Webhook) -> Pending<'_, ()>;
+    /// With what is parked; whether there was one.
+    fn remove_webhook(&self, id: String) -> Pending<'_, bool>;
+    /// Ordered by id, after the given one; at most `max`.
+    fn webhooks(&self, after: Option<String>, max: usize) -> Pending<'_, Vec<Webhook>>;
+    fn node_webhooks(&self, node: NodeKey) -> Pending<'_, Vec<Webhook>>;
+    /// All of it or nothing; of each, whether the endpoint is still there.
+    fn settle_webhooks(&self, settled: Vec<Settled>) -> Pending<'_, Vec<bool>>;
+    /// Deliveries that have failed, in order of seq after the given one: those that are tried again, or
+    /// the dead.
+    fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>>;
+    /// How many are tried again, and how many are dead.
+    fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)>;
 
     /// The tokens of FAST that a client of an account has: the one that was not used yet, then the one
     /// that was.

@@ -67,9 +67,15 @@ impl Connection {
     }
 
     pub async fn publish(&mut self, query: &str, body: &str) -> Outcome<()> {
+        let path = format!("/v1/nodes/{}/items{query}", self.node);
+        self.post(&path, body).await
+    }
+
+    /// Posts, which must succeed.
+    pub async fn post(&mut self, path: &str, body: &str) -> Outcome<()> {
         let mut request = Vec::with_capacity(body.len() + 512);
-        let (node, head, length) = (&self.node, &self.head, body.len());
-        write!(request, "POST /v1/nodes/{node}/items{query} HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n{body}")?;
+        let (head, length) = (&self.head, body.len());
+        write!(request, "POST {path} HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n{body}")?;
         self.tcp.write_all(&request).await?;
         match tokio::time::timeout(ANSWER_LIMIT, self.answer()).await {
             Ok(outcome) => outcome,

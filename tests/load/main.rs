@@ -11,7 +11,7 @@
 //! * `scan`, `scram`, `client`: a very small XMPP client whose cost can be told from the server's
 //! * `pubsub`: the requests and payloads
 //! * `measure`: CPU, memory, latency, the table and the JSON line
-//! * `fanout`, `publish`, `http_publish`, `idle`, `login`, `watchers`: the scenarios
+//! * `fanout`, `publish`, `http_publish`, `webhooks`, `idle`, `login`, `watchers`: the scenarios
 //! * `self_check`: the driver's own checks can fail
 
 mod accounts;
@@ -30,6 +30,7 @@ mod scram;
 mod self_check;
 mod server;
 mod watchers;
+mod webhooks;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -77,6 +78,7 @@ fn run(options: &Options) -> Outcome<bool> {
             Scenario::Fanout => fanout::run(options, &server).await,
             Scenario::Publish => publish::run(options, &server).await,
             Scenario::HttpPublish => http_publish::run(options, &server).await,
+            Scenario::Webhooks => webhooks::run(options, &server).await,
             Scenario::Idle => idle::run(options, &server).await,
             Scenario::Login => login::run(options, &server).await,
             Scenario::Watchers => watchers::run(options, &server).await,

@@ -11,6 +11,7 @@ pub enum Scenario {
     Fanout,
     Publish,
     HttpPublish,
+    Webhooks,
     Idle,
     Login,
     Watchers,
@@ -63,6 +64,9 @@ pub struct Options {
     pub full_jid: bool,
     pub one_account: bool,
     pub durability: Option<String>,
+    pub rate: u64,
+    pub hanging: usize,
+    pub dead: usize,
 }
 
 impl Options {
@@ -77,6 +81,7 @@ impl Options {
                 "fanout" => scenario = Some(Scenario::Fanout),
                 "publish" => scenario = Some(Scenario::Publish),
                 "http-publish" => scenario = Some(Scenario::HttpPublish),
+                "webhooks" => scenario = Some(Scenario::Webhooks),
                 "idle" => scenario = Some(Scenario::Idle),
                 "login" => scenario = Some(Scenario::Login),
                 "watchers" => scenario = Some(Scenario::Watchers),
@@ -143,6 +148,9 @@ impl Options {
             "--warmup" => self.warmup = number(name, value)?,
             "--settle" => self.settle = number(name, value)?,
             "--concurrency" => self.concurrency = number(name, value)?,
+            "--rate" => self.rate = number(name, value)?,
+            "--hanging" => self.hanging = number(name, value)?,
+            "--dead" => self.dead = number(name, value)?,
             "--durability" => self.durability = Some(value.to_owned()),
             other => return Err(format!("there is no option {other}").into()),
         }
@@ -161,6 +169,9 @@ impl Options {
             ("--seconds", self.seconds as usize, 1, 600),
             ("--warmup", self.warmup as usize, 0, 60),
             ("--settle", self.settle as usize, 1, 300),
+            ("--rate", self.rate as usize, 1, 100_000),
+            ("--hanging", self.hanging, 0, MAX_SESSIONS),
+            ("--dead", self.dead, 0, MAX_SESSIONS),
             ("--concurrency", self.concurrency, 1, 256),
         ];
         for (name, value, least, most) in bounds {
@@ -173,6 +184,9 @@ impl Options {
         }
         if self.levels.iter().any(|level| *level > MAX_SESSIONS) {
             return Err(format!("--levels must not pass {MAX_SESSIONS}").into());
+        }
+        if self.scenario == Scenario::Webhooks && self.hanging + self.dead >= self.sessions {
+            return Err("--hanging and --dead must leave endpoints that are well".into());
         }
         if self.scenario == Scenario::Publish && self.publishers > self.inflight {
             return Err("--publishers must not pass --inflight: each publisher needs a publish of its own".into());
@@ -224,6 +238,9 @@ impl Default for Options {
             full_jid: false,
             one_account: false,
             durability: None,
+            rate: 2000,
+            hanging: 0,
+            dead: 0,
         }
     }
 }
@@ -253,6 +270,7 @@ SCENARIO
   fanout        subscribed sessions on one node, one publisher; every session checks order and completeness
   publish       acknowledged publishes to nodes of their own over XMPP
   http-publish  the same over HTTP with an API token (not on Prosody)
+  webhooks      deliveries to endpoints on loopback over plain HTTP, in parallel mode (not on Prosody)
   idle          resident memory per logged-in session, as the slope between two numbers of sessions
   login         server CPU per login (TLS handshake, SASL, bind)
   watchers      event streams over HTTP on one node: memory of an idle one, CPU and latency of a delivered event
@@ -273,13 +291,16 @@ SERVER
   --tls starttls|direct      direct TLS needs a server that listens for it (starttls)
 
 LOAD
-  --sessions N      sessions of fanout and login, event streams of watchers (1000)
+  --sessions N      sessions of fanout and login, endpoints of webhooks, event streams of watchers (1000)
   --levels A,B      sessions of idle (1000,5000)
   --inflight N      publishes in flight, over all publishers (8)
   --publishers N    publishing sessions of publish, connections excepted (8)
   --ahead N         fanout: the publisher waits while the slowest session is this many items behind; 0: never (256)
   --payload BYTES   size of the payload element (1024)
   --max-items N     pubsub#max_items of the nodes (100)
+  --rate N          webhooks: publishes a second (2000), over --inflight connections
+  --hanging N       webhooks: endpoints that do not answer (0)
+  --dead N          webhooks: endpoints that refuse connections (0)
   --transient       pubsub#persist_items=0
   --full-jid        fanout: subscribe the full JID
   --one-account     every session logs in to one account

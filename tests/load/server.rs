@@ -116,7 +116,9 @@ fn start_tidings(options: &Options) -> Outcome<Server> {
     let name = output(Command::new(&options.binary).arg("version"))?;
     accounts::import_into_tidings(options, folder.path(), &tidings)?;
     let token = match options.scenario {
-        Scenario::HttpPublish | Scenario::Watchers => Some(accounts::token(&tidings, &options.domain)?),
+        Scenario::HttpPublish | Scenario::Watchers | Scenario::Webhooks => {
+            Some(accounts::token(&tidings, &options.domain)?)
+        }
         _ => None,
     };
     let mut command = tidings(&["serve"]);
@@ -229,6 +231,9 @@ const TIDINGS_SETTINGS: &[&str] = &[
     "auth.scram_iterations=4096",
     "limits.connections_per_second=0",
     "limits.pending_authentications=0",
+    "limits.http_bytes_per_second=0",
+    "webhooks.allow_http=true",
+    "webhooks.networks=127.0.0.0/8",
 ];
 
 const LOG: &str = "server.log";

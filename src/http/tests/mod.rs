@@ -3,6 +3,8 @@
 mod admin;
 mod browsers;
 mod connections;
+mod endpoint;
+mod hooks;
 mod ingest;
 mod publish;
 mod read;
@@ -26,6 +28,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{self, Access, NewPassword, NewToken, NewUser};
+use crate::delivery::webhook::{self, Webhooks};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine};
 use crate::http::{Door, Metric, MetricKind, Options, Rooms, admin_router, router, serve};
@@ -50,6 +53,14 @@ impl Stage {
     }
 
     async fn with(options: Options, engine_options: engine::Options) -> Self {
+        Stage::with_webhooks(options, engine_options, webhook::Options::default()).await
+    }
+
+    async fn with_webhooks(
+        options: Options,
+        engine_options: engine::Options,
+        webhook_options: webhook::Options,
+    ) -> Self {
         let (closing, over) = (CancellationToken::new(), CancellationToken::new());
         let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(SystemClock));
         let access_options = access::Options { scram_iterations: 4096, ..access::Options::default() };
@@ -59,6 +70,8 @@ impl Stage {
         tokio::spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
         tokio::spawn(delivery.clone().run(over.clone()));
         let cursors = delivery.cursors().clone();
+        let webhooks = Webhooks::new(delivery.clone(), webhook_options, closing.clone()).unwrap();
+        tokio::spawn(webhooks.clone().run());
         let metric = Metric {
             name: "tidings_engine_test",
             help: "What another room tells.",
@@ -66,7 +79,7 @@ impl Stage {
             read: Box::new(|| 7),
         };
         let metrics = vec![metric];
-        let rooms = Rooms { engine, delivery, cursors, access: access.clone(), clock, metrics };
+        let rooms = Rooms { engine, delivery, cursors, access: access.clone(), webhooks, clock, metrics };
         let service = BareJid::parse("pubsub.localhost").unwrap();
         let door = Door::new(rooms, service, closing.clone(), options.clone());
         let mut addresses = vec![];

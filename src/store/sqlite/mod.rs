@@ -20,6 +20,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod webhooks;
 mod writer;
 
 use std::ops::Range;
@@ -35,8 +36,8 @@ use crate::pubsub::{
 };
 use crate::store::FastToken;
 use crate::store::{
-    Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, NodeCommit, Pending, Store,
-    Token,
+    Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, NodeCommit, Parked, Pending,
+    Settled, Store, Token, Webhook,
 };
 use crate::time::Timestamp;
 
@@ -375,6 +376,38 @@ impl Store for SqliteStore {
 
     fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()> {
         self.write(move |db| contacts::forget_messages(db, &owner, through))
+    }
+
+    fn webhook(&self, id: String) -> Pending<'_, Option<Webhook>> {
+        self.read(move |db| webhooks::find(db, &id))
+    }
+
+    fn put_webhook(&self, webhook: Webhook) -> Pending<'_, ()> {
+        self.write(move |db| webhooks::put(db, &webhook))
+    }
+
+    fn remove_webhook(&self, id: String) -> Pending<'_, bool> {
+        self.write(move |db| webhooks::remove(db, &id))
+    }
+
+    fn webhooks(&self, after: Option<String>, max: usize) -> Pending<'_, Vec<Webhook>> {
+        self.read(move |db| webhooks::after(db, after.as_deref(), max))
+    }
+
+    fn node_webhooks(&self, node: NodeKey) -> Pending<'_, Vec<Webhook>> {
+        self.read(move |db| webhooks::of_node(db, node))
+    }
+
+    fn settle_webhooks(&self, settled: Vec<Settled>) -> Pending<'_, Vec<bool>> {
+        self.write(move |db| settled.iter().map(|settled| webhooks::settle(db, settled)).collect())
+    }
+
+    fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>> {
+        self.read(move |db| webhooks::parked(db, &webhook, dead, after, max))
+    }
+
+    fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)> {
+        self.read(move |db| webhooks::counts(db, &webhook))
     }
 
     fn fast_tokens(&self, account: BareJid, client: String) -> Pending<'_, Vec<FastToken>> {
