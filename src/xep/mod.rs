@@ -166,7 +166,12 @@ impl Xep {
             let done = match work? {
                 Ok(Work::Done(body)) => Ok((body, None)),
                 Ok(Work::Ask(ask)) => ask.outcome(&shared.engine).await,
-                Ok(Work::Command(order)) => order.outcome(&shared).await.map(|body| (body, None)),
+                Ok(Work::Command(order)) => {
+                    return Some(match order.outcome(&shared).await {
+                        Ok((body, then)) => Answer { iq: reply.result(&body), then },
+                        Err(trouble) => Answer { iq: reply.error(&trouble), then: Vec::new() },
+                    });
+                }
                 Ok(Work::Wait(done)) => done.await.map(|body| (body, None)).map_err(Trouble::from),
                 Err(error) => Err(Trouble::from(error)),
             };

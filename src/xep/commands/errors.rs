@@ -2,7 +2,6 @@
 
 use crate::xep::bad_request;
 use crate::xep::commands::NS_COMMANDS;
-use crate::xep::pubsub::errors::unsupported;
 use crate::xml::Element;
 use crate::xmpp::{Condition, ErrorType, StanzaError};
 
@@ -37,8 +36,6 @@ pub(super) fn forbidden() -> StanzaError {
 
 pub(super) fn no_such_command(node: &str) -> StanzaError {
     match node {
-        // XEP-0060 §8.7.3.2.
-        "http://jabber.org/protocol/pubsub#get-pending" => unsupported("get-pending"),
         // XEP-0133 §5: a command of that specification that is not offered.
         node if node.starts_with("http://jabber.org/protocol/admin#") => {
             StanzaError::new(Condition::FeatureNotImplemented)

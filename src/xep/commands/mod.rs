@@ -15,14 +15,17 @@ mod errors;
 mod items;
 mod nodes;
 mod online;
+mod pending;
 mod people;
 mod session;
 
 use std::future::Future;
 use std::pin::Pin;
 
+use bytes::Bytes;
+
 use crate::engine::{Answer, Answered, Wrong};
-use crate::jid::BareJid;
+use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     self as core, Affiliation, Caller, Edge, Field, Page, Refusal, Request, Role, ServicePolicy, Verb,
 };
@@ -61,7 +64,9 @@ pub(super) struct Command {
 
 /// Every command.
 pub(super) fn all() -> impl Iterator<Item = &'static Command> {
-    [accounts::COMMANDS, online::COMMANDS, nodes::COMMANDS, items::COMMANDS, people::COMMANDS].into_iter().flatten()
+    [accounts::COMMANDS, online::COMMANDS, nodes::COMMANDS, items::COMMANDS, people::COMMANDS, pending::COMMANDS]
+        .into_iter()
+        .flatten()
 }
 
 /// Who may run a command: what it does to a node is still for the rules to allow.
@@ -80,6 +85,8 @@ pub(super) enum Whom {
 pub(super) enum Screen {
     Ask(Form, Then),
     Done(Vec<Note>, Option<Form>),
+    /// Done, and these messages follow the answer.
+    Sent(Messages),
 }
 
 /// What may follow a form.
@@ -110,6 +117,9 @@ pub(super) struct Run {
     /// No further form is wanted.
     finish: bool,
 }
+
+/// Messages, each with whom it is for.
+pub(super) type Messages = Vec<(Jid, Bytes)>;
 
 type Showing<'a> = Pin<Box<dyn Future<Output = Result<Screen, StanzaError>> + Send + 'a>>;
 
@@ -170,20 +180,22 @@ fn automation(node: &str, kind: &str, name: &str) -> Element {
 }
 
 impl Order {
-    pub(super) async fn outcome(self, shared: &std::sync::Arc<Shared>) -> Result<Body, Trouble> {
+    pub(super) async fn outcome(self, shared: &std::sync::Arc<Shared>) -> Result<(Body, Messages), Trouble> {
         let Order { caller, target, what } = self;
         let service = target.service().clone();
         let at = target.jid().clone();
         let run = Run { shared: shared.clone(), caller, at, service, answers: Vec::new(), finish: false };
         match what {
-            What::List => Ok(run.list(&target).await?),
+            What::List => Ok((run.list(&target).await?, Vec::new())),
             What::Info(command) if run.may(command).await? => {
-                Ok(Body::Element(automation(command.node, "command-node", command.name)))
+                Ok((Body::Element(automation(command.node, "command-node", command.name)), Vec::new()))
             }
             What::Info(_) => Err(errors::forbidden().into()),
             What::Execute(element) => {
                 let outcome = run.execute(&target, &element).await;
-                outcome.map(Body::Element).map_err(|error| Trouble { error, beside: Some(element) })
+                outcome
+                    .map(|(answer, then)| (Body::Element(answer), then))
+                    .map_err(|error| Trouble { error, beside: Some(element) })
             }
         }
     }
@@ -233,7 +245,7 @@ impl Run {
     }
 
     /// Runs a command from where its session stands (XEP-0050 §2.4).
-    async fn execute(mut self, target: &Target, element: &Element) -> Result<Element, StanzaError> {
+    async fn execute(mut self, target: &Target, element: &Element) -> Result<(Element, Messages), StanzaError> {
         let command = named(target, element)?;
         let action = Action::parse(element.attr("action"))?;
         // XEP-0050 §3.7: we have one language.
@@ -267,7 +279,7 @@ impl Run {
         command: &'static Command,
         target: &Target,
         element: &Element,
-    ) -> Result<Element, StanzaError> {
+    ) -> Result<(Element, Messages), StanzaError> {
         let now = self.shared.engine.clock().now();
         let number = self.shared.commands.number(now);
         let mut session = Session::new(self.caller.jid.clone(), target.jid().clone(), command.node);
@@ -289,10 +301,10 @@ impl Run {
         action: Action,
         element: &Element,
         mut kept: Kept,
-    ) -> Result<Element, StanzaError> {
+    ) -> Result<(Element, Messages), StanzaError> {
         let Some(step) = kept.session.allows.step(action)? else {
             let id = self.shared.commands.id(kept.number, &self.caller.jid);
-            return Ok(answer(command, &id, "canceled"));
+            return Ok((answer(command, &id, "canceled"), Vec::new()));
         };
         self.answers = std::mem::take(&mut kept.session.answers);
         let screen = match step {
@@ -300,7 +312,7 @@ impl Run {
                 let forgotten = self.answers.pop().unwrap_or_default();
                 match (command.next)(self).await? {
                     Screen::Ask(form, then) => Screen::Ask(forgotten.remembered(form), then),
-                    done @ Screen::Done(..) => done,
+                    done @ (Screen::Done(..) | Screen::Sent(_)) => done,
                 }
             }
             Step::On { finish } => {
@@ -314,7 +326,7 @@ impl Run {
     }
 
     /// The answer that bears a screen. A session that goes on is kept.
-    fn show(&self, command: &Command, mut kept: Kept, screen: Screen) -> Result<Element, StanzaError> {
+    fn show(&self, command: &Command, mut kept: Kept, screen: Screen) -> Result<(Element, Messages), StanzaError> {
         let sessions = &self.shared.commands;
         let id = sessions.id(kept.number, &self.caller.jid);
         match screen {
@@ -322,11 +334,14 @@ impl Run {
                 kept.session.allows = Allows { back: !kept.session.answers.is_empty(), then };
                 let actions = kept.session.allows.to_element();
                 sessions.open(kept, self.shared.engine.clock().now())?;
-                Ok(answer(command, &id, "executing").with_child(actions).with_child(form.to_element()))
+                let shown = answer(command, &id, "executing").with_child(actions).with_child(form.to_element());
+                Ok((shown, Vec::new()))
             }
-            Screen::Done(notes, form) => Ok(answer(command, &id, "completed")
-                .with_children(notes.iter().map(Note::to_element))
-                .with_children(form.map(|form| form.to_element()))),
+            Screen::Done(notes, form) => {
+                let done = answer(command, &id, "completed").with_children(notes.iter().map(Note::to_element));
+                Ok((done.with_children(form.map(|form| form.to_element())), Vec::new()))
+            }
+            Screen::Sent(messages) => Ok((answer(command, &id, "completed"), messages)),
         }
     }
 
