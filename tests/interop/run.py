@@ -69,8 +69,9 @@ class Checks:
 class Server:
     """`tidings serve` on a data directory of its own; a second start takes the ports of the first."""
 
-    def __init__(self, binary, folder):
+    def __init__(self, binary, folder, sets=()):
         self.binary = binary
+        self.sets = [word for pair in sets for word in ("--set", pair)]
         self.data = folder / "data"
         self.ready = folder / "ready.json"
         self.log = folder / "server.log"
@@ -103,7 +104,7 @@ class Server:
     def start(self):
         self.ready.unlink(missing_ok=True)
         settings = {"xmpp.listen": "xmpp", "xmpp.listen_tls": "xmpp_tls", "http.listen": "http", "admin.listen": "admin"}
-        words = [self.binary, "serve", "--data", self.data, "--ready-file", self.ready]
+        words = [self.binary, "serve", "--data", self.data, "--ready-file", self.ready, *self.sets]
         for setting, name in settings.items():
             words += ["--set", f"{setting}={self.addresses.get(name) or '127.0.0.1:0'}"]
         with open(self.log, "ab") as log:
