@@ -20,7 +20,7 @@ use crate::http::path::{HookPlace, location};
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope, json, no_content};
-use crate::pubsub::{Node, NodeId, Refusal, Reply, Seq, Verb};
+use crate::pubsub::{Node, NodeId, Refusal, Seq, Verb};
 use crate::store::{Parked, Webhook};
 
 /// Everything below `…/webhooks`.
@@ -193,7 +193,7 @@ async fn find(call: &Call, webhooks: &Webhooks, node: &NodeId, id: &str) -> Resu
 /// The node, and whether it is the caller's.
 async fn judge(call: &Call, node: &NodeId) -> Result<(Arc<Node>, bool), Problem> {
     let found = match call.ask(Verb::Metadata { node: node.clone() }).await?.answer {
-        Answer::Reply(Reply::Metadata { node }) => node,
+        Answer::Metadata { node, .. } => node,
         _ => return Err(Problem::internal("metadata was answered with something else")),
     };
     match call.ask(Verb::Configuration { node: node.clone() }).await {
