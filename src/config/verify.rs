@@ -259,14 +259,7 @@ fn blank() -> Config {
         },
         hosts: Vec::new(),
         hooks: Vec::new(),
-        webhooks: Webhooks {
-            allow_http: true,
-            networks: Networks::default(),
-            retry: Schedule::default(),
-            timeout_seconds: 0,
-            ca_file: PathBuf::new(),
-            per_node: 0,
-        },
+        webhooks: blank_webhooks(),
         templates: Vec::new(),
         data: Data { dir: PathBuf::new() },
         auth: Auth {
@@ -311,5 +304,16 @@ fn blank() -> Config {
         im: super::Im::default(),
         tls: Tls { certificate: None, key: None, reload_seconds: 0 },
         log: Log { format: LogFormat::Json, filter: String::new() },
+    }
+}
+
+fn blank_webhooks() -> Webhooks {
+    Webhooks {
+        allow_http: true,
+        networks: Networks::default(),
+        retry: Schedule::default(),
+        timeout_seconds: 0,
+        ca_file: PathBuf::new(),
+        per_node: 0,
     }
 }

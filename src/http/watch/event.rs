@@ -12,7 +12,7 @@ use crate::delivery::{CURSOR_CHARS, Cursors};
 use crate::engine::{Entry, Position};
 use crate::http::json::{Object, Shown, write_config};
 use crate::payload;
-use crate::pubsub::{EventKind, NodeId};
+use crate::pubsub::{EventKind, NodeConfig, NodeId};
 use crate::store::Item;
 
 /// Some lines of a stream. What comes from others goes through [`Block::data`] only.
@@ -115,15 +115,17 @@ fn data_begin(kind: &EventKind) -> usize {
 
 /// A current item, as the publication that it stands on. It bears no cursor: a client that breaks off
 /// among these must begin again.
-pub(super) fn current(node: &NodeId, item: &Item, deliver_payloads: bool) -> Vec<u8> {
+pub(super) fn current(node: &NodeId, item: &Item, config: &NodeConfig) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     let mut object = Object::begin(&mut out);
     object.text("type", "published");
     object.text("node", node.as_str());
     object.text("id", item.fact.id.as_str());
     object.plain("time", item.fact.published);
-    object.text("publisher", item.fact.publisher.as_str());
-    if let Some(held) = item.payload.as_ref().filter(|_| deliver_payloads) {
+    if let Some(publisher) = config.told_publisher(&item.fact.publisher) {
+        object.text("publisher", publisher.as_str());
+    }
+    if let Some(held) = item.payload.as_ref().filter(|_| config.deliver_payloads) {
         object.raw("data", &payload::to_json(held));
     }
     object.end();

@@ -6,7 +6,7 @@ use crate::http::problem::Problem;
 use crate::http::watch::format::{Format, Gone};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Event, ItemFact, ItemId, NodeAddress, NodeConfig, NodeKey, Payload, Seq, ServicePolicy, WhoCreates,
+    Event, ItemFact, ItemId, ItemReply, NodeAddress, NodeConfig, NodeKey, Payload, Seq, ServicePolicy, WhoCreates,
 };
 use crate::store::Identity;
 use crate::time::Timestamp;
@@ -231,10 +231,12 @@ fn a_node_that_delivers_no_payloads_delivers_none_here() {
     };
     let item = Item { created: fact.seq, fact, payload: Some(text_payload("x")) };
     let node = NodeId::parse("n").unwrap();
-    for deliver in [true, false] {
-        let browser = Browser::read(&Format::Blocks.current(&node, &item, deliver));
+    for (deliver, item_reply) in [(true, ItemReply::Publisher), (false, ItemReply::None)] {
+        let config = NodeConfig { deliver_payloads: deliver, item_reply, ..(*config()).clone() };
+        let browser = Browser::read(&Format::Blocks.current(&node, &item, &config));
         let object: serde_json::Value = serde_json::from_str(&browser.dispatched[0].data).unwrap();
         assert_eq!((object.get("data").is_some(), browser.last_id.as_str()), (deliver, ""));
+        assert_eq!(object.get("publisher").is_some(), item_reply == ItemReply::Publisher);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::engine::Entry;
 use crate::http::json::Object;
 use crate::http::problem::Problem;
 use crate::http::watch::event::{self, Block};
-use crate::pubsub::NodeId;
+use crate::pubsub::{NodeConfig, NodeId};
 use crate::store::Item;
 
 /// How pieces look.
@@ -50,8 +50,8 @@ impl Format {
         self.piece(event::name(&entry.event.kind), Some(cursor), object)
     }
 
-    pub(super) fn current(self, node: &NodeId, item: &Item, deliver_payloads: bool) -> Bytes {
-        self.piece("published", None, event::current(node, item, deliver_payloads))
+    pub(super) fn current(self, node: &NodeId, item: &Item, config: &NodeConfig) -> Bytes {
+        self.piece("published", None, event::current(node, item, config))
     }
 
     /// The cursor moves, and nothing is dispatched.

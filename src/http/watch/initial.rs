@@ -3,6 +3,7 @@
 //! doubled, and no reading of the store outlives a page.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::delivery::Ending;
 use crate::engine::{Answer, Wrong};
 use crate::http::problem::Problem;
 use crate::http::watch::watcher::{CHUNK_BYTES, News, Phase, Watcher};
-use crate::pubsub::{Edge, Page, Refusal, Request, Selection, Seq, Verb, View};
+use crate::pubsub::{Edge, NodeConfig, Page, Refusal, Request, Selection, Seq, Verb, View};
 use crate::store::{Failure, Item};
 
 /// How far the sending of the current items has come.
@@ -25,7 +26,8 @@ pub(super) struct Initial {
     page: VecDeque<Item>,
     /// When the page was read.
     read: Instant,
-    deliver_payloads: bool,
+    /// The node's configuration when the page was read.
+    config: Option<Arc<NodeConfig>>,
     complete: bool,
 }
 
@@ -37,7 +39,7 @@ impl Initial {
             edge: Edge::First,
             page: VecDeque::new(),
             read: Instant::now(),
-            deliver_payloads: false,
+            config: None,
             complete: false,
         }
     }
@@ -109,8 +111,9 @@ impl Watcher {
             let (mut pieces, mut bytes) = (vec![], 0);
             while bytes < CHUNK_BYTES
                 && let Some(item) = initial.page.pop_front()
+                && let Some(config) = &initial.config
             {
-                let piece: Bytes = format.current(node, &item, initial.deliver_payloads);
+                let piece: Bytes = format.current(node, &item, config);
                 bytes += piece.len();
                 initial.last = item.fact.seq;
                 pieces.push(piece);
@@ -147,7 +150,7 @@ impl Watcher {
                 Answer::Items { node, list } if node.key == at.node => {
                     initial.complete = list.complete;
                     initial.edge = list.last.map_or(Edge::First, Edge::After);
-                    initial.deliver_payloads = node.config.deliver_payloads;
+                    initial.config = Some(node.config.clone());
                     initial.take(list.entries, at.seq);
                     None
                 }
