@@ -51,7 +51,7 @@ async fn run_server(config: &Config, serve: &Serve) -> Result<(), Trouble> {
     let mut terminated = signal(SignalKind::terminate()).map_err(|error| failed(&error))?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| failed(&error))?;
     let at = running.addresses;
-    let bound = Bound { xmpp: at.xmpp, xmpp_tls: at.xmpp_tls, http: at.http, admin: at.admin };
+    let bound = Bound { xmpp: at.xmpp, xmpp_tls: at.xmpp_tls, component: at.component, http: at.http, admin: at.admin };
     cli::write_ready_file(&dir.join("ready.json"), &bound)?;
     if let Some(path) = &serve.ready_file {
         cli::write_ready_file(path, &bound)?;

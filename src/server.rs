@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{self, Access};
-use crate::config::{Config, Plain};
+use crate::config::{Config, Plain, Served};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
 use crate::http::{self, Door};
@@ -37,6 +37,7 @@ pub struct Parts {
 pub struct Addresses {
     pub xmpp: Option<SocketAddr>,
     pub xmpp_tls: Option<SocketAddr>,
+    pub component: Option<SocketAddr>,
     pub http: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
@@ -71,6 +72,7 @@ impl std::error::Error for StartError {}
 struct Bound {
     xmpp: Option<TcpListener>,
     xmpp_tls: Option<TcpListener>,
+    component: Option<TcpListener>,
     http: Option<TcpListener>,
     admin: Option<TcpListener>,
 }
@@ -108,7 +110,11 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         connections_per_second: config.limits.connections_per_second,
         pending_authentications: config.limits.pending_authentications,
     });
-    let doors = [(bound.xmpp, Transport::StartTls(acceptor.clone())), (bound.xmpp_tls, Transport::DirectTls(acceptor))];
+    let doors = [
+        (bound.xmpp, Transport::StartTls(acceptor.clone())),
+        (bound.xmpp_tls, Transport::DirectTls(acceptor)),
+        (bound.component, Transport::Component),
+    ];
     for (listener, transport) in doors {
         if let Some(listener) = listener {
             rooms.spawn(net::serve(Serve {
@@ -120,6 +126,9 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
                 tracker: peers.clone(),
             }));
         }
+    }
+    if let Some(options) = upstream_options(config) {
+        peers.spawn(net::join(config.component_of.host.clone(), options, sessions.clone(), leaving.clone()));
     }
     let cursors = delivery.cursors().clone();
     let rooms_asked = http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), clock };
@@ -151,12 +160,21 @@ impl Running {
 impl Bound {
     fn addresses(&self) -> Addresses {
         let of = |listener: &Option<TcpListener>| listener.as_ref().and_then(|bound| bound.local_addr().ok());
-        Addresses { xmpp: of(&self.xmpp), xmpp_tls: of(&self.xmpp_tls), http: of(&self.http), admin: of(&self.admin) }
+        Addresses {
+            xmpp: of(&self.xmpp),
+            xmpp_tls: of(&self.xmpp_tls),
+            component: of(&self.component),
+            http: of(&self.http),
+            admin: of(&self.admin),
+        }
     }
 }
 
 async fn bind(config: &Config) -> Result<Bound, StartError> {
+    // Without a component nobody is expected there.
+    let component = config.xmpp.listen_component.filter(|_| !config.components.is_empty());
     Ok(Bound {
+        component: bind_one(component, "components").await?,
         xmpp: bind_one(config.xmpp.listen, "XMPP").await?,
         xmpp_tls: bind_one(config.xmpp.listen_tls, "XMPP over direct TLS").await?,
         http: bind_one(config.http.listen, "HTTP").await?,
@@ -249,6 +267,7 @@ fn session_options(config: &Config) -> session::Options {
     session::Options {
         stream,
         limits,
+        components: config.components.iter().cloned().collect(),
         sm: session::SmOptions {
             resume_max: Duration::from_secs(config.sm.resume_seconds),
             queue_stanzas_max: config.sm.queue_stanzas,
@@ -260,6 +279,14 @@ fn session_options(config: &Config) -> session::Options {
         sessions_per_account_max: config.limits.sessions_per_account,
         ..defaults
     }
+}
+
+/// Present where this server is a component of another.
+fn upstream_options(config: &Config) -> Option<session::UpstreamOptions> {
+    let of = &config.component_of;
+    let (domain, users) = (of.domain.clone()?, of.users.clone()?);
+    let served = Served { domain, secret: of.secret.clone() };
+    (!of.host.is_empty()).then_some(session::UpstreamOptions { served, users })
 }
 
 fn http_options(config: &Config) -> http::Options {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
 use crate::pubsub::WhoCreates;
+pub use crate::stream::component::{Secret, Served};
 
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
@@ -34,6 +35,9 @@ pub struct Config {
     pub pubsub: Pubsub,
     /// The hosts, the one of `xmpp.domain` and `pubsub.service` first.
     pub hosts: Vec<Host>,
+    /// Components that may connect.
+    pub components: Vec<Served>,
+    pub component_of: ComponentOf,
     pub data: Data,
     pub auth: Auth,
     pub limits: Limits,
@@ -49,6 +53,17 @@ pub struct Xmpp {
     pub domain: BareJid,
     pub listen: Option<SocketAddr>,
     pub listen_tls: Option<SocketAddr>,
+    pub listen_component: Option<SocketAddr>,
+}
+
+/// The server behind which this one is a component.
+#[derive(Clone, Debug)]
+pub struct ComponentOf {
+    /// Empty where there is none.
+    pub host: String,
+    pub domain: Option<BareJid>,
+    pub secret: Secret,
+    pub users: Option<BareJid>,
 }
 
 #[derive(Clone, Debug)]

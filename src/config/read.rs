@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::mistake::{Mistake, Place};
 use super::settings::{Kind, SETTINGS, Setting, Value};
-use super::{Sources, VARIABLE_PREFIX};
+use super::{Secret, Served, Sources, VARIABLE_PREFIX};
 use crate::jid::BareJid;
 
 /// What was written, the last source's word for each setting.
@@ -16,12 +16,19 @@ use crate::jid::BareJid;
 pub struct Given {
     pub values: BTreeMap<&'static str, (Value, Place)>,
     pub hosts: Vec<GivenHost>,
+    pub components: Vec<GivenComponent>,
 }
 
 /// A `[[host]]` of the file.
 pub struct GivenHost {
     pub domain: BareJid,
     pub service: Option<BareJid>,
+    pub place: Place,
+}
+
+/// A `[[component]]` of the file.
+pub struct GivenComponent {
+    pub served: Served,
     pub place: Place,
 }
 
@@ -92,6 +99,8 @@ impl File<'_> {
         for (key, value) in table.get_ref() {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("host", DeValue::Array(hosts)) => hosts.iter().for_each(|host| self.host(host)),
+                ("component", DeValue::Array(all)) => all.iter().for_each(|component| self.component(component)),
+                ("component", _) => self.wrong(key.span().start, "component must be written as [[component]]"),
                 ("host", _) => self.wrong(key.span().start, "host must be written as [[host]]"),
                 (section, DeValue::Table(entries)) if is_section(section) => {
                     for (name, value) in entries {
@@ -147,6 +156,35 @@ impl File<'_> {
             Some(domain) => self.given.hosts.push(GivenHost { domain, service, place }),
             None if well => self.wrong(at, "[[host]] needs a domain"),
             None => {}
+        }
+    }
+
+    fn component(&mut self, component: &Spanned<DeValue<'_>>) {
+        let at = component.span().start;
+        let DeValue::Table(entries) = component.get_ref() else {
+            return self.wrong(at, "component must be written as [[component]]");
+        };
+        let (mut domain, mut secret) = (None, None);
+        for (name, value) in entries {
+            let (wanted, kind) = match name.get_ref().as_ref() {
+                "domain" => (&mut domain, Kind::Domain),
+                "secret" => (&mut secret, Kind::Text),
+                other => {
+                    self.wrong(name.span().start, unknown(&format!("component.{other}")));
+                    continue;
+                }
+            };
+            match typed(kind, value.get_ref()) {
+                Ok(value) => *wanted = Some(value),
+                Err(wanted) => self.wrong(name.span().start, format!("component.{} {wanted}", name.get_ref())),
+            }
+        }
+        match (domain, secret) {
+            (Some(Value::Domain(domain)), Some(Value::Text(secret))) => {
+                let (served, place) = (Served { domain, secret: Secret::new(secret) }, self.place(at));
+                self.given.components.push(GivenComponent { served, place });
+            }
+            _ => self.wrong(at, "[[component]] needs a domain and a secret"),
         }
     }
 

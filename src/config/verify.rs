@@ -7,8 +7,8 @@ use super::mistake::{Mistake, Place};
 use super::read::Given;
 use super::settings::{SETTINGS, Unset};
 use super::{
-    Admin, Auth, Config, Data, Durability, Host, Http, Limits, Log, LogFormat, Plain, Pubsub, Retention, Sm, Store,
-    Tls, Xmpp,
+    Admin, Auth, ComponentOf, Config, Data, Durability, Host, Http, Limits, Log, LogFormat, Plain, Pubsub, Retention,
+    Secret, Sm, Store, Tls, Xmpp,
 };
 use crate::access::VerifierKind;
 use crate::jid::BareJid;
@@ -28,6 +28,8 @@ pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
         }
     }
     checks.hosts(&mut config);
+    checks.components(&mut config);
+    checks.component_of(&mut config);
     checks.certificate(&config.tls);
     checks.encryption("http.listen", config.http.listen, &config.tls);
     checks.encryption("admin.listen", config.admin.listen, &config.tls);
@@ -72,6 +74,52 @@ impl Checks {
         }
     }
 
+    fn components(&mut self, config: &mut Config) {
+        let mut taken: Vec<BareJid> =
+            config.hosts.iter().flat_map(|host| [host.domain.clone(), host.service.clone()]).collect();
+        for component in std::mem::take(&mut self.given.components) {
+            if taken.contains(&component.served.domain) {
+                let what =
+                    format!("{} stands for two things: a component needs a domain of its own", component.served.domain);
+                self.mistakes.push(Mistake::new(&component.place, what));
+            }
+            if component.served.secret.len() < SECRET_BYTES_MIN {
+                let what = format!("component.secret must have {SECRET_BYTES_MIN} bytes or more");
+                self.mistakes.push(Mistake::new(&component.place, what));
+            }
+            taken.push(component.served.domain.clone());
+            config.components.push(component.served);
+        }
+    }
+
+    fn component_of(&mut self, config: &mut Config) {
+        let of = &mut config.component_of;
+        if of.host.is_empty() {
+            return;
+        }
+        if of.host.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+            self.wrong("component_of.host", "component_of.host must be host:port");
+        }
+        if of.secret.len() < SECRET_BYTES_MIN {
+            let what = format!("component_of.secret must have {SECRET_BYTES_MIN} bytes or more");
+            self.wrong("component_of.secret", what);
+        }
+        let domain = of.domain.get_or_insert_with(|| config.pubsub.service.clone()).clone();
+        if !config.hosts.iter().any(|host| host.service == domain) {
+            self.wrong("component_of.domain", "component_of.domain must be a pub/sub service of this server");
+        }
+        let above = domain.domain().split_once('.').and_then(|(_, above)| BareJid::parse(above).ok());
+        match of.users.take().or(above) {
+            Some(users) if config.hosts.iter().any(|host| host.domain == users) => {
+                let what =
+                    format!("{users} is a host of this server: set xmpp.domain to another than the other server's");
+                self.wrong("component_of.users", what);
+            }
+            Some(users) => of.users = Some(users),
+            None => self.wrong("component_of.users", "component_of.users must be set: nothing follows for it"),
+        }
+    }
+
     fn certificate(&mut self, tls: &Tls) {
         match (&tls.certificate, &tls.key) {
             (Some(_), None) => self.wrong("tls.certificate", "tls.certificate needs tls.key"),
@@ -104,6 +152,7 @@ impl Checks {
         let listeners = [
             ("xmpp.listen", config.xmpp.listen),
             ("xmpp.listen_tls", config.xmpp.listen_tls),
+            ("xmpp.listen_component", config.xmpp.listen_component),
             ("http.listen", config.http.listen),
             ("admin.listen", config.admin.listen),
         ];
@@ -137,16 +186,21 @@ fn readable(path: &Path) -> std::io::Result<()> {
     std::fs::File::open(path).map(drop)
 }
 
+/// Whoever guesses it speaks for a whole domain.
+const SECRET_BYTES_MIN: usize = 16;
+
 /// A configuration in which nothing stands yet. The table fills every field; a test holds that.
 fn blank() -> Config {
     let jid = BareJid::parse("unset.invalid").expect("a valid domain");
     let listen = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::BROADCAST), 1));
     Config {
-        xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen },
+        xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen, listen_component: listen },
         http: Http { listen },
         admin: Admin { listen },
         pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0 },
         hosts: Vec::new(),
+        components: Vec::new(),
+        component_of: ComponentOf { host: String::new(), domain: None, secret: Secret::new(""), users: None },
         data: Data { dir: PathBuf::new() },
         auth: Auth { scram_iterations: 0, plain: Plain::Off, sha1: false, verifier: VerifierKind::Argon2id },
         limits: Limits {

@@ -30,7 +30,7 @@ pub use again::{Again, Tag};
 pub struct Feed {
     shared: Arc<Shared>,
     inlet: Arc<Inlet>,
-    caller: Caller,
+    role: Role,
     watches: HashMap<u64, Box<Watch>>,
     by_subscription: HashMap<(NodeKey, SubId), u64>,
     next_watch: u64,
@@ -57,11 +57,25 @@ pub struct Shown<'a> {
 #[derive(Clone, Debug)]
 pub struct Behind {
     pub address: Arc<NodeAddress>,
+    watch: u64,
+    /// What is retained begins here.
+    floor: Seq,
+}
+
+/// Whose subscriptions a feed shows.
+#[derive(Clone, Debug)]
+pub enum Whom {
+    /// Those of a session's full JID, and those of its bare JID while it is available.
+    Session(FullJid),
+    /// Those of all addresses at a domain.
+    Domain(String),
+    /// Those of all addresses that are not at one of these domains.
+    Elsewhere(Arc<[String]>),
 }
 
 /// The side of a feed that others see.
 pub(super) struct Inlet {
-    full: FullJid,
+    whom: Whom,
     available: AtomicBool,
     inbox: Mutex<Inbox>,
     notify: Notify,
@@ -145,17 +159,23 @@ impl Delivery {
     /// The feed of a session that has been bound. Subscriptions of its full JID are watched at once,
     /// those of its bare JID while it is available.
     pub fn attach(&self, full: FullJid, role: Role) -> Feed {
-        let inlet = Arc::new(Inlet {
-            full: full.clone(),
-            available: AtomicBool::new(false),
-            inbox: Mutex::default(),
-            notify: Notify::new(),
-        });
-        lock(&self.shared.online).entry(full.bare().clone()).or_default().push(inlet.clone());
+        self.attach_to(Whom::Session(full), role)
+    }
+
+    /// The feed of whoever speaks for others: all their subscriptions are watched at once.
+    pub fn attach_to(&self, whom: Whom, role: Role) -> Feed {
+        let inlet =
+            Arc::new(Inlet { whom, available: AtomicBool::new(false), inbox: Mutex::default(), notify: Notify::new() });
+        match &inlet.whom {
+            Whom::Session(full) => {
+                lock(&self.shared.online).entry(full.bare().clone()).or_default().push(inlet.clone());
+            }
+            Whom::Domain(_) | Whom::Elsewhere(_) => lock(&self.shared.links).push(inlet.clone()),
+        }
         let mut feed = Feed {
             shared: self.shared.clone(),
             inlet,
-            caller: Caller { jid: Jid::Full(full), role },
+            role,
             watches: HashMap::new(),
             by_subscription: HashMap::new(),
             next_watch: 0,
@@ -239,6 +259,17 @@ impl Feed {
         self.behind.take().map_or(Ok(()), Err)
     }
 
+    /// Goes on with what is retained, for one who would rather miss events than end.
+    pub fn skip(&mut self, behind: &Behind) {
+        // What could not be read is looked for again when the node has grown.
+        if behind.floor > Seq(0)
+            && let Some(watch) = self.watches.get_mut(&behind.watch)
+        {
+            watch.position = watch.position.max(Seq(behind.floor.0.saturating_sub(1)));
+            self.queue(behind.watch);
+        }
+    }
+
     /// Whether there may be more to show right now.
     pub fn has_more(&self) -> bool {
         !self.ready.is_empty()
@@ -286,8 +317,8 @@ impl Feed {
         if self.by_subscription.contains_key(&key) {
             return;
         }
-        if self.watches.len() >= self.shared.options.watches_per_session_max {
-            tracing::warn!(session = %self.inlet.full, node = %tail.address(), "too many subscriptions to watch");
+        if self.watches.len() >= self.inlet.watches_max(&self.shared.options) {
+            tracing::warn!(session = %self.inlet.whom, node = %tail.address(), "too many subscriptions to watch");
             return;
         }
         let id = self.next_watch;
@@ -349,7 +380,8 @@ impl Feed {
         watch.busy = true;
         let address = watch.tail.address();
         let verb = Verb::Watch { node: address.node.clone() };
-        let request = Request { caller: self.caller.clone(), service: address.service.clone(), verb };
+        let caller = Caller { jid: self.inlet.reader(&watch.subscription), role: self.role };
+        let request = Request { caller, service: address.service.clone(), verb };
         let (engine, key) = (self.shared.engine.clone(), watch.tail.key());
         self.work.push(Box::pin(async move {
             let outcome = match engine.ask(request).await {
@@ -403,7 +435,7 @@ impl Feed {
         watch.busy = false;
         match page {
             Ok(Some(page)) if page.floor > after.next() => {
-                self.behind = Some(Behind { address: watch.tail.address().clone() });
+                self.behind = Some(Behind { address: watch.tail.address().clone(), watch: id, floor: page.floor });
             }
             Ok(Some(page)) => {
                 watch.backlog = (!page.entries.is_empty()).then_some(page);
@@ -418,7 +450,7 @@ impl Feed {
             },
             Err(failure) => {
                 tracing::error!(%failure, node = %watch.tail.address(), "a log cannot be read for a session");
-                self.behind = Some(Behind { address: watch.tail.address().clone() });
+                self.behind = Some(Behind { address: watch.tail.address().clone(), watch: id, floor: Seq(0) });
             }
         }
     }
@@ -426,8 +458,11 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        let Whom::Session(full) = &self.inlet.whom else {
+            return lock(&self.shared.links).retain(|inlet| !Arc::ptr_eq(inlet, &self.inlet));
+        };
         let mut online = lock(&self.shared.online);
-        let bare = self.inlet.full.bare();
+        let bare = full.bare();
         if let Some(inlets) = online.get_mut(bare) {
             inlets.retain(|inlet| !Arc::ptr_eq(inlet, &self.inlet));
             if inlets.is_empty() {
@@ -488,9 +523,26 @@ impl Drop for Watch {
 impl Inlet {
     /// Whether a subscription of this JID goes to this session.
     pub fn wants(&self, jid: &Jid) -> bool {
-        match jid {
-            Jid::Full(full) => *full == self.full,
-            Jid::Bare(bare) => bare == self.full.bare() && self.available.load(Ordering::Acquire),
+        match (&self.whom, jid) {
+            (Whom::Session(own), Jid::Full(full)) => full == own,
+            (Whom::Session(own), Jid::Bare(bare)) => bare == own.bare() && self.available.load(Ordering::Acquire),
+            (Whom::Domain(domain), jid) => jid.domain() == domain,
+            (Whom::Elsewhere(domains), jid) => domains.iter().all(|domain| jid.domain() != domain),
+        }
+    }
+
+    /// In whose name a node is read for a subscription.
+    fn reader(&self, subscription: &Subscription) -> Jid {
+        match &self.whom {
+            Whom::Session(full) => Jid::Full(full.clone()),
+            Whom::Domain(_) | Whom::Elsewhere(_) => subscription.jid.clone(),
+        }
+    }
+
+    fn watches_max(&self, options: &super::Options) -> usize {
+        match &self.whom {
+            Whom::Session(_) => options.watches_per_session_max,
+            Whom::Domain(_) | Whom::Elsewhere(_) => options.watches_per_link_max,
         }
     }
 
@@ -502,6 +554,16 @@ impl Inlet {
     pub fn remove(&self, node: NodeKey, subscription: Subscription) {
         lock(&self.inbox).changes.push(Changed::Went { node, subscription });
         self.notify.notify_one();
+    }
+}
+
+impl std::fmt::Display for Whom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Whom::Session(full) => full.fmt(f),
+            Whom::Domain(domain) => write!(f, "*@{domain}"),
+            Whom::Elsewhere(_) => f.write_str("*@*"),
+        }
     }
 }
 
@@ -518,13 +580,12 @@ impl Shared {
     /// The stored subscriptions that go to a session, with the tails of their nodes.
     async fn load(&self, inlet: &Inlet) -> Vec<(Arc<Tail>, Subscription, Seq)> {
         let mut loaded = Vec::new();
-        let mut after = None;
+        let (mut after, mut domain) = (None, String::new());
         loop {
-            let jid = inlet.full.bare().clone();
-            let page = match self.engine.store().read_watched(jid, after.take(), LOADED_AT_ONCE).await {
+            let page = match self.next_watched(inlet, &mut domain, after.take()).await {
                 Ok(page) => page,
                 Err(failure) => {
-                    tracing::error!(%failure, session = %inlet.full, "a session's subscriptions cannot be read");
+                    tracing::error!(%failure, session = %inlet.whom, "a session's subscriptions cannot be read");
                     return loaded;
                 }
             };
@@ -543,7 +604,46 @@ impl Shared {
                 |(tail, (node, subscription)): (Option<_>, (Node, _))| Some((tail?, subscription, node.last_seq));
             loaded.extend(tails.into_iter().zip(wanted).filter_map(begin));
             if !full {
-                return loaded;
+                match self.next_domain(inlet, &mut domain).await {
+                    true => after = None,
+                    false => return loaded,
+                }
+            }
+        }
+    }
+
+    /// The next of the subscriptions that a feed may show; those of one domain where it shows many.
+    async fn next_watched(
+        &self,
+        inlet: &Inlet,
+        domain: &mut String,
+        after: Option<(NodeKey, Subscription)>,
+    ) -> Result<Vec<(Node, Subscription)>, Failure> {
+        let store = self.engine.store();
+        match &inlet.whom {
+            Whom::Session(full) => store.read_watched(full.bare().clone(), after, LOADED_AT_ONCE).await,
+            Whom::Domain(only) => store.read_watched_at(only.clone(), after, LOADED_AT_ONCE).await,
+            Whom::Elsewhere(_) if domain.is_empty() => Ok(Vec::new()),
+            Whom::Elsewhere(_) => store.read_watched_at(domain.clone(), after, LOADED_AT_ONCE).await,
+        }
+    }
+
+    /// Moves on to the next domain at which somebody subscribes, for a feed that shows several.
+    async fn next_domain(&self, inlet: &Inlet, domain: &mut String) -> bool {
+        let Whom::Elsewhere(but) = &inlet.whom else { return false };
+        loop {
+            match self.engine.store().next_subscriber_domain(std::mem::take(domain)).await {
+                Ok(Some(next)) => {
+                    *domain = next;
+                    if !but.contains(domain) {
+                        return true;
+                    }
+                }
+                Ok(None) => return false,
+                Err(failure) => {
+                    tracing::error!(%failure, session = %inlet.whom, "subscribers' domains cannot be read");
+                    return false;
+                }
             }
         }
     }

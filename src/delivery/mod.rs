@@ -20,7 +20,7 @@ use crate::jid::BareJid;
 use crate::pubsub::{Change, SubscriptionState};
 
 pub use cursor::{CursorError, Cursors};
-pub use feed::{Again, Behind, Feed, Shown, Tag};
+pub use feed::{Again, Behind, Feed, Shown, Tag, Whom};
 pub use follow::{Ending, Followed, Follower, Start};
 
 /// The settings of delivery.
@@ -33,11 +33,19 @@ pub struct Options {
     pub page_bytes_max: usize,
     /// Subscriptions that one session watches; those beyond it get nothing, and a line in the log.
     pub watches_per_session_max: usize,
+    /// The same for whoever speaks for a domain.
+    pub watches_per_link_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { catchups_max: 64, page_events_max: 64, page_bytes_max: 256 << 10, watches_per_session_max: 10_000 }
+        Options {
+            catchups_max: 64,
+            page_events_max: 64,
+            page_bytes_max: 256 << 10,
+            watches_per_session_max: 10_000,
+            watches_per_link_max: 1_000_000,
+        }
     }
 }
 
@@ -53,6 +61,8 @@ struct Shared {
     options: Options,
     /// Sessions by account. Only accounts with a session stand here.
     online: Mutex<HashMap<BareJid, Vec<Arc<feed::Inlet>>>>,
+    /// Those who speak for others: components, and the server behind which we are one.
+    links: Mutex<Vec<Arc<feed::Inlet>>>,
     /// Tails whose watchers have not been woken yet; each at most once.
     grown: Mutex<Vec<Arc<Tail>>>,
     growth: Notify,
@@ -72,6 +82,7 @@ impl Delivery {
                 cursors,
                 options,
                 online: Mutex::default(),
+                links: Mutex::default(),
                 grown: Mutex::default(),
                 growth: Notify::new(),
                 pages: pages::Pages::default(),
@@ -115,8 +126,9 @@ impl Sink for Delivery {
         for change in commit.changes {
             let Change::SetSubscription { subscription } = change else { continue };
             let online = lock(&self.shared.online);
-            let Some(inlets) = online.get(subscription.jid.bare()) else { continue };
-            for inlet in inlets.iter().filter(|inlet| inlet.wants(&subscription.jid)) {
+            let links = lock(&self.shared.links);
+            let inlets = online.get(subscription.jid.bare()).into_iter().flatten().chain(&*links);
+            for inlet in inlets.filter(|inlet| inlet.wants(&subscription.jid)) {
                 if subscription.state == SubscriptionState::Subscribed {
                     inlet.add(commit.tail(), subscription.clone(), commit.node.last_seq);
                 } else {

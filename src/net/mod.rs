@@ -5,7 +5,9 @@
 mod gate;
 mod tcp;
 mod tls;
+mod upstream;
 
 pub use gate::{Gate, GateOptions};
 pub use tcp::{Serve, Transport, bind, serve};
 pub use tls::{TlsError, acceptor, http_config, xmpp_config};
+pub use upstream::join;

@@ -20,6 +20,8 @@ pub enum Transport {
     StartTls(TlsAcceptor),
     /// TLS from the first byte (XEP-0368).
     DirectTls(TlsAcceptor),
+    /// Components, in the clear (XEP-0114).
+    Component,
 }
 
 /// What a listener needs to serve.
@@ -74,6 +76,10 @@ impl Serve {
             let Some(pending) = enter(&gate, peer, &stop).await else { return };
             let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(pending));
             let pipe = match transport {
+                Transport::Component => {
+                    let pipe = Pipe { io: Box::new(socket), peer, upgrade: None, unauthenticated };
+                    return sessions.accept_component(pipe).await;
+                }
                 Transport::StartTls(acceptor) => Pipe {
                     io: Box::new(socket),
                     peer,

@@ -1,9 +1,10 @@
 //! Which service, session or nobody a stanza is for (RFC 6120 §10, RFC 6121 §8).
 //!
 //! Not here: what a service makes of it (`xep`), and the bytes (`session`). Streams between servers
-//! do not exist, so that every address of another domain is unreachable.
+//! do not exist, so that an address of another domain is unreachable unless a component speaks for it.
 
 mod directory;
+mod links;
 mod undelivered;
 
 use std::pin::Pin;
@@ -23,11 +24,13 @@ use crate::xmpp::{
 };
 
 pub use directory::{BindFailed, Presence, Routed};
+pub use links::Place;
 
 /// The router, to be cloned and handed about.
 #[derive(Clone)]
 pub struct Router {
     directory: directory::Directory,
+    links: links::Links,
     xep: Xep,
 }
 
@@ -52,7 +55,7 @@ pub struct Outcome {
 
 impl Router {
     pub fn new(xep: Xep) -> Self {
-        Router { directory: directory::Directory::default(), xep }
+        Router { directory: directory::Directory::default(), links: links::Links::default(), xep }
     }
 
     /// Enters a session under its address.
@@ -67,6 +70,10 @@ impl Router {
 
     /// Takes a stanza from a session. Its `from` has been set to the session's address.
     pub fn stanza(&self, caller: &Caller, presence: &Presence, element: Element) -> Reaction {
+        let element = match self.outward(element) {
+            Ok(reaction) => return reaction,
+            Err(element) => element,
+        };
         match Stanza::parse(element) {
             Ok(Stanza::Iq(iq)) => self.iq(caller, iq),
             Ok(Stanza::Message(message)) => self.message(message),
@@ -86,7 +93,11 @@ impl Router {
 
     /// Hands a message to whom it is for, if they are here.
     pub fn send(&self, to: &Jid, stanza: Bytes) {
-        self.directory.send(to, &stanza);
+        if self.is_local(to) {
+            self.directory.send(to, &stanza);
+        } else {
+            self.send_outward(to, &stanza);
+        }
     }
 
     /// A ping of the server (XEP-0199 §4.1).

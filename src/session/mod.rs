@@ -4,6 +4,7 @@
 //! Not here: what may be said when (`stream`), where a stanza goes (`router`), what an event looks
 //! like (`xep`, behind `router`). RFC 6120, RFC 6121 §4.
 
+mod component;
 mod hibernate;
 mod live;
 mod negotiate;
@@ -24,6 +25,7 @@ use crate::stream;
 use crate::time::Clock;
 use crate::xml;
 
+pub use component::{Upstream, UpstreamOptions};
 pub use pipe::{Io, Pipe, Upgrade};
 
 /// The settings of sessions.
@@ -49,6 +51,13 @@ pub struct Options {
     /// Stanzas of others that may wait for a session.
     pub inbox_max: usize,
     pub sm: SmOptions,
+    /// Who may connect as a component.
+    pub components: Arc<[stream::component::Served]>,
+    pub limits_component: xml::Limits,
+    /// Stanzas of others that may wait for a component.
+    pub link_inbox_max: usize,
+    /// Requests of one component on their way through the engine; beyond it nothing is read.
+    pub link_requests_max: usize,
     /// Sessions of one account at a time.
     pub sessions_per_account_max: usize,
 }
@@ -95,6 +104,10 @@ impl Default for Options {
             output_bytes_max: 1 << 20,
             inbox_max: 256,
             sm: SmOptions::default(),
+            components: Arc::new([]),
+            limits_component: xml::Limits { stanza_bytes: 1 << 20, ..xml::Limits::authenticated() },
+            link_inbox_max: 4096,
+            link_requests_max: 512,
             sessions_per_account_max: 10,
         }
     }

@@ -321,24 +321,7 @@ impl Talk {
 
     /// What the input that was read already holds.
     pub fn parsed(&mut self) -> Option<Input> {
-        if self.wire.input().is_empty() || self.stream.awaits_answer() {
-            return None;
-        }
-        let whole = self.wire.input();
-        let mut input = whole;
-        let event = self.parser.feed(&mut input);
-        let taken = whole.len() - input.len();
-        self.wire.consume(taken);
-        match event {
-            Ok(None) => None,
-            Ok(Some(XmlEvent::StreamStart { header, default_ns })) => {
-                let default_ns = Some(default_ns.to_string()).filter(|ns| !ns.is_empty());
-                Some(Input::Header(Header { root: header, default_ns }))
-            }
-            Ok(Some(XmlEvent::Element(element))) => Some(Input::Element(element)),
-            Ok(Some(XmlEvent::StreamEnd)) => Some(Input::End),
-            Err(error) => Some(Input::Malformed(stream_error(&error))),
-        }
+        if self.stream.awaits_answer() { None } else { parse(&mut self.wire, &mut self.parser) }
     }
 
     /// Ends the stream with an error of ours.
@@ -366,27 +349,54 @@ impl Talk {
         self.let_go(lingering).await;
     }
 
-    async fn let_go(mut self, linger: bool) {
-        let parting = async {
-            self.wire.flush().await?;
-            self.wire.shutdown().await?;
-            if linger {
-                // What we wrote would be lost to a reset if the socket were closed upon unread input.
-                loop {
-                    match std::future::poll_fn(|cx| self.wire.poll(cx, true)).await? {
-                        Moved::Ended => break,
-                        Moved::Read => {
-                            let bytes = self.wire.input().len();
-                            self.wire.consume(bytes);
-                        }
-                        Moved::Wrote => {}
+    async fn let_go(self, linger: bool) {
+        let_go(self.wire, linger).await;
+    }
+}
+
+/// What the input that was read holds next.
+pub(super) fn parse(wire: &mut Wire, parser: &mut Parser) -> Option<Input> {
+    let whole = wire.input();
+    if whole.is_empty() {
+        return None;
+    }
+    let mut input = whole;
+    let event = parser.feed(&mut input);
+    let taken = whole.len() - input.len();
+    wire.consume(taken);
+    match event {
+        Ok(None) => None,
+        Ok(Some(XmlEvent::StreamStart { header, default_ns })) => {
+            let default_ns = Some(default_ns.to_string()).filter(|ns| !ns.is_empty());
+            Some(Input::Header(Header { root: header, default_ns }))
+        }
+        Ok(Some(XmlEvent::Element(element))) => Some(Input::Element(element)),
+        Ok(Some(XmlEvent::StreamEnd)) => Some(Input::End),
+        Err(error) => Some(Input::Malformed(stream_error(&error))),
+    }
+}
+
+/// Writes what is left to be written, and closes.
+pub(super) async fn let_go(mut wire: Wire, linger: bool) {
+    let parting = async {
+        wire.flush().await?;
+        wire.shutdown().await?;
+        if linger {
+            // What we wrote would be lost to a reset if the socket were closed upon unread input.
+            loop {
+                match std::future::poll_fn(|cx| wire.poll(cx, true)).await? {
+                    Moved::Ended => break,
+                    Moved::Read => {
+                        let bytes = wire.input().len();
+                        wire.consume(bytes);
                     }
+                    Moved::Wrote => {}
                 }
             }
-            std::io::Result::Ok(())
-        };
-        let _ = tokio::time::timeout(PARTING_MAX, parting).await;
-    }
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(PARTING_MAX, parting).await;
 }
 
 fn denial(denied: Denied) -> Denial {
@@ -425,7 +435,7 @@ fn stream_ids() -> [String; stream::STREAM_IDS] {
 }
 
 /// 128 random bits as text: stream ids, resources.
-fn fresh_name() -> String {
+pub(super) fn fresh_name() -> String {
     random_text(NAME_BYTES)
 }
 

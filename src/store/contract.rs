@@ -73,6 +73,7 @@ macro_rules! every_promise {
                 affiliations_are_paged
                 nodes_are_paged_bytewise
                 what_an_account_watches_is_read_in_slices
+                what_a_domain_watches_is_read_in_slices
                 lists_of_what_is_absent_are_empty;
             accounts:
                 an_account_comes_back_with_either_verifier

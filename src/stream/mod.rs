@@ -21,6 +21,7 @@
 
 mod authentication;
 mod bind;
+pub mod component;
 mod error;
 mod features;
 mod header;
@@ -46,6 +47,7 @@ pub use sasl::{AUTH_FAILURES_MAX, Mechanism, SaslCondition, ScramHash, ScramOffe
 pub use sm::SmRefusal;
 
 const CLIENT_NS: &str = "jabber:client";
+const COMPONENT_NS: &str = "jabber:component:accept";
 const STREAMS_NS: &str = "http://etherx.jabber.org/streams";
 const TLS_NS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 const SASL_NS: &str = "urn:ietf:params:xml:ns:xmpp-sasl";

@@ -117,6 +117,25 @@ impl Actor {
         Ok(actor)
     }
 
+    /// A component (XEP-0114) that has shaken hands.
+    pub async fn join(address: SocketAddr, domain: &str, secret: &str) -> Result<Actor, String> {
+        use sha1::Digest as _;
+        let mut raw = Raw::connect(address).await?;
+        let header = HEADER
+            .replace("jabber:client", "jabber:component:accept")
+            .replace("'localhost' version='1.0'", &format!("'{domain}'"));
+        raw.write(&header).await?;
+        let limits = Limits { stanza_bytes: 8 << 20, elements: 1 << 20, ..Limits::authenticated() };
+        let mut actor = Actor { raw, parser: Parser::new(limits), pending: Vec::new() };
+        let XmlEvent::StreamStart { header, .. } = actor.event().await? else { return Err("no header".to_owned()) };
+        let id = header.attr("id").ok_or("no id")?;
+        let hash = sha1::Sha1::digest(format!("{id}{secret}"));
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        actor.send(&format!("<handshake>{hash}</handshake>")).await?;
+        let answer = actor.next().await?;
+        if answer.name() == "handshake" { Ok(actor) } else { Err(format!("not accepted: {answer}")) }
+    }
+
     pub async fn send(&mut self, xml: &str) -> Result<(), String> {
         self.raw.write(xml).await
     }
@@ -124,14 +143,22 @@ impl Actor {
     /// The next element of the stream; its header is passed over.
     pub async fn next(&mut self) -> Result<Element, String> {
         loop {
+            match self.event().await? {
+                XmlEvent::Element(element) => return Ok(element),
+                XmlEvent::StreamEnd => return Err("the server closed the stream".to_owned()),
+                XmlEvent::StreamStart { .. } => {}
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Result<XmlEvent, String> {
+        loop {
             let mut input: &[u8] = &self.pending;
             let event = self.parser.feed(&mut input).map_err(|error| format!("{error:?}"))?;
             let taken = self.pending.len() - input.len();
             self.pending.drain(..taken);
             match event {
-                Some(XmlEvent::Element(element)) => return Ok(element),
-                Some(XmlEvent::StreamEnd) => return Err("the server closed the stream".to_owned()),
-                Some(XmlEvent::StreamStart { .. }) => {}
+                Some(event) => return Ok(event),
                 None => {
                     let read = self.raw.read().await?;
                     if read == 0 {

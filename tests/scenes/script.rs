@@ -3,6 +3,8 @@
 #[derive(Debug)]
 pub struct Script {
     pub settings: Vec<(String, String)>,
+    /// A configuration file, for what is no single setting.
+    pub config: Option<String>,
     pub accounts: Vec<(String, bool)>,
     pub steps: Vec<Step>,
 }
@@ -24,6 +26,9 @@ pub enum Kind {
     Disconnect { actor: String },
     CutOff { actor: String, xml: String },
     RawConnect { actor: String, tls: bool },
+    Component { actor: String, domain: String, secret: String },
+    ComponentRefused { domain: String, secret: String, condition: String },
+    RawComponent { actor: String },
     RawWrite { actor: String, text: String },
     RawRead { actor: String, text: String },
     RawClosed { actor: String },
@@ -33,7 +38,7 @@ pub enum Kind {
 }
 
 pub fn parse(text: &str) -> Result<Script, String> {
-    let mut script = Script { settings: Vec::new(), accounts: Vec::new(), steps: Vec::new() };
+    let mut script = Script { settings: Vec::new(), config: None, accounts: Vec::new(), steps: Vec::new() };
     let mut lines = text.lines().enumerate().peekable();
     while let Some((number, line)) = lines.next() {
         if line.trim().is_empty() || line.starts_with('#') {
@@ -56,6 +61,7 @@ pub fn parse(text: &str) -> Result<Script, String> {
                 let (key, value) = rest.first().and_then(|pair| pair.split_once('=')).ok_or("set key=value")?;
                 script.settings.push((key.to_owned(), value.to_owned()));
             }
+            ["config"] => script.config = Some(block.join("\n")),
             ["user", name] => script.accounts.push(((*name).to_owned(), false)),
             ["admin", name] => script.accounts.push(((*name).to_owned(), true)),
             words => {
@@ -75,6 +81,13 @@ fn step(words: &[&str], block: Vec<String>) -> Option<Kind> {
         ["restart"] => Kind::Restart,
         ["raw", actor, "connects"] => Kind::RawConnect { actor: own(actor), tls: false },
         ["raw", actor, "connects", "tls"] => Kind::RawConnect { actor: own(actor), tls: true },
+        ["component", actor, "joins", domain, secret] => {
+            Kind::Component { actor: own(actor), domain: own(domain), secret: own(secret) }
+        }
+        ["component", _, "is", "turned", "away", domain, secret, condition] => {
+            Kind::ComponentRefused { domain: own(domain), secret: own(secret), condition: own(condition) }
+        }
+        ["raw", actor, "connects", "component"] => Kind::RawComponent { actor: own(actor) },
         ["raw", actor, "writes"] => Kind::RawWrite { actor: own(actor), text: rest.join("\n") },
         ["raw", actor, "reads"] => Kind::RawRead { actor: own(actor), text: rest.join("\n") },
         ["raw", actor, "closed"] => Kind::RawClosed { actor: own(actor) },

@@ -14,7 +14,7 @@ use tidings::access::{NewPassword, NewToken, NewUser};
 use tidings::config::{self, Sources};
 use tidings::server::{self, Parts, Running};
 use tidings::store::sqlite::{SqliteOptions, SqliteStore};
-use tidings::xml::{Element, Limits, parse_document};
+use tidings::xml::{Element, Limits, Node, parse_document};
 
 use crate::actor::{Actor, Raw};
 use crate::compare::{self, Names};
@@ -70,7 +70,12 @@ impl Stage<'_> {
     async fn open(&mut self) -> Result<(), String> {
         let mut sets: Vec<String> = DEFAULTS.iter().map(|set| (*set).to_owned()).collect();
         sets.extend(self.script.settings.iter().map(|(key, value)| format!("{key}={value}")));
-        let sources = Sources { sets, data: Some(self.dir.to_owned()), ..Sources::default() };
+        let file = self.dir.join("tidings.toml");
+        if let Some(text) = &self.script.config {
+            std::fs::write(&file, text).map_err(|error| error.to_string())?;
+        }
+        let file = self.script.config.as_ref().map(|_| file);
+        let sources = Sources { sets, file, data: Some(self.dir.to_owned()), ..Sources::default() };
         let config = config::load(&sources).map_err(|mistakes| format!("{mistakes:?}"))?;
         let (certificate, key) = (self.dir.join("cert.pem"), self.dir.join("cert.key"));
         if !certificate.exists() {
@@ -146,6 +151,23 @@ impl Stage<'_> {
                 self.raws.insert(actor.clone(), raw);
                 Ok(())
             }
+            Kind::RawComponent { actor } => {
+                let raw = Raw::connect(self.components()?).await?;
+                self.raws.insert(actor.clone(), raw);
+                Ok(())
+            }
+            Kind::ComponentRefused { domain, secret, condition } => {
+                match Actor::join(self.components()?, domain, secret).await {
+                    Err(error) if error.contains(&format!("<{condition} ")) => Ok(()),
+                    Err(error) => Err(error),
+                    Ok(_) => Err("was accepted".to_owned()),
+                }
+            }
+            Kind::Component { actor, domain, secret } => {
+                let component = Actor::join(self.components()?, domain, secret).await?;
+                self.actors.insert(actor.clone(), component);
+                Ok(())
+            }
             Kind::RawWrite { actor, text } => {
                 let text = compare::fill(text, &self.names);
                 self.raw(actor)?.write(&text).await
@@ -175,7 +197,7 @@ impl Stage<'_> {
             if came.is("r", NS_SM) && !left.iter().any(|expected| expected.is("r", NS_SM)) {
                 continue;
             }
-            let came = compare::without_layout(&came);
+            let came = compare::without_layout(&as_client(&came));
             if any_order {
                 let names = &mut self.names;
                 let at = left.iter().position(|expected| compare::element(expected, &came, names).is_ok());
@@ -289,6 +311,10 @@ impl Stage<'_> {
         self.server()?.addresses.xmpp.ok_or_else(|| "no XMPP".to_owned())
     }
 
+    fn components(&self) -> Result<SocketAddr, String> {
+        self.server()?.addresses.component.ok_or_else(|| "no components".to_owned())
+    }
+
     fn actor(&mut self, name: &str) -> Result<&mut Actor, String> {
         self.actors.get_mut(name).ok_or_else(|| format!("{name} is not connected"))
     }
@@ -296,6 +322,22 @@ impl Stage<'_> {
     fn raw(&mut self, name: &str) -> Result<&mut Raw, String> {
         self.raws.get_mut(name).ok_or_else(|| format!("{name} is not connected"))
     }
+}
+
+/// A component's stanzas look like a client's, to be compared.
+fn as_client(element: &Element) -> Element {
+    let ns = if element.ns() == "jabber:component:accept" { "jabber:client" } else { element.ns() };
+    let mut same = Element::new(element.name(), ns);
+    for (ns, name, value) in element.attributes() {
+        same.set_attr_ns(ns, name, value);
+    }
+    for node in element.nodes() {
+        match node {
+            Node::Element(child) => same.push(as_client(child)),
+            Node::Text(text) => same.push_text(text.as_str()),
+        }
+    }
+    same
 }
 
 /// Reads an expected stanza, which stands in a stream's default namespace.
@@ -313,6 +355,7 @@ fn stanza(xml: &str) -> Result<Element, String> {
 const DEFAULTS: &[&str] = &[
     "xmpp.listen=127.0.0.1:0",
     "xmpp.listen_tls=127.0.0.1:0",
+    "xmpp.listen_component=127.0.0.1:0",
     "http.listen=127.0.0.1:0",
     "admin.listen=127.0.0.1:0",
     "auth.scram_iterations=4096",
