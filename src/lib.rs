@@ -9,6 +9,7 @@ pub mod config;
 pub mod delivery;
 pub mod engine;
 pub mod http;
+pub mod im;
 pub mod jid;
 pub mod net;
 pub mod payload;

@@ -194,6 +194,13 @@ impl Engine {
         answer.await.map_err(|_| Wrong::Failed(Failure::Closed))
     }
 
+    /// The roster of this account was changed, and the change is committed: who may read its nodes
+    /// must be asked anew. To be called before the change is answered; once it returns, nothing is
+    /// shown to anybody upon a right that the former roster gave.
+    pub fn contact_changed(&self, owner: &BareJid) {
+        self.shared.tails.doubt_rights(owner);
+    }
+
     pub fn identity(&self) -> &Identity {
         self.shared.store.identity()
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 
+use crate::jid::BareJid;
 use crate::pubsub::{Change, Event, EventKind, Node, NodeAddress, NodeConfig, NodeKey, Seq};
 
 /// One event as watchers share it.
@@ -255,6 +256,8 @@ impl Drop for Tail {
 /// All tails that somebody watches. Lengthened by the turn alone.
 pub(super) struct Tails {
     by_key: Mutex<HashMap<NodeKey, Weak<Tail>>>,
+    /// The same, of services that are accounts: their rosters say who may read.
+    of_accounts: Mutex<HashMap<BareJid, Vec<Weak<Tail>>>>,
     total: Arc<AtomicUsize>,
     tail_bytes_max: usize,
     total_bytes_max: usize,
@@ -262,7 +265,13 @@ pub(super) struct Tails {
 
 impl Tails {
     pub fn new(tail_bytes_max: usize, total_bytes_max: usize) -> Self {
-        Tails { by_key: Mutex::default(), total: Arc::default(), tail_bytes_max, total_bytes_max }
+        Tails {
+            by_key: Mutex::default(),
+            of_accounts: Mutex::default(),
+            total: Arc::default(),
+            tail_bytes_max,
+            total_bytes_max,
+        }
     }
 
     /// The node's tail, begun at its head if there was none. Only from within a turn, or a growth
@@ -292,7 +301,33 @@ impl Tails {
             total: self.total.clone(),
         });
         by_key.insert(node.key, Arc::downgrade(&tail));
+        if node.address.service.local().is_some() {
+            self.note_account(&tail);
+        }
         tail
+    }
+
+    /// Every watcher of this account's nodes must ask for its right again. When this returns, nobody
+    /// encodes anything upon a right that was known before.
+    pub fn doubt_rights(&self, account: &BareJid) {
+        let tails = self.of_accounts().get(account).cloned().unwrap_or_default();
+        for tail in tails.iter().filter_map(Weak::upgrade) {
+            tail.state.write().unwrap_or_else(PoisonError::into_inner).access += 1;
+        }
+    }
+
+    fn note_account(&self, tail: &Arc<Tail>) {
+        let mut of_accounts = self.of_accounts();
+        if of_accounts.len() >= SWEEP_AT && of_accounts.len() == of_accounts.capacity() {
+            of_accounts.retain(|_, tails| tails.iter().any(|tail| tail.strong_count() > 0));
+        }
+        let tails = of_accounts.entry(tail.address.service.clone()).or_default();
+        tails.retain(|tail| tail.strong_count() > 0);
+        tails.push(Arc::downgrade(tail));
+    }
+
+    fn of_accounts(&self) -> MutexGuard<'_, HashMap<BareJid, Vec<Weak<Tail>>>> {
+        self.of_accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The node's tail, if somebody watches it.
@@ -323,3 +358,47 @@ const ENTRY_BYTES: usize = 512;
 const CROWDED_TAIL_BYTES: usize = 32 << 10;
 /// Dead tails are looked for when the map would grow beyond so many.
 const SWEEP_AT: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pubsub::{NodeId, ServicePolicy, WhoCreates};
+    use crate::time::Timestamp;
+
+    fn node(key: i64, service: &str) -> Node {
+        let service = BareJid::parse(service).unwrap();
+        let policy = ServicePolicy {
+            service: service.clone(),
+            who_creates: WhoCreates::Accounts,
+            auto_create: false,
+            payload_bytes_max: 1000,
+            items_max: 10,
+            batch_items_max: 10,
+        };
+        Node {
+            key: NodeKey(key),
+            address: NodeAddress { service: service.clone(), node: NodeId::parse("n").unwrap() },
+            config: Arc::new(NodeConfig::new(&policy)),
+            creator: service,
+            created: Timestamp(1),
+            last_seq: Seq(0),
+            floor_seq: Seq(1),
+            items: 0,
+            owners: 1,
+            version: 1,
+        }
+    }
+
+    #[test]
+    fn a_changed_roster_puts_the_rights_of_that_account_s_watchers_in_doubt() {
+        let tails = Tails::new(1000, 1000);
+        let alice = [node(1, "alice@localhost"), node(2, "alice@localhost")].map(|node| tails.watch(&node));
+        let others = [node(3, "bob@localhost"), node(4, "pubsub.localhost")].map(|node| tails.watch(&node));
+        let sure = |tail: &Tail, access: u64| tail.while_allowed(Some(access), || ()).is_some();
+        let before: Vec<u64> = alice.iter().chain(&others).map(|tail| tail.access()).collect();
+        tails.doubt_rights(&BareJid::parse("alice@localhost").unwrap());
+        let after: Vec<bool> =
+            alice.iter().chain(&others).zip(before).map(|(tail, access)| sure(tail, access)).collect();
+        assert_eq!(after, [false, false, true, true]);
+    }
+}

@@ -11,6 +11,7 @@
 mod affiliation;
 mod audience;
 mod config;
+mod contact;
 mod decide;
 mod draft;
 mod event;
@@ -47,6 +48,7 @@ pub use audience::{may_read, shows};
 pub use config::{
     AccessModel, FIELDS, Field, FieldKind, NodeConfig, NotificationType, PublishModel, RawField, SendLast,
 };
+pub use contact::Contact;
 pub use decide::{Given, decide, needs};
 pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, ServicePolicy, Tombstone, WhoCreates};

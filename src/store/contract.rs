@@ -2,6 +2,7 @@
 
 mod accounts;
 mod commits;
+mod contacts;
 pub mod hand;
 mod lists;
 mod logs;
@@ -80,6 +81,13 @@ macro_rules! every_promise {
                 accounts_are_listed_in_slices
                 removing_an_account_takes_its_tokens
                 tokens_come_back_touched_and_replaced;
+            contacts:
+                a_roster_comes_back_as_it_was_written
+                both_sides_of_a_subscription_change_at_once
+                access_models_see_what_stands_in_the_roster
+                a_block_list_is_replaced
+                messages_wait_in_order_and_are_bounded
+                removing_an_account_takes_its_roster;
         });
     };
 }

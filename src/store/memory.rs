@@ -1,11 +1,14 @@
 //! The store in memory: for tests of other rooms and for trying out. It keeps the contract, but for
 //! durability, and is written to be seen through, not to be fast.
 
+mod contacts;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound as End, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::jid::BareJid;
+use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
+use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Change, Event, EventKind, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page,
     Payload, Selection, Seq, Subscription, SubscriptionState, Tombstone,
@@ -29,6 +32,7 @@ struct State {
     tombstones: BTreeMap<NodeAddress, Tombstone>,
     accounts: BTreeMap<BareJid, Account>,
     tokens: BTreeMap<String, Token>,
+    contacts: contacts::Contacts,
 }
 
 /// A node with everything that belongs to it.
@@ -286,6 +290,7 @@ impl Store for MemoryStore {
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool> {
         self.with(move |state| {
             state.tokens.retain(|_, token| token.account != jid);
+            state.contacts.remove(&jid);
             Ok(state.accounts.remove(&jid).is_some())
         })
     }
@@ -330,6 +335,44 @@ impl Store for MemoryStore {
         })
     }
 
+    fn roster(&self, owner: BareJid) -> Pending<'_, Roster> {
+        self.with(move |state| Ok(state.contacts.roster(&owner)))
+    }
+
+    fn roster_places(&self, of: Vec<(BareJid, BareJid)>) -> Pending<'_, Vec<RosterPlace>> {
+        self.with(move |state| Ok(of.iter().map(|(owner, contact)| state.contacts.place(owner, contact)).collect()))
+    }
+
+    fn put_roster(&self, changes: Vec<RosterChange>) -> Pending<'_, Vec<u64>> {
+        self.with(move |state| Ok(changes.into_iter().map(|change| state.contacts.put(change)).collect()))
+    }
+
+    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>> {
+        self.with(move |state| Ok(state.contacts.blocked(&owner)))
+    }
+
+    fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()> {
+        self.with(move |state| {
+            state.contacts.set_blocked(owner, jids);
+            Ok(())
+        })
+    }
+
+    fn keep_message(&self, owner: BareJid, message: StoredStanza, max: u64) -> Pending<'_, bool> {
+        self.with(move |state| Ok(state.contacts.keep_message(owner, message, max)))
+    }
+
+    fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>> {
+        self.with(move |state| Ok(state.contacts.messages(&owner, after, max)))
+    }
+
+    fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()> {
+        self.with(move |state| {
+            state.contacts.forget_messages(&owner, through);
+            Ok(())
+        })
+    }
+
     fn close(&self) -> Pending<'_, ()> {
         self.with(|state| {
             state.closed = true;
@@ -365,6 +408,7 @@ impl State {
                 let facts = kept(node).map_or_else(Vec::new, Kept::facts);
                 Found::Oldest(facts.into_iter().take(usize::try_from(*count).unwrap_or(usize::MAX)).collect())
             }
+            Ask::Contact(owner, contact) => Found::Contact(self.contacts.fact(owner, contact)),
         }
     }
 

@@ -26,10 +26,11 @@ use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
 
-use crate::jid::BareJid;
+use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
+use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page, Payload,
-    Selection, Seq, Subscription,
+    Affiliation, Change, Contact, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page,
+    Payload, Selection, Seq, Subscription,
 };
 use crate::time::Timestamp;
 
@@ -132,7 +133,7 @@ pub trait Store: Send + Sync + 'static {
     fn put_account(&self, account: Account) -> Pending<'_, ()>;
     /// Many at once, in one transaction; for imports.
     fn put_accounts(&self, accounts: Vec<Account>) -> Pending<'_, ()>;
-    /// Removes the account and its tokens; whether there was one.
+    /// Removes the account with its tokens, its roster, and what waits for it; whether there was one.
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool>;
     /// Ordered by JID, after the given one; at most `max`.
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>>;
@@ -145,6 +146,25 @@ pub trait Store: Send + Sync + 'static {
     fn tokens(&self, account: Option<BareJid>) -> Pending<'_, Vec<Token>>;
     /// Best effort; loses nothing that matters when it fails.
     fn touch_token(&self, id: String, used: Timestamp) -> Pending<'_, ()>;
+
+    /// Everything that an account has of others, from one view.
+    fn roster(&self, owner: BareJid) -> Pending<'_, Roster>;
+    /// Entries of (owner, contact), position by position, from one view.
+    fn roster_places(&self, of: Vec<(BareJid, BareJid)>) -> Pending<'_, Vec<RosterPlace>>;
+    /// Writes all of it or nothing, in the order given; the version of the owner's roster after each.
+    fn put_roster(&self, changes: Vec<RosterChange>) -> Pending<'_, Vec<u64>>;
+
+    /// Whom an account has blocked (XEP-0191), ordered by JID.
+    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>>;
+    /// Replaces the list.
+    fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()>;
+
+    /// Keeps a message for an account (XEP-0160) that has fewer than `max`; whether there was room.
+    fn keep_message(&self, owner: BareJid, message: StoredStanza, max: u64) -> Pending<'_, bool>;
+    /// Messages that wait for an account, after the one of this number, oldest first; at most `max`.
+    fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>>;
+    /// Forgets those up to and including this number.
+    fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()>;
 
     /// Finishes what was begun and releases the storage. Later calls fail.
     fn close(&self) -> Pending<'_, ()>;
@@ -198,6 +218,9 @@ pub enum Ask {
     Item(NodeKey, ItemId),
     /// The so many oldest items by seq.
     Oldest(NodeKey, u64),
+    /// What the roster of the first says of the second. Rosters change apart from turns: an answer
+    /// holds for one turn, and for watchers until [`crate::engine::Engine::contact_changed`].
+    Contact(BareJid, BareJid),
 }
 
 #[derive(Clone, Debug)]
@@ -207,6 +230,7 @@ pub enum Found {
     Subscriptions(Vec<Subscription>),
     Item(Option<ItemFact>),
     Oldest(Vec<ItemFact>),
+    Contact(Option<Contact>),
 }
 
 /// A part of a node's log.

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod commit;
+mod contacts;
 mod lists;
 mod open;
 mod queue;
@@ -25,7 +26,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, params};
 
-use crate::jid::BareJid;
+use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
+use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Node, NodeAddress, NodeId, NodeKey, Page, Selection, Seq, Subscription};
 use crate::store::{Account, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token};
 use crate::time::Timestamp;
@@ -270,7 +272,10 @@ impl Store for SqliteStore {
     }
 
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool> {
-        self.write(move |db| accounts::remove(db, &jid))
+        self.write(move |db| {
+            contacts::remove(db, &jid)?;
+            accounts::remove(db, &jid)
+        })
     }
 
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>> {
@@ -295,6 +300,38 @@ impl Store for SqliteStore {
 
     fn touch_token(&self, id: String, used: Timestamp) -> Pending<'_, ()> {
         self.write(move |db| accounts::touch_token(db, &id, used))
+    }
+
+    fn roster(&self, owner: BareJid) -> Pending<'_, Roster> {
+        self.read(move |db| contacts::roster(db, &owner))
+    }
+
+    fn roster_places(&self, of: Vec<(BareJid, BareJid)>) -> Pending<'_, Vec<RosterPlace>> {
+        self.read(move |db| of.iter().map(|(owner, contact)| contacts::place(db, owner, contact)).collect())
+    }
+
+    fn put_roster(&self, changes: Vec<RosterChange>) -> Pending<'_, Vec<u64>> {
+        self.write(move |db| changes.iter().map(|change| contacts::put(db, change)).collect())
+    }
+
+    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>> {
+        self.read(move |db| contacts::blocked(db, &owner))
+    }
+
+    fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()> {
+        self.write(move |db| contacts::set_blocked(db, &owner, &jids))
+    }
+
+    fn keep_message(&self, owner: BareJid, message: StoredStanza, max: u64) -> Pending<'_, bool> {
+        self.write(move |db| contacts::keep_message(db, &owner, &message, max))
+    }
+
+    fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>> {
+        self.read(move |db| contacts::messages(db, &owner, after, max))
+    }
+
+    fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()> {
+        self.write(move |db| contacts::forget_messages(db, &owner, through))
     }
 
     /// The readers end first: the connection that is closed last moves the write-ahead log into the

@@ -258,8 +258,11 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 /// In order; the first is schema 1. One that was released is never edited.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_subscribers_by_domain.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_instant_messaging.sql"),
+    include_str!("migrations/0003_subscribers_by_domain.sql"),
+];
 /// `tdng`, which migration 1 writes into the file's header.
 const APPLICATION_ID: i64 = 0x7464_6e67;
 /// 3.51.3: earlier ones can reset a write-ahead log that still holds commits.

@@ -1,0 +1,8 @@
+//! The rules of instant messaging: rosters and presence subscriptions (RFC 6121).
+//!
+//! Pure: no async, no XML, no clock, no randomness, no logging; of the project it knows `jid` and
+//! `time` alone. Not here: how a roster is kept (`store`), how it is written on a wire (`xep`).
+
+mod roster;
+
+pub use roster::{Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};

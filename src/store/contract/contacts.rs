@@ -1,0 +1,141 @@
+//! Rosters, block lists, and messages that wait.
+
+use std::sync::Arc;
+
+use super::hand::jid;
+use crate::im::{Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
+use crate::jid::{BareJid, Jid};
+use crate::pubsub::Contact;
+use crate::store::{Ask, Found, Store};
+use crate::time::Timestamp;
+
+pub async fn a_roster_comes_back_as_it_was_written(store: Arc<dyn Store>) {
+    let alice = jid("alice@localhost");
+    assert_eq!(store.roster(alice.clone()).await.unwrap(), Roster::default());
+    let mut items = vec![
+        item("bob@localhost", Links { to: true, from: true, ..Links::default() }),
+        item("carol@localhost", Links { pending_out: true, approved: true, ..Links::default() }),
+        item("zoë@localhost", Links { pending_in: true, ..Links::default() }),
+    ];
+    items[0].groups = ["", "a:b", "12:x", "Freunde \u{1f600}"].map(Arc::from).to_vec();
+    items[1].name = None;
+    items[2].request = Some(Arc::from(&b"<presence type='subscribe'/>"[..]));
+    items[2].listed = false;
+    for (at, change) in [2, 0, 1].into_iter().enumerate() {
+        let versions = store.put_roster(vec![set(&alice, &items[change])]).await.unwrap();
+        assert_eq!(versions, [at as u64 + 1]);
+    }
+    assert_eq!(store.roster(alice.clone()).await.unwrap(), Roster { version: 3, items: items.clone() });
+    let changed = RosterItem { name: Some("B.".into()), groups: vec![], ..items[0].clone() };
+    store.put_roster(vec![set(&alice, &changed), gone(&alice, "carol@localhost")]).await.unwrap();
+    items[0] = changed;
+    items.remove(1);
+    assert_eq!(store.roster(alice).await.unwrap(), Roster { version: 5, items });
+    assert_eq!(store.roster(jid("bob@localhost")).await.unwrap(), Roster::default());
+}
+
+pub async fn both_sides_of_a_subscription_change_at_once(store: Arc<dyn Store>) {
+    let (alice, bob) = (jid("alice@localhost"), jid("bob@localhost"));
+    let asked = item("bob@localhost", Links { pending_out: true, ..Links::default() });
+    let asking =
+        RosterItem { listed: false, ..item("alice@localhost", Links { pending_in: true, ..Links::default() }) };
+    store.put_roster(vec![set(&alice, &asked)]).await.unwrap();
+    let versions = store.put_roster(vec![set(&alice, &asked), set(&bob, &asking)]).await.unwrap();
+    assert_eq!(versions, [2, 1]);
+    let of = vec![(alice.clone(), bob.clone()), (bob.clone(), alice.clone()), (bob.clone(), bob.clone())];
+    let places = store.roster_places(of).await.unwrap();
+    assert_eq!(places[0], RosterPlace { item: Some(asked), items: 1, version: 2 });
+    assert_eq!(places[1], RosterPlace { item: Some(asking), items: 1, version: 1 });
+    assert_eq!(places[2], RosterPlace { item: None, items: 1, version: 1 });
+}
+
+pub async fn access_models_see_what_stands_in_the_roster(store: Arc<dyn Store>) {
+    let alice = jid("alice@localhost");
+    let mut bob = item("bob@localhost", Links { from: true, ..Links::default() });
+    bob.groups = vec!["Friends".into(), "Work".into()];
+    let hidden =
+        RosterItem { listed: false, ..item("carol@localhost", Links { pending_in: true, ..Links::default() }) };
+    store.put_roster(vec![set(&alice, &bob), set(&alice, &hidden)]).await.unwrap();
+    let ask = |owner: &str, contact: &str| Ask::Contact(jid(owner), jid(contact));
+    let asks = vec![
+        ask("alice@localhost", "bob@localhost"),
+        ask("alice@localhost", "carol@localhost"),
+        ask("alice@localhost", "dave@localhost"),
+        ask("bob@localhost", "alice@localhost"),
+    ];
+    let found: Vec<Option<Contact>> = store
+        .gather(asks)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|found| match found {
+            Found::Contact(contact) => contact,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = Contact { to: false, from: true, groups: vec!["Friends".into(), "Work".into()] };
+    assert_eq!(found, [Some(expected), None, None, None]);
+}
+
+pub async fn a_block_list_is_replaced(store: Arc<dyn Store>) {
+    let alice = jid("alice@localhost");
+    let jids = |names: &[&str]| names.iter().map(|name| Jid::parse(name).unwrap()).collect::<Vec<Jid>>();
+    assert!(store.blocked(alice.clone()).await.unwrap().is_empty());
+    store.set_blocked(alice.clone(), jids(&["mallory@x.example/r", "evil.example", "bob@localhost"])).await.unwrap();
+    let expected = jids(&["bob@localhost", "evil.example", "mallory@x.example/r"]);
+    assert_eq!(store.blocked(alice.clone()).await.unwrap(), expected);
+    store.set_blocked(alice.clone(), jids(&["evil.example", "evil.example"])).await.unwrap();
+    assert_eq!(store.blocked(alice.clone()).await.unwrap(), jids(&["evil.example"]));
+    assert!(store.blocked(jid("bob@localhost")).await.unwrap().is_empty());
+    store.set_blocked(alice.clone(), vec![]).await.unwrap();
+    assert!(store.blocked(alice).await.unwrap().is_empty());
+}
+
+pub async fn messages_wait_in_order_and_are_bounded(store: Arc<dyn Store>) {
+    let (alice, bob) = (jid("alice@localhost"), jid("bob@localhost"));
+    let message =
+        |number: i64| StoredStanza { time: Timestamp(number), xml: format!("<m n='{number}'/>").into_bytes().into() };
+    for number in 1..=3 {
+        assert!(store.keep_message(alice.clone(), message(number), 3).await.unwrap());
+    }
+    assert!(!store.keep_message(alice.clone(), message(4), 3).await.unwrap());
+    assert!(store.keep_message(bob.clone(), message(5), 3).await.unwrap());
+    let first = store.kept_messages(alice.clone(), 0, 2).await.unwrap();
+    assert_eq!(first.iter().map(|(_, kept)| kept.clone()).collect::<Vec<_>>(), [message(1), message(2)]);
+    let rest = store.kept_messages(alice.clone(), first[1].0, 2).await.unwrap();
+    assert_eq!(rest.iter().map(|(_, kept)| kept.clone()).collect::<Vec<_>>(), [message(3)]);
+    store.forget_messages(alice.clone(), first[1].0).await.unwrap();
+    assert_eq!(store.kept_messages(alice.clone(), 0, 9).await.unwrap(), rest);
+    assert!(store.keep_message(alice, message(4), 3).await.unwrap());
+    assert_eq!(store.kept_messages(bob, 0, 9).await.unwrap().len(), 1);
+}
+
+pub async fn removing_an_account_takes_its_roster(store: Arc<dyn Store>) {
+    let (alice, bob) = (jid("alice@localhost"), jid("bob@localhost"));
+    let kept = || StoredStanza { time: Timestamp(1), xml: Arc::from(&b"<m/>"[..]) };
+    for owner in [&alice, &bob] {
+        store.put_roster(vec![set(owner, &item("carol@localhost", Links::default()))]).await.unwrap();
+        store.set_blocked(owner.clone(), vec![Jid::parse("evil.example").unwrap()]).await.unwrap();
+        assert!(store.keep_message(owner.clone(), kept(), 3).await.unwrap());
+    }
+    store.remove_account(alice.clone()).await.unwrap();
+    // A client that comes back with the version of the roster that is gone must not take it for this one.
+    assert_eq!(store.roster(alice.clone()).await.unwrap(), Roster { version: 2, items: vec![] });
+    assert!(store.blocked(alice.clone()).await.unwrap().is_empty());
+    assert!(store.kept_messages(alice, 0, 9).await.unwrap().is_empty());
+    assert_eq!(store.roster(bob.clone()).await.unwrap().items.len(), 1);
+    assert_eq!(store.blocked(bob.clone()).await.unwrap().len(), 1);
+    assert_eq!(store.kept_messages(bob, 0, 9).await.unwrap().len(), 1);
+}
+
+fn item(name: &str, links: Links) -> RosterItem {
+    RosterItem { jid: jid(name), name: Some("N '<&".into()), groups: vec![], links, listed: true, request: None }
+}
+
+fn set(owner: &BareJid, item: &RosterItem) -> RosterChange {
+    RosterChange { owner: owner.clone(), contact: item.jid.clone(), item: Some(item.clone()) }
+}
+
+fn gone(owner: &BareJid, contact: &str) -> RosterChange {
+    RosterChange { owner: owner.clone(), contact: jid(contact), item: None }
+}
