@@ -582,7 +582,7 @@ impl Shared {
         let mut loaded = Vec::new();
         let (mut after, mut domain) = (None, String::new());
         loop {
-            let page = match self.next_watched(inlet, &mut domain, after.take()).await {
+            let page = match self.next_watched(inlet, &domain, after.take()).await {
                 Ok(page) => page,
                 Err(failure) => {
                     tracing::error!(%failure, session = %inlet.whom, "a session's subscriptions cannot be read");
@@ -616,7 +616,7 @@ impl Shared {
     async fn next_watched(
         &self,
         inlet: &Inlet,
-        domain: &mut String,
+        domain: &str,
         after: Option<(NodeKey, Subscription)>,
     ) -> Result<Vec<(Node, Subscription)>, Failure> {
         let store = self.engine.store();
@@ -624,7 +624,7 @@ impl Shared {
             Whom::Session(full) => store.read_watched(full.bare().clone(), after, LOADED_AT_ONCE).await,
             Whom::Domain(only) => store.read_watched_at(only.clone(), after, LOADED_AT_ONCE).await,
             Whom::Elsewhere(_) if domain.is_empty() => Ok(Vec::new()),
-            Whom::Elsewhere(_) => store.read_watched_at(domain.clone(), after, LOADED_AT_ONCE).await,
+            Whom::Elsewhere(_) => store.read_watched_at(domain.to_owned(), after, LOADED_AT_ONCE).await,
         }
     }
 
