@@ -133,6 +133,11 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let cursors = delivery.cursors().clone();
     let rooms_asked = http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), clock };
     let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
+    let (tracker, streams) = (peers.clone(), (gate, sessions));
+    door.offer_streams(Box::new(move |socket, peer, secure| {
+        let (gate, sessions) = streams.clone();
+        tracker.spawn(net::websocket(socket, peer, secure, gate, sessions));
+    }));
     serve_http(config, &parts, (bound.http, bound.admin), &door, &leaving, &peers)?;
     Ok(Running { addresses, access, engine, store: parts.store, leaving, over, peers, rooms })
 }

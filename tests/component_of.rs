@@ -4,6 +4,9 @@
 #[path = "scenes/actor.rs"]
 #[allow(dead_code, reason = "scenes need more of an actor")]
 mod actor;
+#[path = "scenes/socket.rs"]
+#[allow(dead_code, reason = "an actor can come over it")]
+mod socket;
 
 use std::path::Path;
 use std::sync::Arc;

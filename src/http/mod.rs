@@ -32,13 +32,14 @@ mod query;
 mod retract;
 mod routes;
 mod serve;
+mod streams;
 mod subscriptions;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -54,6 +55,7 @@ use crate::jid::BareJid;
 use crate::time::Clock;
 
 pub use serve::serve;
+pub use streams::Streams;
 
 /// What the door asks.
 pub struct Rooms {
@@ -73,6 +75,8 @@ pub struct Door {
     closing: CancellationToken,
     options: Options,
     watches: watch::Watches,
+    /// Who takes over what becomes a stream of XMPP.
+    streams: OnceLock<Arc<Streams>>,
     /// One permit a KiB of request bodies that are larger than a connection's own buffer.
     body_memory: Arc<Semaphore>,
 }
@@ -120,7 +124,13 @@ impl Door {
     pub fn new(rooms: Rooms, service: BareJid, closing: CancellationToken, options: Options) -> Arc<Self> {
         let body_memory = Arc::new(Semaphore::new(options.body_memory_bytes_max / body::PERMIT_BYTES));
         let watches = watch::Watches::new(options.watches_per_account);
-        Arc::new(Door { rooms, service, closing, options, watches, body_memory })
+        let streams = OnceLock::new();
+        Arc::new(Door { rooms, service, closing, options, watches, streams, body_memory })
+    }
+
+    /// Offers streams of XMPP over WebSockets, which go to `streams`.
+    pub fn offer_streams(&self, streams: Streams) {
+        let _ = self.streams.set(Arc::new(streams));
     }
 
     /// Whether this server keeps the nodes of a service.
@@ -142,7 +152,10 @@ pub fn admin_router(door: Arc<Door>) -> Router {
 }
 
 async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
-    routes::harden(routes::answer(door, request).await)
+    routes::harden(match streams::answer(&door, request) {
+        Ok(response) => response,
+        Err(request) => routes::answer(door, request).await,
+    })
 }
 
 async fn answer_admin(State(door): State<Arc<Door>>, request: Request) -> Response {

@@ -126,7 +126,8 @@ impl Connection {
             .header_read_timeout(self.options.header_time)
             .max_header_size(self.options.header_bytes_max)
             .max_buf_size(self.options.header_bytes_max.max(BUFFER_BYTES_MIN))
-            .serve_connection(io, service);
+            .serve_connection(io, service)
+            .with_upgrades();
         tokio::pin!(connection);
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,

@@ -6,8 +6,10 @@ mod gate;
 mod tcp;
 mod tls;
 mod upstream;
+mod websocket;
 
 pub use gate::{Gate, GateOptions};
 pub use tcp::{Serve, Transport, bind, serve};
 pub use tls::{TlsError, acceptor, http_config, xmpp_config};
 pub use upstream::join;
+pub use websocket::websocket;

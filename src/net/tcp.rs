@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gate::Gate;
-use crate::session::{Io, Pipe, Sessions};
+use crate::session::{Carrier, Io, Pipe, Sessions};
 
 /// How a listener speaks.
 #[derive(Clone)]
@@ -77,17 +77,19 @@ impl Serve {
             let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(pending));
             let pipe = match transport {
                 Transport::Component => {
-                    let pipe = Pipe { io: Box::new(socket), peer, upgrade: None, unauthenticated };
+                    let carrier = Carrier::Bytes(Box::new(socket));
+                    let pipe = Pipe { carrier, peer, upgrade: None, clear: true, unauthenticated };
                     return sessions.accept_component(pipe).await;
                 }
                 Transport::StartTls(acceptor) => Pipe {
-                    io: Box::new(socket),
+                    carrier: Carrier::Bytes(Box::new(socket)),
                     peer,
                     upgrade: Some(Box::new(move |io| Box::pin(handshake(acceptor, io)))),
+                    clear: false,
                     unauthenticated,
                 },
                 Transport::DirectTls(acceptor) => match handshake(acceptor, socket).await {
-                    Ok(io) => Pipe { io, peer, upgrade: None, unauthenticated },
+                    Ok(io) => Pipe { carrier: Carrier::Bytes(io), peer, upgrade: None, clear: false, unauthenticated },
                     Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
                 },
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::session::{Pipe, Sessions, UpstreamOptions};
+use crate::session::{Carrier, Pipe, Sessions, UpstreamOptions};
 
 /// Connects to `host` (with its port) until `stop`; whenever the connection ends, again after a while
 /// that grows while the server does not take us.
@@ -34,7 +34,8 @@ async fn connect(host: &str) -> io::Result<Pipe> {
     let socket = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let _ = socket.set_nodelay(true);
     let peer = socket.peer_addr()?;
-    Ok(Pipe { io: Box::new(socket), peer, upgrade: None, unauthenticated: None })
+    let carrier = Carrier::Bytes(Box::new(socket));
+    Ok(Pipe { carrier, peer, upgrade: None, clear: true, unauthenticated: None })
 }
 
 /// Between 0 and 1, so that many do not come back at one instant.

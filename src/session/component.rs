@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::negotiate::{fresh_name, let_go, parse};
-use super::pipe::{Io, Pipe};
+use super::pipe::{Carrier, Pipe};
 use super::wire::{Moved, Wire};
 use super::{Sessions, Shared};
 use crate::delivery::{Feed, Whom};
@@ -85,9 +85,9 @@ impl Sessions {
     /// Speaks with a component that has connected.
     pub async fn accept_component(&self, pipe: Pipe) {
         let shared = &self.shared;
-        let Pipe { io, peer, unauthenticated, .. } = pipe;
+        let Pipe { carrier, peer, unauthenticated, .. } = pipe;
         let component = Component::accept(shared.options.components.clone(), fresh_name());
-        let mut link = Link::new(shared, io, component);
+        let mut link = Link::new(shared, carrier, component);
         let joined = tokio::time::timeout(shared.options.negotiation_max, Box::pin(link.admit())).await;
         match joined {
             Err(_) => link.end(StreamCondition::ConnectionTimeout.into()).await,
@@ -122,7 +122,7 @@ impl Sessions {
     pub async fn serve_upstream(&self, pipe: Pipe, upstream: &mut Upstream) -> bool {
         let shared = &self.shared;
         let (component, first) = Component::connect(upstream.options.served.clone());
-        let mut link = Link::new(shared, pipe.io, component);
+        let mut link = Link::new(shared, pipe.carrier, component);
         link.wire.push(Bytes::from(first));
         let accepted = tokio::time::timeout(shared.options.negotiation_max, Box::pin(link.be_accepted())).await;
         match accepted {
@@ -143,9 +143,9 @@ impl Sessions {
 }
 
 impl<'a> Link<'a> {
-    fn new(shared: &'a Arc<Shared>, io: Box<dyn Io>, component: Component) -> Self {
+    fn new(shared: &'a Arc<Shared>, carrier: Carrier, component: Component) -> Self {
         let parser = Parser::new(shared.options.limits_unauthenticated);
-        Link { shared, wire: Wire::new(io), parser, component, last_write: Instant::now() }
+        Link { shared, wire: Wire::new(carrier), parser, component, last_write: Instant::now() }
     }
 
     /// Until a component has proved what it may speak for, and has its place.
@@ -310,11 +310,9 @@ impl<'a> Link<'a> {
         let before = self.wire.queued();
         let Link { shared, wire, .. } = self;
         let pulled = work.feed.pull(room, &mut |shown| {
-            let mut bytes = 0;
-            for piece in shared.router.notification(shown).into_iter().flatten() {
-                bytes += piece.len();
-                wire.push(piece);
-            }
+            let Some([head, body]) = shared.router.notification(shown) else { return 0 };
+            let bytes = head.len() + body.len();
+            wire.push_two(head, body);
             bytes
         });
         if before == 0 && self.wire.queued() > 0 {

@@ -5,6 +5,7 @@
 //! like (`xep`, behind `router`). RFC 6120, RFC 6121 §4.
 
 mod component;
+mod framing;
 mod hibernate;
 mod live;
 mod negotiate;
@@ -26,7 +27,7 @@ use crate::time::Clock;
 use crate::xml;
 
 pub use component::{Upstream, UpstreamOptions};
-pub use pipe::{Io, Pipe, Upgrade};
+pub use pipe::{Carrier, Io, Messages, Pipe, Upgrade};
 
 /// The settings of sessions.
 #[derive(Clone, Debug)]
@@ -141,6 +142,11 @@ impl Sessions {
     ) -> Self {
         let resumption = resumption::Resumption::default();
         Sessions { shared: Arc::new(Shared { access, delivery, router, clock, options, resumption, stop }) }
+    }
+
+    /// The largest message that a peer may ever send.
+    pub fn message_bytes_max(&self) -> usize {
+        self.shared.options.limits.stanza_bytes
     }
 
     /// Speaks with a peer until one of both ends it.

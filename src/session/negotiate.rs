@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::pipe::{Pipe, Upgrade};
+use super::framing;
+use super::pipe::{Carrier, Pipe, Upgrade};
 use super::resumption::{Handed, Refused};
 use super::standing::{Managed, Standing};
 use super::wire::{Moved, Wire};
@@ -82,10 +83,14 @@ enum Step {
 /// Negotiates, within the time that is allowed for it.
 pub(super) async fn negotiate(shared: Arc<Shared>, pipe: Pipe) -> Option<Established> {
     let options = &shared.options;
-    let channel = if pipe.upgrade.is_some() { stream::Channel::StartTls } else { stream::Channel::Tls };
+    let channel = match (&pipe.upgrade, pipe.clear) {
+        (Some(_), _) => stream::Channel::StartTls,
+        (None, true) => stream::Channel::Clear,
+        (None, false) => stream::Channel::Tls,
+    };
     let stream = Stream::new(Arc::new(options.stream.clone()), channel, stream_ids());
     let parser = Parser::new(options.limits_unauthenticated);
-    let talk = Talk { wire: Wire::new(pipe.io), parser, stream, peer: pipe.peer.ip() };
+    let talk = Talk { wire: Wire::new(pipe.carrier), parser, stream, peer: pipe.peer.ip() };
     let deadline = tokio::time::Instant::now() + options.negotiation_max;
     let mut negotiation = Negotiation {
         shared: shared.clone(),
@@ -217,14 +222,15 @@ impl Negotiation {
             return None;
         }
         talk.wire.flush().await.ok()?;
-        let (io, _) = talk.wire.into_parts();
+        let Talk { wire, parser, stream, peer } = talk;
+        let io = wire.into_io()?;
         match upgrade(io).await {
             Ok(io) => {
-                self.talk = Some(Talk { wire: Wire::new(io), ..talk });
+                self.talk = Some(Talk { wire: Wire::new(Carrier::Bytes(io)), parser, stream, peer });
                 Some(Input::TlsDone)
             }
             Err(error) => {
-                tracing::debug!(peer = %talk.peer, %error, "TLS handshake failed");
+                tracing::debug!(%peer, %error, "TLS handshake failed");
                 None
             }
         }
@@ -360,6 +366,12 @@ pub(super) fn parse(wire: &mut Wire, parser: &mut Parser) -> Option<Input> {
     if whole.is_empty() {
         return None;
     }
+    if wire.is_framed() {
+        let input = framing::input(whole, parser.limits());
+        let taken = whole.len();
+        wire.consume(taken);
+        return Some(input);
+    }
     let mut input = whole;
     let event = parser.feed(&mut input);
     let taken = whole.len() - input.len();
@@ -411,7 +423,7 @@ fn denial(denied: Denied) -> Denial {
     }
 }
 
-fn stream_error(error: &XmlError) -> StreamError {
+pub(super) fn stream_error(error: &XmlError) -> StreamError {
     match error {
         XmlError::NotWellFormed(why) => StreamCondition::NotWellFormed.because(why.clone()),
         XmlError::Restricted(what) => StreamCondition::RestrictedXml.because(*what),

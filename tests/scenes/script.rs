@@ -19,6 +19,7 @@ pub struct Step {
 pub enum Kind {
     Connect { actor: String, resource: String },
     LogIn { actor: String },
+    ConnectSocket { actor: String, resource: String },
     Drop { actor: String },
     Send { actor: String, xml: String },
     Receive { actor: String, xml: Vec<String>, any_order: bool },
@@ -102,6 +103,7 @@ fn step(words: &[&str], block: Vec<String>) -> Option<Kind> {
         ["answer", status] => Kind::Answer { status: status.parse().ok()?, headers, body: rest.join("\n") },
         [actor, "connects"] => Kind::Connect { actor: own(actor), resource: own("scene") },
         [actor, "connects", "as", resource] => Kind::Connect { actor: own(actor), resource: own(resource) },
+        [actor, "connects", "over", "websocket"] => Kind::ConnectSocket { actor: own(actor), resource: own("scene") },
         [actor, "logs", "in"] => Kind::LogIn { actor: own(actor) },
         [actor, "vanishes"] => Kind::Drop { actor: own(actor) },
         [actor, "sends"] => Kind::Send { actor: own(actor), xml: rest.join("") },

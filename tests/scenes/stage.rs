@@ -19,10 +19,14 @@ use tidings::xml::{Element, Limits, Node, parse_document};
 use crate::actor::{Actor, Raw};
 use crate::compare::{self, Names};
 use crate::script::{Kind, Script};
+use crate::{Over, proxy};
 
 struct Stage<'a> {
     script: &'a Script,
     dir: &'a Path,
+    over: Over,
+    /// Where clients connect.
+    door: Option<SocketAddr>,
     server: Option<Running>,
     actors: HashMap<String, Actor>,
     raws: HashMap<String, Raw>,
@@ -38,11 +42,13 @@ struct Answer {
     body: String,
 }
 
-pub async fn play(script: &Script) -> Result<(), String> {
+pub async fn play(script: &Script, over: Over) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut stage = Stage {
         script,
         dir: dir.path(),
+        over,
+        door: None,
         server: None,
         actors: HashMap::new(),
         raws: HashMap::new(),
@@ -86,7 +92,12 @@ impl Stage<'_> {
         let options = SqliteOptions { path: self.dir.join("tidings.db"), ..SqliteOptions::default() };
         let store = SqliteStore::open(&options).map_err(|error| error.to_string())?;
         let parts = Parts { store: Arc::new(store), certificate, key };
-        self.server = Some(server::start(&config, parts).await.map_err(|error| error.to_string())?);
+        let server = server::start(&config, parts).await.map_err(|error| error.to_string())?;
+        self.door = match self.over {
+            Over::StartTls | Over::WebSocket => server.addresses.xmpp,
+            Over::Proxy(cut) => Some(proxy::before(server.addresses.xmpp.ok_or("no XMPP")?, cut).await?),
+        };
+        self.server = Some(server);
         Ok(())
     }
 
@@ -118,17 +129,31 @@ impl Stage<'_> {
         match kind {
             Kind::Connect { actor, resource } => {
                 let name = actor.split('/').next().unwrap_or(actor);
-                let session = Actor::log_in(self.xmpp()?, name, resource).await?;
+                let session = if self.over == Over::WebSocket {
+                    Actor::log_in_over_websocket(self.http()?, name, resource).await?
+                } else {
+                    Actor::log_in(self.xmpp()?, name, resource).await?
+                };
                 self.actors.insert(actor.clone(), session);
                 Ok(())
             }
             Kind::LogIn { actor } => {
                 let name = actor.split('/').next().unwrap_or(actor);
-                let session = Actor::authenticate(self.xmpp()?, name).await?;
+                let session = if self.over == Over::WebSocket {
+                    Actor::authenticate_over_websocket(self.http()?, name).await?
+                } else {
+                    Actor::authenticate(self.xmpp()?, name).await?
+                };
                 self.actors.insert(actor.clone(), session);
                 Ok(())
             }
             Kind::Drop { actor } => self.actors.remove(actor).map(drop).ok_or_else(|| "is not connected".to_owned()),
+            Kind::ConnectSocket { actor, resource } => {
+                let name = actor.split('/').next().unwrap_or(actor);
+                let session = Actor::log_in_over_websocket(self.http()?, name, resource).await?;
+                self.actors.insert(actor.clone(), session);
+                Ok(())
+            }
             Kind::Send { actor, xml } => {
                 let xml = compare::fill(xml, &self.names);
                 self.actor(actor)?.send(&xml).await
@@ -308,7 +333,11 @@ impl Stage<'_> {
     }
 
     fn xmpp(&self) -> Result<SocketAddr, String> {
-        self.server()?.addresses.xmpp.ok_or_else(|| "no XMPP".to_owned())
+        self.door.ok_or_else(|| "no XMPP".to_owned())
+    }
+
+    fn http(&self) -> Result<SocketAddr, String> {
+        self.server()?.addresses.http.ok_or_else(|| "no HTTP".to_owned())
     }
 
     fn components(&self) -> Result<SocketAddr, String> {
