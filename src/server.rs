@@ -273,6 +273,10 @@ fn session_options(config: &Config) -> session::Options {
         stream,
         limits,
         components: config.components.iter().cloned().collect(),
+        rate: session::RateOptions {
+            stanzas_per_second: config.limits.stanzas_per_second,
+            bytes_per_second: config.limits.bytes_per_second,
+        },
         sm: session::SmOptions {
             resume_max: Duration::from_secs(config.sm.resume_seconds),
             queue_stanzas_max: config.sm.queue_stanzas,

@@ -121,6 +121,8 @@ pub struct Limits {
     pub tail_bytes: usize,
     pub watches_per_account: usize,
     pub sessions_per_account: usize,
+    pub stanzas_per_second: u32,
+    pub bytes_per_second: u32,
     pub http_body_bytes: usize,
     pub http_head_bytes: usize,
     pub requests_in_flight: usize,

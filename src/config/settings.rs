@@ -373,6 +373,22 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.limits.sessions_per_account = value.count(),
     },
     Setting {
+        key: "limits.stanzas_per_second",
+        kind: Kind::Count { min: 0, max: u32::MAX as u64 },
+        unset: Unset::Is("20000"),
+        meaning: "Stanzas that one XMPP session may send in a second; twice as many may come at once. 0 is off.",
+        why: "Beyond it a session is read more slowly, and hurts nobody but itself.",
+        apply: |config, value| config.limits.stanzas_per_second = value.count(),
+    },
+    Setting {
+        key: "limits.bytes_per_second",
+        kind: Kind::Count { min: 0, max: u32::MAX as u64 },
+        unset: Unset::Is("16777216"),
+        meaning: "Bytes that one XMPP session may send in a second; twice as many may come at once. 0 is off.",
+        why: "White space counts too.",
+        apply: |config, value| config.limits.bytes_per_second = value.count(),
+    },
+    Setting {
         key: "limits.http_body_bytes",
         kind: Kind::Count { min: 1_024, max: 64 << 20 },
         unset: Unset::Is("1048576"),

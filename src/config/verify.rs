@@ -211,6 +211,8 @@ fn blank() -> Config {
             tail_bytes: 0,
             watches_per_account: 0,
             sessions_per_account: 0,
+            stanzas_per_second: 0,
+            bytes_per_second: 0,
             http_body_bytes: 0,
             http_head_bytes: 0,
             requests_in_flight: 0,

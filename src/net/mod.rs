@@ -3,6 +3,7 @@
 //! Not here: what the bytes mean (`stream`, `session`). HTTP has its own listener in `http`.
 
 mod gate;
+mod socket;
 mod tcp;
 mod tls;
 mod upstream;

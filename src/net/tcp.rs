@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gate::Gate;
+use super::socket::prepare;
 use crate::session::{Carrier, Io, Pipe, Sessions};
 
 /// How a listener speaks.
@@ -49,6 +50,7 @@ pub async fn bind(address: SocketAddr, what: &str) -> io::Result<TcpListener> {
 
 /// Accepts until `stop`. Running out of descriptors slows it down and never ends it.
 pub async fn serve(serve: Serve) {
+    let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = serve.listener.accept() => accepted,
@@ -57,7 +59,11 @@ pub async fn serve(serve: Serve) {
         match accepted {
             Ok((socket, peer)) => serve.admit(socket, peer),
             Err(error) => {
-                tracing::warn!(%error, "no connection could be accepted; waiting");
+                // One line for many: without descriptors this goes on until some are given back.
+                if told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
+                    told = Some(Instant::now());
+                    tracing::warn!(%error, "no connection can be accepted; those that wait will be");
+                }
                 tokio::select! {
                     () = tokio::time::sleep(ACCEPT_PAUSE) => {}
                     () = serve.stop.cancelled() => return,
@@ -69,7 +75,7 @@ pub async fn serve(serve: Serve) {
 
 impl Serve {
     fn admit(&self, socket: TcpStream, peer: SocketAddr) {
-        let _ = socket.set_nodelay(true);
+        prepare(&socket);
         let (transport, sessions, gate) = (self.transport.clone(), self.sessions.clone(), self.gate.clone());
         let stop = self.stop.clone();
         self.tracker.spawn(async move {
@@ -126,6 +132,7 @@ async fn handshake<T: Io + 'static>(acceptor: TlsAcceptor, io: T) -> io::Result<
 
 /// After an accept that failed, descriptors being short most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How long a connection may stand at the gate.
 const GATE_WAIT_MAX: Duration = Duration::from_secs(30);
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use super::socket::prepare;
 use crate::session::{Carrier, Pipe, Sessions, UpstreamOptions};
 
 /// Connects to `host` (with its port) until `stop`; whenever the connection ends, again after a while
@@ -32,7 +33,7 @@ pub async fn join(host: String, options: UpstreamOptions, sessions: Sessions, st
 async fn connect(host: &str) -> io::Result<Pipe> {
     let connecting = tokio::time::timeout(CONNECT_MAX, TcpStream::connect(host));
     let socket = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    let _ = socket.set_nodelay(true);
+    prepare(&socket);
     let peer = socket.peer_addr()?;
     let carrier = Carrier::Bytes(Box::new(socket));
     Ok(Pipe { carrier, peer, upgrade: None, clear: true, unauthenticated: None })

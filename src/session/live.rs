@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use super::Shared;
 use super::hibernate::{self, hibernate};
 use super::negotiate::{self, Established, Talk, Who};
+use super::quiet::Quiet;
+use super::rate::Rate;
 use super::resumption::{Ask, Reply, Resumable};
 use super::standing::{Sent, Standing, encode};
 use super::wire::Moved;
@@ -24,6 +26,9 @@ struct Session<'a> {
     shared: &'a Arc<Shared>,
     talk: Talk,
     standing: Box<Standing>,
+    rate: Rate,
+    /// Present while nobody looks at the client.
+    quiet: Option<Quiet>,
     last_read: Instant,
     last_write: Instant,
     pinged: bool,
@@ -56,11 +61,14 @@ pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
         }
         Who::Resumed { standing, h } => (standing, Some(h)),
     };
-    let mut session = Session { shared, talk, standing, last_read: now, last_write: now, pinged: false };
+    let rate = Rate::new(shared.options.rate, now);
+    let mut session =
+        Session { shared, talk, standing, rate, quiet: None, last_read: now, last_write: now, pinged: false };
     let end = match resumed_at.map_or(Ok(()), |h| session.begin_again(h)) {
         Ok(()) => session.run().await,
         Err(end) => end,
     };
+    session.be_quiet(false);
     let Session { talk, standing, .. } = session;
     match end {
         End::Gone => {
@@ -105,16 +113,19 @@ impl Session<'_> {
             let queued = self.talk.wire.queued();
             let full = hibernate::too_much(self.shared, &self.standing, 1);
             let slot = self.standing.slot();
-            let reading = self.standing.answers.len() < options.requests_in_flight_max
+            let slow = self.rate.wait(Instant::now());
+            let reading = slow.is_none()
+                && self.standing.answers.len() < options.requests_in_flight_max
                 && queued < options.output_bytes_max
                 && self.talk.wire.input().is_empty();
-            let tick = self.next_tick();
+            let tick = self.next_tick().min(slow.unwrap_or_else(|| Instant::now() + FAR));
             let Session { talk, standing, shared, .. } = self;
             let Standing { feed, answers, inbox, .. } = &mut **standing;
             tokio::select! {
                 moved = std::future::poll_fn(|cx| talk.wire.poll(cx, reading)) => match moved {
                     Ok(Moved::Read) => {
                         self.last_read = Instant::now();
+                        self.rate.read(self.talk.wire.input().len());
                         self.pinged = false;
                     }
                     Ok(Moved::Wrote) => self.last_write = Instant::now(),
@@ -127,7 +138,7 @@ impl Session<'_> {
                 () = async { if waits == Waits::ForFeed { feed.settled().await } else { feed.ready().await } },
                     if waits == Waits::ForFeed || waits == Waits::Not && !full && queued < options.output_pull_bytes => {}
                 Some(routed) = inbox.recv(), if !full && queued < options.output_bytes_max => match routed {
-                    Routed::Stanza(bytes) => self.write(bytes),
+                    Routed::Stanza(stanza) => self.deliver(stanza),
                     Routed::Replaced => {
                         let why = "another session has taken this resource";
                         return End::Error(StreamCondition::Conflict.because(why));
@@ -165,6 +176,7 @@ impl Session<'_> {
         let options = &self.shared.options;
         while self.standing.answers.len() < options.requests_in_flight_max
             && self.talk.wire.queued() < options.output_bytes_max
+            && self.rate.wait(Instant::now()).is_none()
             && let Some(input) = self.talk.parsed()
         {
             let outputs = self.talk.stream.handle(input);
@@ -179,7 +191,11 @@ impl Session<'_> {
                         self.standing.managed.as_mut().map(|managed| managed.handled.stanza());
                         self.write(Bytes::from(bytes));
                     }
-                    Output::Stanza(stanza) => self.stanza(stanza).await,
+                    Output::Stanza(stanza) => {
+                        self.rate.stanza();
+                        self.stanza(stanza).await;
+                    }
+                    Output::ClientState { active } => self.be_quiet(!active),
                     Output::EnableSm { resume, max } => self.enable_sm(resume, max),
                     Output::AckAsked => self.standing.managed.iter_mut().for_each(|managed| managed.handled.ask()),
                     Output::Acknowledged(h) => {
@@ -301,6 +317,21 @@ impl Session<'_> {
         pulled
     }
 
+    /// Sends what somebody else sent, now or when the client is looked at.
+    fn deliver(&mut self, stanza: Bytes) {
+        let now = match &mut self.quiet {
+            Some(quiet) => quiet.hold(stanza),
+            None => vec![stanza],
+        };
+        now.into_iter().for_each(|stanza| self.write(stanza));
+    }
+
+    fn be_quiet(&mut self, quiet: bool) {
+        let held = self.quiet.as_mut().map(Quiet::release).unwrap_or_default();
+        self.quiet = quiet.then(Quiet::default);
+        held.into_iter().for_each(|stanza| self.write(stanza));
+    }
+
     /// Sends a stanza.
     fn write(&mut self, stanza: Bytes) {
         if self.talk.wire.queued() == 0 {
@@ -383,6 +414,8 @@ enum Waits {
     ForFeed,
 }
 
+/// A deadline that is no deadline.
+const FAR: std::time::Duration = std::time::Duration::from_secs(3600);
 /// A session with a connection may have so many times more unacknowledged than one without: requests
 /// are answered, and the peer is given time to acknowledge.
 const UNACKED_TIMES_MAX: usize = 4;

@@ -10,6 +10,8 @@ mod hibernate;
 mod live;
 mod negotiate;
 mod pipe;
+mod quiet;
+mod rate;
 mod resumption;
 mod standing;
 mod wire;
@@ -28,6 +30,7 @@ use crate::xml;
 
 pub use component::{Upstream, UpstreamOptions};
 pub use pipe::{Carrier, Io, Messages, Pipe, Upgrade};
+pub use rate::RateOptions;
 
 /// The settings of sessions.
 #[derive(Clone, Debug)]
@@ -52,6 +55,7 @@ pub struct Options {
     /// Stanzas of others that may wait for a session.
     pub inbox_max: usize,
     pub sm: SmOptions,
+    pub rate: RateOptions,
     /// Who may connect as a component.
     pub components: Arc<[stream::component::Served]>,
     pub limits_component: xml::Limits,
@@ -105,6 +109,7 @@ impl Default for Options {
             output_bytes_max: 1 << 20,
             inbox_max: 256,
             sm: SmOptions::default(),
+            rate: RateOptions::default(),
             components: Arc::new([]),
             limits_component: xml::Limits { stanza_bytes: 1 << 20, ..xml::Limits::authenticated() },
             link_inbox_max: 4096,

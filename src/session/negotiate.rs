@@ -187,6 +187,7 @@ impl Negotiation {
                 | Output::Reply(_)
                 | Output::EnableSm { .. }
                 | Output::AckAsked
+                | Output::ClientState { .. }
                 | Output::Acknowledged(_) => continue,
                 Output::StartTls => self.start_tls().await,
                 Output::AskScram { account, hash } => Some(self.ask_scram(account, hash).await),

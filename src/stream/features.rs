@@ -2,7 +2,7 @@
 
 use super::options::Limits;
 use super::sasl::Mechanism;
-use super::{BIND_NS, CLIENT_NS, LIMITS_NS, SASL_NS, SESSION_NS, SM_NS, TLS_NS};
+use super::{BIND_NS, CLIENT_NS, CSI_NS, LIMITS_NS, SASL_NS, SESSION_NS, SM_NS, TLS_NS};
 use crate::xml::Element;
 
 /// How far a stream has come, which decides what it is offered.
@@ -43,7 +43,8 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             // the others that they may leave it.
             let session = Element::new("session", SESSION_NS).with_child(Element::new("optional", SESSION_NS));
             let managed = Element::new("sm", SM_NS);
-            [Element::new("bind", BIND_NS), session, managed].into_iter().chain(limits(*advertised)).collect()
+            let state = Element::new("csi", CSI_NS);
+            [Element::new("bind", BIND_NS), session, managed, state].into_iter().chain(limits(*advertised)).collect()
         }
     }
 }

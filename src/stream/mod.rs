@@ -56,6 +56,7 @@ const SESSION_NS: &str = "urn:ietf:params:xml:ns:xmpp-session";
 const STREAM_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 const STANZA_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 const SM_NS: &str = "urn:xmpp:sm:3";
+const CSI_NS: &str = "urn:xmpp:csi:0";
 const LIMITS_NS: &str = "urn:xmpp:stream-limits:0";
 const COMPRESS_NS: &str = "http://jabber.org/protocol/compress";
 const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";

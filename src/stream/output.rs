@@ -45,6 +45,8 @@ pub enum Output {
     AskResume { account: BareJid, previd: String, h: u32 },
     /// The peer asks which of its stanzas are handled.
     AckAsked,
+    /// Somebody looks at the client, or nobody does (XEP-0352).
+    ClientState { active: bool },
     /// The peer has handled so many stanzas.
     Acknowledged(u32),
     /// Nothing more will be written. Flush, send TLS close_notify, shut down the writing side. With
