@@ -245,6 +245,7 @@ fn engine_options(config: &Config) -> engine::Options {
         auto_create: config.pubsub.auto_create,
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
+        memos_per_caller_max: config.limits.idempotency_keys_per_account,
         ..engine::Options::default()
     }
 }
@@ -304,6 +305,10 @@ fn http_options(config: &Config) -> http::Options {
         body_bytes_max: config.limits.http_body_bytes,
         header_bytes_max: config.limits.http_head_bytes,
         watches_per_account: config.limits.watches_per_account,
+        rates: http::Rates {
+            requests_per_second: config.limits.http_requests_per_second,
+            bytes_per_second: config.limits.http_bytes_per_second,
+        },
         ..http::Options::default()
     }
 }

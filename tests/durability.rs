@@ -1,4 +1,5 @@
-//! What was acknowledged survives `kill -9` at any instant (promises P1 and P3 in `README.md`).
+//! What was acknowledged survives `kill -9` at any instant, and what was not can be asked for again under
+//! its key without being done twice (promises P1, P3 and P7 in `README.md`).
 //!
 //! Several publishers write over HTTP and keep, outside the server, what was acknowledged. The server
 //! is killed after a number of acknowledgements that differs from round to round, started again on the
@@ -59,7 +60,6 @@ impl Server {
 
     fn kill(mut self) {
         self.process.kill().expect("it can be killed");
-        self.process.wait().expect("it is gone");
     }
 
     async fn client(&self) -> Client {
@@ -67,6 +67,14 @@ impl Server {
         let (sender, connection) = handshake(TokioIo::new(socket)).await.expect("it speaks HTTP");
         tokio::spawn(connection);
         Client { sender, token: self.token.clone(), host: self.http.to_string() }
+    }
+}
+
+impl Drop for Server {
+    /// A test that fails leaves no server behind.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -79,14 +87,22 @@ struct Client {
 impl Client {
     /// Status and body; nothing where the server was gone before it answered.
     async fn ask(&mut self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(path)
+        self.ask_once(None, method, path, body).await
+    }
+
+    /// The same under an idempotency key.
+    async fn ask_once(&mut self, key: Option<&str>, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+        let mut request = hyper::Request::builder().method(method).uri(path);
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let request = request
             .header("Host", &self.host)
             .header("Content-Type", "application/json")
             .header("Authorization", format!("Bearer {}", self.token))
             .body(Full::new(Bytes::from(body.to_owned())))
             .expect("a request");
+        self.sender.ready().await.ok()?;
         let response = self.sender.send_request(request).await.ok()?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.ok()?.to_bytes();
@@ -167,4 +183,68 @@ async fn what_was_acknowledged_survives_kill_9() {
     let server = Server::start(dir.path());
     check(&server, &ledger).await;
     server.kill();
+}
+
+/// Posts under keys until the server is gone; the answers by key, and none for the one that was not
+/// answered.
+async fn post_once(mut client: Client, round: usize, publisher: usize, keys: Keys, answered: Arc<AtomicUsize>) {
+    for number in 0.. {
+        let key = format!("{round}-{publisher}-{number}");
+        keys.lock().expect("no publisher has panicked").insert(key.clone(), None);
+        let answer = client.ask_once(Some(&key), "POST", "/v1/nodes/n/items", &format!("\"{key}\"")).await;
+        let Some((status, answer)) = answer else { return };
+        assert_eq!(status, 201, "{answer}");
+        keys.lock().expect("no publisher has panicked").insert(key, Some(answer));
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What was answered under each key.
+type Keys = Arc<Mutex<BTreeMap<String, Option<String>>>>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_under_a_key_happens_once_through_kill_9() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let keys = Keys::default();
+    for (round, kill_after) in [1, 5, 23, 2, 60, 11].into_iter().enumerate() {
+        let server = Server::start(dir.path());
+        if round == 0 {
+            let created = server.client().await.ask("PUT", "/v1/nodes/n", r#"{"max_items":10000}"#).await;
+            assert!(matches!(created, Some((201, _))), "{created:?}");
+        }
+        let answered = Arc::new(AtomicUsize::new(0));
+        let mut publishers = tokio::task::JoinSet::new();
+        for publisher in 0..4 {
+            let client = server.client().await;
+            publishers.spawn(post_once(client, round, publisher, keys.clone(), answered.clone()));
+        }
+        while answered.load(Ordering::Relaxed) < kill_after {
+            tokio::task::yield_now().await;
+        }
+        server.kill();
+        while let Some(ended) = publishers.join_next().await {
+            ended.expect("a publisher ends when the server is gone");
+        }
+
+        // Everything is asked for again, whether it was answered or not: five times, as a client would.
+        let server = Server::start(dir.path());
+        let mut client = server.client().await;
+        let asked: Vec<(String, Option<String>)> =
+            keys.lock().expect("no publisher has panicked").clone().into_iter().collect();
+        for (key, first) in &asked {
+            let mut first = first.clone();
+            for _ in 0..5 {
+                let body = format!("\"{key}\"");
+                let again = client.ask_once(Some(key), "POST", "/v1/nodes/n/items", &body).await;
+                let (status, answer) = again.expect("an answer");
+                assert_eq!(status, 201, "{answer}");
+                assert_eq!(*first.get_or_insert(answer.clone()), answer, "the first answer, again");
+            }
+            keys.lock().expect("no publisher has panicked").insert(key.clone(), first);
+        }
+        let (_, page) = client.ask("GET", "/v1/nodes/n/items?limit=0", "").await.expect("an answer");
+        let page: Value = serde_json::from_str(&page).expect("JSON");
+        assert_eq!(page["count"], asked.len(), "one item for each key");
+        server.kill();
+    }
 }

@@ -58,7 +58,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("pbkdf2", &["access"]),
     ("sha1", &["access", "http", "stream"]),
     ("tokio_tungstenite", &["http", "net"]),
-    ("sha2", &["access", "stream", "delivery", "xep"]),
+    ("sha2", &["access", "stream", "delivery", "xep", "http"]),
     ("hmac", &["access", "stream", "delivery"]),
     ("subtle", &["access", "stream"]),
     ("serde_json", &["payload", "http", "cli", "server"]),

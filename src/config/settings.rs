@@ -405,6 +405,33 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.limits.http_head_bytes = value.count(),
     },
     Setting {
+        key: "limits.http_requests_per_second",
+        kind: Kind::Count { min: 0, max: 1_000_000 },
+        unset: Unset::Is("0"),
+        meaning: "HTTP requests a second of one account, and twice as many at once; those beyond it are told when to \
+                  come back. 0 is off.",
+        why: "How many are too many depends on who the callers are.",
+        apply: |config, value| config.limits.http_requests_per_second = value.count(),
+    },
+    Setting {
+        key: "limits.http_bytes_per_second",
+        kind: Kind::Count { min: 0, max: 1 << 40 },
+        unset: Unset::Is("16777216"),
+        meaning: "Bytes of request bodies a second of one account, and twice as many at once. Streams are slowed \
+                  down, other requests are told when to come back. 0 is off.",
+        why: "One account should not take the whole disk.",
+        apply: |config, value| config.limits.http_bytes_per_second = value.count(),
+    },
+    Setting {
+        key: "limits.idempotency_keys_per_account",
+        kind: Kind::Count { min: 1, max: 1_000_000_000 },
+        unset: Unset::Is("1000000"),
+        meaning: "Idempotency keys of one account that are remembered, each for a day; those beyond it are told to \
+                  come back.",
+        why: "Each takes some 200 bytes of disk. A key that were forgotten early would break a promise in silence.",
+        apply: |config, value| config.limits.idempotency_keys_per_account = value.count(),
+    },
+    Setting {
         key: "limits.requests_in_flight",
         kind: Kind::Count { min: 1, max: 10_000 },
         unset: Unset::Is("64"),

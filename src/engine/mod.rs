@@ -43,6 +43,8 @@ pub struct Answered {
 pub enum Answer {
     /// Never `Reply::Read`, which becomes one of the following.
     Reply(Reply),
+    /// To [`Engine::ask_once`] alone: nothing was done now.
+    Once(Before),
     Items {
         node: Arc<Node>,
         list: List<Item>,
@@ -68,6 +70,26 @@ pub enum Wrong {
     Failed(Failure),
     /// The queue is full; nothing was done; try again later.
     Overloaded,
+}
+
+/// What became of a key before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// It was done, and was answered so.
+    Done(Reply),
+    /// It was used for another request.
+    Reused,
+    /// The caller has used more keys within their lifetime than are remembered.
+    Exhausted,
+}
+
+/// What makes a publish happen once, however often it is asked for. Keys are their caller's and their
+/// node's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    pub key: Arc<str>,
+    /// A hash of all that the request says: the same key with another one is refused.
+    pub fingerprint: [u8; 32],
 }
 
 /// Who is told of commits, before the requesters are answered. Called from the turn: must not wait.
@@ -113,6 +135,10 @@ pub struct Options {
     pub payload_bytes_max: u64,
     pub items_max: u64,
     pub batch_items_max: usize,
+    /// For how long the answer to a request under a key is remembered.
+    pub memo_seconds: i64,
+    /// Keys of one caller that are remembered at once; with more of them nothing is done.
+    pub memos_per_caller_max: u64,
 }
 
 impl Default for Options {
@@ -129,6 +155,8 @@ impl Default for Options {
             payload_bytes_max: 262_144 - 8192,
             items_max: 10_000,
             batch_items_max: 256,
+            memo_seconds: 24 * 60 * 60,
+            memos_per_caller_max: 1_000_000,
         }
     }
 }
@@ -162,7 +190,7 @@ struct Shared {
 
 /// What waits for a turn.
 enum Job {
-    Ask { request: Request, reply: oneshot::Sender<Result<Answered, Wrong>> },
+    Ask { request: Request, once: Option<Once>, reply: oneshot::Sender<Result<Answered, Wrong>> },
     Tails { nodes: Vec<Arc<Node>>, reply: oneshot::Sender<Vec<Option<Arc<Tail>>>> },
 }
 
@@ -178,8 +206,19 @@ impl Engine {
     /// Asks, and waits for the answer. The request takes its place in the order of all requests when
     /// the future is polled for the first time; dropping it afterwards does not take it back.
     pub async fn ask(&self, request: Request) -> Result<Answered, Wrong> {
+        self.queue(request, None).await
+    }
+
+    /// Asks for a publish that is to happen once. Its answer is committed with it, so that whoever
+    /// asks again within [`Options::memo_seconds`] is answered with [`Answer::Once`]. What was refused
+    /// is not remembered.
+    pub async fn ask_once(&self, request: Request, once: Once) -> Result<Answered, Wrong> {
+        self.queue(request, Some(once)).await
+    }
+
+    async fn queue(&self, request: Request, once: Option<Once>) -> Result<Answered, Wrong> {
         let (reply, answer) = oneshot::channel();
-        match self.queue.try_send(Job::Ask { request, reply }) {
+        match self.queue.try_send(Job::Ask { request, once, reply }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => return Err(Wrong::Overloaded),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(Wrong::Failed(Failure::Closed)),

@@ -10,7 +10,7 @@ use crate::pubsub::{
     Affiliation, Change, Decision, Facts, ItemFact, ItemId, Needs, Node, NodeAddress, NodeKey, NodeState, Request, Seq,
     ServicePolicy, Subscription, SubscriptionState, Tombstone, needs,
 };
-use crate::store::{Ask, NodeCommit};
+use crate::store::{Ask, Memo, MemoKey, NodeCommit};
 use crate::time::Timestamp;
 
 #[derive(Default)]
@@ -19,6 +19,8 @@ pub(super) struct Overlay {
     commits: Vec<NodeCommit>,
     /// Items that the store was asked for in this turn.
     items: HashMap<(NodeKey, ItemId), Option<ItemFact>>,
+    /// What was answered before under the keys of this turn, and how many their callers have.
+    memos: HashMap<MemoKey, (Option<Box<Memo>>, u64)>,
 }
 
 /// What this turn makes of one name.
@@ -52,6 +54,24 @@ impl Overlay {
 
     pub fn learn_item(&mut self, node: NodeKey, item: ItemId, fact: Option<ItemFact>) {
         self.items.insert((node, item), fact);
+    }
+
+    pub fn learn_memo(&mut self, key: MemoKey, memo: Option<Box<Memo>>, of_caller: u64) {
+        self.memos.insert(key, (memo, of_caller));
+    }
+
+    /// What was answered under a key, and how many its caller has; absent when that was not asked yet.
+    pub fn memo(&self, key: &MemoKey) -> Option<(Option<&Memo>, u64)> {
+        self.memos.get(key).map(|(memo, of_caller)| (memo.as_deref(), *of_caller))
+    }
+
+    /// Keeps the answer to the decision that was taken in last.
+    pub fn remember(&mut self, memo: Memo) {
+        let commit = self.drafts.get(&memo.key.address).and_then(|draft| draft.commit);
+        let commit = commit.and_then(|index| self.commits.get_mut(index)).expect("a decision was taken in before");
+        commit.memos.push(memo.clone());
+        let of_caller = self.memos.get(&memo.key).map_or(0, |(_, of_caller)| *of_caller);
+        self.memos.insert(memo.key.clone(), (Some(Box::new(memo)), of_caller + 1));
     }
 
     /// The facts for one request, or what must be gathered first.
@@ -126,6 +146,7 @@ impl Overlay {
                     changes: decision.changes.clone(),
                     events: decision.events.clone(),
                     trim_from,
+                    memos: Vec::new(),
                 });
             }
         }

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::cache::Cache;
 use super::overlay::Overlay;
 use super::tail::Tail;
-use super::{Answer, Answered, Committed, Job, Position, Shared, Sink, Wrong, address_of};
+use super::{Answer, Answered, Before, Committed, Job, Once, Position, Shared, Sink, Wrong, address_of};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request,
+    Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request, Seq,
     ServicePolicy, decide,
 };
-use crate::store::{Ask, Failure, Found, NodeCommit, Store};
+use crate::store::{Ask, Failure, Found, Memo, MemoKey, NodeCommit, Store};
 use crate::time::Timestamp;
 
 /// The turns of an engine, to be run by one task.
@@ -37,6 +37,8 @@ pub struct Turns {
 struct Asked {
     request: Request,
     address: Option<NodeAddress>,
+    /// Under which key it is to happen once.
+    once: Option<(MemoKey, [u8; 32])>,
     reply: oneshot::Sender<Result<Answered, Wrong>>,
 }
 
@@ -51,6 +53,19 @@ enum Outcome {
     Write { reply: Reply, node: Arc<Node>, changes: Vec<Change>, events: Vec<Event> },
     /// Nothing changes.
     Answer(Result<Reply, Wrong>, Option<Position>),
+    /// Its key was used before.
+    Once(Before, Option<Position>),
+}
+
+impl Asked {
+    fn new(request: Request, once: Option<Once>, reply: oneshot::Sender<Result<Answered, Wrong>>) -> Self {
+        let address = address_of(&request);
+        let once = once.zip(address.clone()).map(|(once, address)| {
+            let caller = request.caller.jid.bare().clone();
+            (MemoKey { caller, address, key: once.key }, once.fingerprint)
+        });
+        Asked { request, address, once, reply }
+    }
 }
 
 impl Turns {
@@ -99,10 +114,7 @@ impl Turns {
             let mut tails = Vec::new();
             for job in jobs.drain(..) {
                 match job {
-                    Job::Ask { request, reply } => {
-                        let address = address_of(&request);
-                        asked.push(Asked { request, address, reply });
-                    }
+                    Job::Ask { request, once, reply } => asked.push(Asked::new(request, once, reply)),
                     Job::Tails { nodes, reply } => tails.push((nodes, reply)),
                 }
             }
@@ -164,6 +176,12 @@ impl Turns {
                     of.extend(std::iter::repeat_n(address, missing.len()));
                     asks.extend(missing);
                 }
+                if let (Some(address), Some((key, _))) = (address, &asked.once)
+                    && overlay.memo(key).is_none()
+                {
+                    of.push(address);
+                    asks.push(Ask::Memo(key.clone()));
+                }
             }
             if asks.is_empty() {
                 return Ok(());
@@ -172,6 +190,7 @@ impl Turns {
             for ((ask, found), address) in asks.into_iter().zip(found).zip(of) {
                 match (ask, found) {
                     (Ask::Item(node, item), Found::Item(fact)) => overlay.learn_item(node, item, fact),
+                    (Ask::Memo(key), Found::Memo(memo, of_caller)) => overlay.learn_memo(key, memo, of_caller),
                     (ask, found) => self.cache.learn(address, ask, found),
                 }
             }
@@ -212,6 +231,9 @@ impl Turns {
         overlay: &mut Overlay,
         now: Timestamp,
     ) -> Outcome {
+        if let Some(outcome) = self.remembered(asked, overlay, now) {
+            return outcome;
+        }
         let names = &mut self.names;
         let mut fresh_id = || names.next(now);
         let mut given = Given { now, node_key: NodeKey(self.node_keys.start), fresh_id: &mut fresh_id };
@@ -232,8 +254,41 @@ impl Turns {
         }
         let before = facts.node.present().filter(|_| !created).map(|node| &**node);
         overlay.take(&mut self.cache, &node, before, &decision, now);
+        if let (Some((key, fingerprint)), Reply::Published { items, created }) = (&asked.once, &decision.reply) {
+            overlay.remember(Memo {
+                key: key.clone(),
+                fingerprint: *fingerprint,
+                node: node.key,
+                created: *created,
+                items: items.clone(),
+                expires: now.plus_seconds(self.shared.options.memo_seconds),
+            });
+        }
         let Decision { reply, changes, events, .. } = decision;
         Outcome::Write { reply, node: Arc::new(node), changes, events }
+    }
+
+    /// What to answer without deciding anything: the request was answered before, or its key cannot be
+    /// used.
+    fn remembered(&self, asked: &Asked, overlay: &Overlay, now: Timestamp) -> Option<Outcome> {
+        let (key, fingerprint) = asked.once.as_ref()?;
+        match overlay.memo(key) {
+            // Gathered for every request of the turn: it is missing where a gathering was cut short.
+            None => Some(Outcome::Answer(Err(Wrong::Overloaded), None)),
+            Some((Some(memo), _)) if memo.expires > now => {
+                if memo.fingerprint != *fingerprint {
+                    return Some(Outcome::Once(Before::Reused, None));
+                }
+                let last = memo.items.last().map_or(Seq(0), |item| item.seq);
+                let reply = Reply::Published { items: memo.items.clone(), created: memo.created };
+                let at = Position { node: memo.node, seq: last };
+                Some(Outcome::Once(Before::Done(reply), Some(at)))
+            }
+            Some((_, of_caller)) if of_caller >= self.shared.options.memos_per_caller_max => {
+                Some(Outcome::Once(Before::Exhausted, None))
+            }
+            Some(_) => None,
+        }
     }
 
     /// Lengthens the tails, all of them before anyone is told of anything.
@@ -242,7 +297,7 @@ impl Turns {
         let writes = || {
             decided.iter().filter_map(|decided| match &decided.outcome {
                 Outcome::Write { node, changes, events, .. } => Some((node, changes, events)),
-                Outcome::Answer(..) => None,
+                Outcome::Answer(..) | Outcome::Once(..) => None,
             })
         };
         for (node, changes, events) in writes() {
@@ -282,6 +337,9 @@ impl Turns {
                 }
                 Outcome::Answer(Err(wrong), _) => {
                     let _ = asked.reply.send(Err(wrong));
+                }
+                Outcome::Once(before, at) => {
+                    let _ = asked.reply.send(Ok(Answered { answer: Answer::Once(before), at }));
                 }
             }
         }
@@ -355,6 +413,9 @@ impl Turns {
         if let Err(failure) = forgotten {
             tracing::warn!(%failure, "old tombstones could not be forgotten");
         }
+        if let Err(failure) = self.shared.store.forget_memos(now).await {
+            tracing::warn!(%failure, "answers under idempotency keys that have expired could not be forgotten");
+        }
     }
 
     async fn trim(&mut self, address: &NodeAddress, now: Timestamp, sink: &dyn Sink) -> Result<(), Failure> {
@@ -373,6 +434,7 @@ impl Turns {
             changes: Vec::new(),
             events: Vec::new(),
             trim_from: Some(node.floor_seq),
+            memos: Vec::new(),
         };
         self.shared.store.commit(vec![commit]).await?;
         let after = Arc::new(after);
@@ -437,7 +499,7 @@ fn refuse_writes(decided: Vec<Decided>, failure: &Failure) -> Vec<Asked> {
     for Decided { asked, outcome } in decided {
         match outcome {
             Outcome::Write { .. } => drop(asked.reply.send(Err(Wrong::Failed(failure.clone())))),
-            Outcome::Answer(..) => others.push(asked),
+            Outcome::Answer(..) | Outcome::Once(..) => others.push(asked),
         }
     }
     others

@@ -38,7 +38,7 @@ impl Kind {
         value.to_str().ok().and_then(Kind::named).map(Some).ok_or_else(|| unsupported(PAYLOAD_TYPES))
     }
 
-    fn named(content_type: &str) -> Option<Self> {
+    pub(super) fn named(content_type: &str) -> Option<Self> {
         let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
         utf8(parameters).then_some(())?;
         let essence = essence.trim().to_ascii_lowercase();

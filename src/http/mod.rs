@@ -13,14 +13,18 @@ mod accept;
 mod admin;
 mod affiliations;
 mod auth;
+mod batch;
 mod body;
+mod cloudevents;
 mod conditional;
 mod configure;
 mod create;
 mod delete;
 mod health;
+mod idempotency;
 mod items;
 mod json;
+mod ndjson;
 mod nodes;
 mod page;
 mod pairs;
@@ -29,6 +33,7 @@ mod problem;
 mod publish;
 mod purge;
 mod query;
+mod quota;
 mod retract;
 mod routes;
 mod serve;
@@ -54,6 +59,7 @@ use crate::engine::Engine;
 use crate::jid::BareJid;
 use crate::time::Clock;
 
+pub use quota::Rates;
 pub use serve::serve;
 pub use streams::Streams;
 
@@ -79,6 +85,8 @@ pub struct Door {
     streams: OnceLock<Arc<Streams>>,
     /// One permit a KiB of request bodies that are larger than a connection's own buffer.
     body_memory: Arc<Semaphore>,
+    in_flight: idempotency::InFlight,
+    quotas: quota::Quotas,
 }
 
 /// Every limit and interval of the door.
@@ -118,14 +126,17 @@ pub struct Options {
     pub retry_closing_max: Duration,
     /// The longest `timeout` that a watcher may ask for.
     pub watch_seconds_max: u64,
+    /// What one account may ask for.
+    pub rates: Rates,
 }
 
 impl Door {
     pub fn new(rooms: Rooms, service: BareJid, closing: CancellationToken, options: Options) -> Arc<Self> {
         let body_memory = Arc::new(Semaphore::new(options.body_memory_bytes_max / body::PERMIT_BYTES));
         let watches = watch::Watches::new(options.watches_per_account);
+        let (in_flight, quotas) = (idempotency::InFlight::default(), quota::Quotas::new(options.rates));
         let streams = OnceLock::new();
-        Arc::new(Door { rooms, service, closing, options, watches, streams, body_memory })
+        Arc::new(Door { rooms, service, closing, options, watches, streams, body_memory, in_flight, quotas })
     }
 
     /// Offers streams of XMPP over WebSockets, which go to `streams`.
@@ -152,9 +163,10 @@ pub fn admin_router(door: Arc<Door>) -> Router {
 }
 
 async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
-    routes::harden(match streams::answer(&door, request) {
-        Ok(response) => response,
-        Err(request) => routes::answer(door, request).await,
+    routes::harden(if streams::is_ours(&door, request.uri().path()) {
+        streams::answer(&door, request)
+    } else {
+        routes::answer(door, request).await
     })
 }
 
@@ -183,6 +195,7 @@ impl Default for Options {
             retry: Duration::from_secs(2),
             retry_closing_max: Duration::from_secs(10),
             watch_seconds_max: 24 * 60 * 60,
+            rates: Rates { requests_per_second: 0, bytes_per_second: 16 << 20 },
         }
     }
 }

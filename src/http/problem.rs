@@ -87,6 +87,14 @@ impl Problem {
         self
     }
 
+    /// The same, of a part of the body: its faults are at places within it.
+    pub(super) fn within(mut self, place: &str) -> Self {
+        for fault in &mut self.more.faults {
+            fault.pointer.insert_str(0, place);
+        }
+        self
+    }
+
     pub(super) fn faults(&self) -> &[Fault] {
         &self.more.faults
     }

@@ -17,6 +17,6 @@ pub(super) async fn retract(call: &Call, node: NodeId, item: ItemId) -> Result<R
     }
     call.require(Scope::Publish, &node)?;
     let verb = |precondition| Verb::Retract { node: node.clone(), items: vec![item.clone()], notify, precondition };
-    let answered = attempt(call, &node, condition, verb).await?;
+    let answered = attempt(call, &node, condition, None, verb).await?;
     Ok(call.mark(no_content(), answered.at))
 }

@@ -9,14 +9,16 @@ use axum::http::header::{ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Body as _;
 
 use crate::access::Login;
-use crate::engine::{Answered, Position, Wrong};
+use crate::engine::{Answered, Once, Position, Wrong};
 use crate::http::auth::{Peer, authenticate};
+use crate::http::body::{Received, receive};
 use crate::http::path::{Place, Service, What};
 use crate::http::problem::Problem;
 use crate::http::{
-    Door, affiliations, configure, create, delete, items, nodes, publish, purge, retract, subscriptions,
+    Door, affiliations, batch, configure, create, delete, items, nodes, publish, purge, retract, subscriptions,
 };
 use crate::jid::BareJid;
 use crate::pubsub::{Caller, NodeId, Request as Ask, Role, Verb};
@@ -59,7 +61,13 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
     {
         return Err(Problem::not_found("there is no such service here"));
     }
+    let told = door.quotas.admit(&login.account, announced(&door, &body))?;
     let call = Call { door, login, service, parts };
+    let outcome = dispatch(call, what, method, body).await;
+    Ok(told.mark(outcome.unwrap_or_else(IntoResponse::into_response)))
+}
+
+async fn dispatch(call: Call, what: What, method: Method, body: Body) -> Result<Response, Problem> {
     match (what, method) {
         (What::Nodes, _) => nodes::list(&call).await,
         (What::Node(node), Method::PUT) => create::put(&call, node, body).await,
@@ -69,6 +77,7 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
         (What::Items(node), Method::POST) => publish::post(&call, node, body).await,
         (What::Items(node), Method::DELETE) => purge::purge(&call, node).await,
         (What::Items(node), _) => items::list_or_watch(call, node).await,
+        (What::Batch(node), _) => batch::post(call, node, body).await,
         (What::Item(node, item), Method::PUT) => publish::put(&call, node, item, body).await,
         (What::Item(node, item), Method::DELETE) => retract::retract(&call, node, item).await,
         (What::Item(node, item), _) => items::show(&call, node, item).await,
@@ -78,11 +87,17 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
     }
 }
 
+/// What a body will have by its own word; one that will not be taken costs nothing.
+fn announced(door: &Door, body: &Body) -> u64 {
+    body.size_hint().exact().filter(|bytes| *bytes <= door.options.body_bytes_max as u64).unwrap_or(0)
+}
+
 fn methods(what: &What) -> &'static [Method] {
     match what {
         What::Nodes | What::Subscriptions(_) => &[Method::GET],
         What::Node(_) => &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
         What::Items(_) => &[Method::GET, Method::POST, Method::DELETE],
+        What::Batch(_) => &[Method::POST],
         What::Item(..) => &[Method::GET, Method::PUT, Method::DELETE],
         What::Affiliations(_) => &[Method::GET, Method::PUT],
     }
@@ -165,6 +180,25 @@ impl Call {
     pub(super) async fn ask(&self, verb: Verb) -> Result<Answered, Wrong> {
         let request = Ask { caller: self.caller(), service: self.service_jid(), verb };
         self.door.rooms.engine.ask(request).await
+    }
+
+    /// The same, to be done once where there is a key.
+    pub(super) async fn ask_once(&self, verb: Verb, once: Option<Once>) -> Result<Answered, Wrong> {
+        let request = Ask { caller: self.caller(), service: self.service_jid(), verb };
+        match once {
+            None => self.door.rooms.engine.ask(request).await,
+            Some(once) => self.door.rooms.engine.ask_once(request, once).await,
+        }
+    }
+
+    /// Takes the body; one whose length was not known before is charged now.
+    pub(super) async fn receive(&self, body: Body) -> Result<Received, Problem> {
+        let known = body.size_hint().exact().is_some();
+        let received = receive(&self.door, &self.parts.headers, body).await?;
+        if !known {
+            self.door.quotas.charge(&self.login.account, received.bytes.len() as u64);
+        }
+        Ok(received)
     }
 
     /// Says where the node's log stands with this answer.

@@ -27,20 +27,22 @@ use crate::http::routes::{method_not_allowed, peer};
 /// Takes over a WebSocket whose handshake is done, with its peer and whether TLS protects it.
 pub type Streams = Box<dyn Fn(TokioIo<Upgraded>, SocketAddr, bool) + Send + Sync>;
 
-/// Answers a request to one of these paths; another comes back.
-pub(super) fn answer(door: &Door, request: Request) -> Result<Response, Request> {
+/// Whether a path is one of these.
+pub(super) fn is_ours(door: &Door, path: &str) -> bool {
+    door.streams.get().is_some() && [SOCKET, HOST_META, HOST_META_JSON].contains(&path)
+}
+
+/// Answers a request to one of these paths.
+pub(super) fn answer(door: &Door, request: Request) -> Response {
     let path = request.uri().path();
-    if door.streams.get().is_none() || ![SOCKET, HOST_META, HOST_META_JSON].contains(&path) {
-        return Err(request);
-    }
     let socket = path == SOCKET;
     let json = path == HOST_META_JSON;
     let (mut parts, _) = request.into_parts();
     if parts.method != Method::GET && (socket || parts.method != Method::HEAD) {
-        return Ok(method_not_allowed(&[Method::GET]).into_response());
+        return method_not_allowed(&[Method::GET]).into_response();
     }
     let answered = if socket { open(door, &mut parts) } else { host_meta(&parts, json) };
-    Ok(answered.unwrap_or_else(IntoResponse::into_response))
+    answered.unwrap_or_else(IntoResponse::into_response)
 }
 
 /// RFC 6455 §4.2, RFC 7395 §3.1.

@@ -295,3 +295,51 @@ proptest! {
         to_json(&stored);
     }
 }
+
+/// What `docs/payloads.md` says of one payload.
+struct Row {
+    media_type: String,
+    body: String,
+    element: String,
+    fetched: String,
+    data: String,
+}
+
+fn documented() -> Vec<Row> {
+    let table = include_str!("../../docs/payloads.md").lines().filter(|line| line.starts_with("| `"));
+    let rows = table.map(|line| line.split(" | ").map(|cell| cell.trim_start_matches("| ")).collect::<Vec<_>>());
+    rows.filter(|cells| cells.len() == 5)
+        .map(|cells| {
+            let cell = |at: usize| {
+                let cell = cells[at].strip_suffix(" |").unwrap_or(cells[at]);
+                cell.strip_prefix('`').and_then(|cell| cell.strip_suffix('`')).unwrap_or(cell).to_owned()
+            };
+            let fetched = if cell(3) == "same" { cell(1) } else { cell(3) };
+            Row { media_type: cell(0), body: cell(1), element: cell(2), fetched, data: cell(4) }
+        })
+        .collect()
+}
+
+#[test]
+fn the_documented_table_holds_both_ways() {
+    let rows = documented();
+    assert!(rows.len() >= 15, "the table has {} rows", rows.len());
+    for row in rows {
+        let body = row.body.as_bytes();
+        let sent = match row.media_type.as_str() {
+            "text/plain" => from_text(body),
+            "application/atom+xml" => from_atom(body),
+            "application/cloudevents+json" => Ok(event_from_json(body).expect(&row.body).payload),
+            json if json.ends_with("json") => from_json(body),
+            _ => from_xml(body),
+        };
+        let sent = sent.unwrap_or_else(|error| panic!("{}: {error}", row.body));
+        assert_eq!(std::str::from_utf8(to_xml(&sent)).unwrap(), row.element, "{}", row.body);
+        // The same element by XMPP is the same payload.
+        let element = parse_document(row.element.as_bytes(), &Limits::authenticated()).unwrap();
+        assert_eq!(from_element(&element), Ok(sent.clone()), "{}", row.body);
+        let (_, fetched) = to_http(&sent);
+        assert_eq!(String::from_utf8(fetched).unwrap(), row.fetched, "{}", row.body);
+        assert_eq!(to_json(&sent), row.data, "{}", row.body);
+    }
+}

@@ -6,6 +6,7 @@ mod contacts;
 pub mod hand;
 mod lists;
 mod logs;
+mod memos;
 
 use std::sync::Arc;
 
@@ -76,6 +77,9 @@ macro_rules! every_promise {
                 what_an_account_watches_is_read_in_slices
                 what_a_domain_watches_is_read_in_slices
                 lists_of_what_is_absent_are_empty;
+            memos:
+                a_memo_is_kept_with_its_commit_or_not_at_all
+                memos_of_a_caller_are_counted_and_forgotten;
             accounts:
                 an_account_comes_back_with_either_verifier
                 accounts_are_listed_in_slices

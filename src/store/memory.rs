@@ -15,7 +15,9 @@ use crate::pubsub::{
 };
 use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, item_edge, seq_edge};
-use crate::store::{Account, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token};
+use crate::store::{
+    Account, Ask, Failure, Found, Identity, Item, List, LogPage, Memo, MemoKey, NodeCommit, Pending, Store, Token,
+};
 use crate::time::Timestamp;
 
 pub struct MemoryStore {
@@ -30,6 +32,7 @@ struct State {
     nodes: BTreeMap<NodeKey, Kept>,
     keys: BTreeMap<NodeAddress, NodeKey>,
     tombstones: BTreeMap<NodeAddress, Tombstone>,
+    memos: BTreeMap<MemoKey, Memo>,
     accounts: BTreeMap<BareJid, Account>,
     tokens: BTreeMap<String, Token>,
     contacts: contacts::Contacts,
@@ -272,6 +275,13 @@ impl Store for MemoryStore {
         })
     }
 
+    fn forget_memos(&self, now: Timestamp) -> Pending<'_, ()> {
+        self.with(move |state| {
+            state.memos.retain(|_, memo| memo.expires > now);
+            Ok(())
+        })
+    }
+
     fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>> {
         self.with(move |state| Ok(state.accounts.get(&jid).cloned()))
     }
@@ -408,6 +418,10 @@ impl State {
                 let facts = kept(node).map_or_else(Vec::new, Kept::facts);
                 Found::Oldest(facts.into_iter().take(usize::try_from(*count).unwrap_or(usize::MAX)).collect())
             }
+            Ask::Memo(key) => {
+                let of_caller = self.memos.keys().filter(|other| other.caller == key.caller).count() as u64;
+                Found::Memo(self.memos.get(key).cloned().map(Box::new), of_caller)
+            }
             Ask::Contact(owner, contact) => Found::Contact(self.contacts.fact(owner, contact)),
         }
     }
@@ -460,6 +474,7 @@ impl State {
         if let Some(kept) = self.nodes.get_mut(&key) {
             kept.trim();
         }
+        self.memos.extend(commit.memos.iter().map(|memo| (memo.key.clone(), memo.clone())));
     }
 }
 

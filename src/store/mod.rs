@@ -18,6 +18,7 @@ mod batch;
 #[cfg(test)]
 mod contract;
 mod counted;
+mod memo;
 pub mod memory;
 mod page;
 pub mod sqlite;
@@ -35,6 +36,7 @@ use crate::pubsub::{
 use crate::time::Timestamp;
 
 pub use account::{Account, ScramKeys, Token, Verifier};
+pub use memo::{Memo, MemoKey};
 pub use page::ITEMS_PAGE_BYTES_MAX;
 
 /// The answer of a store, later.
@@ -128,6 +130,9 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets tombstones of nodes deleted before then.
     fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()>;
 
+    /// Forgets what was answered under idempotency keys that have expired by then.
+    fn forget_memos(&self, now: Timestamp) -> Pending<'_, ()>;
+
     fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>>;
     /// Creates or replaces.
     fn put_account(&self, account: Account) -> Pending<'_, ()>;
@@ -207,6 +212,8 @@ pub struct NodeCommit {
     /// The former `floor_seq`, when it moves: events from there to below `node.floor_seq` go, but
     /// for those that a current item stands on.
     pub trim_from: Option<Seq>,
+    /// What was answered to those who asked for this under a key; replaces an older memo of the key.
+    pub memos: Vec<Memo>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,6 +225,8 @@ pub enum Ask {
     Item(NodeKey, ItemId),
     /// The so many oldest items by seq.
     Oldest(NodeKey, u64),
+    /// What was answered under a key, expired or not.
+    Memo(MemoKey),
     /// What the roster of the first says of the second. Rosters change apart from turns: an answer
     /// holds for one turn, and for watchers until [`crate::engine::Engine::contact_changed`].
     Contact(BareJid, BareJid),
@@ -230,6 +239,8 @@ pub enum Found {
     Subscriptions(Vec<Subscription>),
     Item(Option<ItemFact>),
     Oldest(Vec<ItemFact>),
+    /// And how many memos the key's caller has in all.
+    Memo(Option<Box<Memo>>, u64),
     Contact(Option<Contact>),
 }
 

@@ -27,7 +27,7 @@ pub struct Actor {
 }
 
 enum Line {
-    Stream(Stream),
+    Stream(Box<Stream>),
     Socket(Box<Socket>),
 }
 
@@ -138,7 +138,7 @@ impl Actor {
         let limits = Limits { stanza_bytes: 8 << 20, elements: 1 << 20, ..Limits::authenticated() };
         let mut stream = Stream { raw, parser: Parser::new(limits), pending: Vec::new() };
         stream.raw.write(HEADER).await?;
-        let mut actor = Actor { line: Line::Stream(stream) };
+        let mut actor = Actor { line: Line::Stream(Box::new(stream)) };
         actor.next().await?;
         Ok(actor)
     }
@@ -157,7 +157,7 @@ impl Actor {
         let id = header.attr("id").ok_or("no id")?;
         let hash = sha1::Sha1::digest(format!("{id}{secret}"));
         let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut actor = Actor { line: Line::Stream(stream) };
+        let mut actor = Actor { line: Line::Stream(Box::new(stream)) };
         actor.send(&format!("<handshake>{hash}</handshake>")).await?;
         let answer = actor.next().await?;
         if answer.name() == "handshake" { Ok(actor) } else { Err(format!("not accepted: {answer}")) }

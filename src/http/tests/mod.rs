@@ -2,6 +2,7 @@
 
 mod admin;
 mod connections;
+mod ingest;
 mod publish;
 mod read;
 mod watch;

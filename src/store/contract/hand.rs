@@ -73,6 +73,7 @@ impl Hand {
                 changes: Vec::new(),
                 events: Vec::new(),
                 trim_from: None,
+                memos: Vec::new(),
             });
         }
         self.next.as_mut().expect("made above")

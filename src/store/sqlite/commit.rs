@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::pubsub::{Affiliation, Change, Event, ItemFact, Node, NodeConfig, NodeKey, Seq, SubscriptionState};
 use crate::store::batch::{PurgeBounds, check, deletion_time};
+use crate::store::sqlite::memos;
 use crate::store::sqlite::row::{Count, event_columns};
 use crate::store::sqlite::trouble::Trouble;
 use crate::store::sqlite::writer::Configs;
@@ -45,6 +46,7 @@ pub(super) fn write(db: &Connection, configs: &Configs, batch: &[NodeCommit]) ->
         {
             trim(db, commit.node.key, from, commit.node.floor_seq)?;
         }
+        commit.memos.iter().try_for_each(|memo| memos::put(db, memo))?;
     }
     Ok(written)
 }

@@ -11,6 +11,7 @@ mod accounts;
 mod commit;
 mod contacts;
 mod lists;
+mod memos;
 mod open;
 mod queue;
 mod read;
@@ -259,6 +260,14 @@ impl Store for SqliteStore {
         })
     }
 
+    /// In slices, as above.
+    fn forget_memos(&self, now: Timestamp) -> Pending<'_, ()> {
+        Box::pin(async move {
+            while self.write(move |db| memos::forget(db, now, MEMOS_SLICE)).await? == MEMOS_SLICE {}
+            Ok(())
+        })
+    }
+
     fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>> {
         self.read(move |db| accounts::account(db, &jid))
     }
@@ -360,3 +369,4 @@ fn read_one_view<T>(db: &Connection, work: impl FnOnce(&Connection) -> Result<T,
 }
 
 const TOMBSTONES_SLICE: usize = 1000;
+const MEMOS_SLICE: usize = 1000;

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::pubsub::{Affiliation, ItemFact, ItemId, NodeAddress, NodeKey, NodeState, Page, Selection, Seq, Tombstone};
 use crate::store::page::{Bound, Cut, ItemPage, cut_these, event_bytes, item_edge, seq_edge};
 use crate::store::sqlite::contacts;
+use crate::store::sqlite::memos;
 use crate::store::sqlite::row::{self, Count};
 use crate::store::sqlite::trouble::Trouble;
 use crate::store::{Ask, Found, Item, List, LogPage};
@@ -39,6 +40,10 @@ fn found(db: &Connection, ask: &Ask) -> Result<Found, Trouble> {
             params![node, limit(*count)],
             |row| row::fact(row, 0),
         )?),
+        Ask::Memo(key) => {
+            let (memo, count) = memos::find(db, key)?;
+            Found::Memo(memo.map(Box::new), count)
+        }
         Ask::Contact(owner, contact) => Found::Contact(contacts::fact(db, owner, contact)?),
     })
 }
