@@ -154,13 +154,8 @@ impl Session<'_> {
                     return end;
                 },
                 ask = async { match &slot { Some(slot) => slot.asked().await, None => std::future::pending().await } } => {
-                    match ask {
-                        Ask::Resume { h, reply } => match self.standing.check(h) {
-                            Ok(()) => return End::Taken { h, reply },
-                            Err(false_ack) => drop(reply.send(Err(false_ack))),
-                        },
-                        // It has a connection again.
-                        Ask::End => {}
+                    if let Some(end) = self.asked(ask) {
+                        return end;
                     }
                 }
                 () = shared.stop.cancelled() => {
@@ -169,6 +164,19 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// Somebody wants the session.
+    fn asked(&self, ask: Ask) -> Option<End> {
+        match ask {
+            Ask::Resume { h, reply } => match self.standing.check(h) {
+                Ok(()) => return Some(End::Taken { h, reply }),
+                Err(false_ack) => drop(reply.send(Err(false_ack))),
+            },
+            // It has a connection again.
+            Ask::End => {}
+        }
+        None
     }
 
     /// Takes stanzas from what was read, in order, while there is room for their answers.
