@@ -94,7 +94,7 @@ impl Serve {
                     clear: false,
                     unauthenticated,
                 },
-                Transport::DirectTls(acceptor) => match handshake(acceptor, socket).await {
+                Transport::DirectTls(acceptor) => match Box::pin(handshake(acceptor, socket)).await {
                     Ok(io) => Pipe { carrier: Carrier::Bytes(io), peer, upgrade: None, clear: false, unauthenticated },
                     Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
                 },

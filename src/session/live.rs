@@ -24,7 +24,7 @@ use crate::xml::Element;
 
 struct Session<'a> {
     shared: &'a Arc<Shared>,
-    talk: Talk,
+    talk: Box<Talk>,
     standing: Box<Standing>,
     rate: Rate,
     /// Present while nobody looks at the client.
@@ -70,6 +70,12 @@ pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
     };
     session.be_quiet(false);
     let Session { talk, standing, .. } = session;
+    // A future is as large as its largest state: what comes at the end is not kept until then.
+    Box::pin(part(shared, talk, standing, end)).await;
+}
+
+/// What becomes of a connection, and of its session, when it ends.
+async fn part(shared: &Arc<Shared>, talk: Box<Talk>, standing: Box<Standing>, end: End) {
     match end {
         End::Gone => {
             drop(talk);
@@ -365,7 +371,7 @@ impl Session<'_> {
     /// Answers what was asked before the end, as far as that takes no longer than is allowed, and says
     /// how far it went.
     async fn finish_answers(&mut self) {
-        self.standing.finish_answers(self.shared, Some(&mut self.talk.wire)).await;
+        Box::pin(self.standing.finish_answers(self.shared, Some(&mut self.talk.wire))).await;
         if let Some(managed) = &self.standing.managed {
             let told = sm::answer(managed.handled.received());
             self.say_element(&told);
@@ -427,3 +433,19 @@ const FAR: std::time::Duration = std::time::Duration::from_secs(3600);
 /// A session with a connection may have so many times more unacknowledged than one without: requests
 /// are answered, and the peer is given time to acknowledge.
 const UNACKED_TIMES_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand sessions that say nothing should cost little: what a session needs seldom stands in
+    /// boxes that are made when it is needed.
+    #[test]
+    fn a_session_that_waits_is_small() {
+        fn size<F: Future>(_: fn(&'static Arc<Shared>, Established) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(live) + size_of::<Talk>() + size_of::<Standing>();
+        assert!(bytes <= 3 << 10, "{bytes} bytes");
+    }
+}

@@ -30,7 +30,8 @@ pub(super) struct Talk {
 
 /// A session that is bound.
 pub(super) struct Established {
-    pub talk: Talk,
+    /// In a box: it is handed on, and every future on the way would have room for it.
+    pub talk: Box<Talk>,
     pub who: Who,
 }
 
@@ -141,7 +142,7 @@ impl Negotiation {
     }
 
     fn established(&mut self) -> Option<Established> {
-        let (talk, login) = (self.talk.take()?, self.login.take()?);
+        let (talk, login) = (Box::new(self.talk.take()?), self.login.take()?);
         if let Some((handed, h)) = self.resumed.take() {
             let mut standing = handed.take()?;
             // What was proved now is what holds from now on.
