@@ -11,6 +11,7 @@ pub mod engine;
 pub mod http;
 pub mod im;
 pub mod jid;
+pub mod messaging;
 pub mod net;
 pub mod payload;
 pub mod pubsub;

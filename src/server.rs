@@ -15,6 +15,7 @@ use crate::config::{Config, Plain, Served};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
 use crate::http::{self, Door};
+use crate::messaging::{self, Messaging};
 use crate::net::{self, Gate, GateOptions, Serve, Transport};
 use crate::router::Router;
 use crate::session::{self, Sessions};
@@ -95,8 +96,10 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     rooms.spawn(delivery.clone().run(over.clone()));
     let hosts =
         config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
-    let xep = Xep::new(engine.clone(), hosts.collect(), xep::Options::default());
-    let router = Router::new(xep);
+    let messaging = Messaging::new(engine.clone(), messaging_options(config));
+    let xep = Xep::new(engine.clone(), messaging.clone(), hosts.collect(), xep_options(config));
+    xep.administer(xep::Administration { access: access.clone() });
+    let router = Router::new(messaging, xep);
     let sessions = Sessions::new(
         access.clone(),
         delivery.clone(),
@@ -248,6 +251,22 @@ fn engine_options(config: &Config) -> engine::Options {
         memos_per_caller_max: config.limits.idempotency_keys_per_account,
         ..engine::Options::default()
     }
+}
+
+fn xep_options(config: &Config) -> xep::Options {
+    xep::Options {
+        command_sessions_max: config.limits.commands_waiting,
+        command_session_seconds: config.limits.command_seconds,
+        ..xep::Options::default()
+    }
+}
+
+fn messaging_options(config: &Config) -> messaging::Options {
+    let mut options = messaging::Options::default();
+    options.limits.items_max = config.im.roster_items;
+    options.limits.blocked_max = config.im.blocked_addresses;
+    options.offline.messages_max = config.im.offline_messages;
+    options
 }
 
 fn session_options(config: &Config) -> session::Options {

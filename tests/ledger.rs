@@ -125,6 +125,11 @@ fn every_setting_is_documented() {
     fresh("docs/configuration.md", &tidings::config::reference());
 }
 
+#[test]
+fn every_field_is_documented() {
+    fresh("docs/fields.md", &tidings::xep::fields_reference());
+}
+
 /// A demand of the specification.
 struct Row {
     id: String,

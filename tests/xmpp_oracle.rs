@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tidings::engine::{self, Committed, Engine, Entry, Sink, Tail};
 use tidings::jid::{BareJid, Jid};
+use tidings::messaging::Messaging;
 use tidings::pubsub::{
     Caller, Event, EventKind, ItemId, Media, NodeAddress, NodeConfig, NodeId, NodeKey, Payload, Role, Seq,
     ServicePolicy, WhoCreates,
@@ -240,7 +241,8 @@ impl Service {
         let stop = CancellationToken::new();
         tokio::spawn(turns.run(Arc::new(Nobody), stop.clone()));
         let host = Host { domain: BareJid::parse("b.example").expect("an address"), service: policy().service };
-        Service { xep: Xep::new(engine, vec![host], Options::default()), _stop: stop.drop_guard() }
+        let messaging = Messaging::new(engine.clone(), Default::default());
+        Service { xep: Xep::new(engine, messaging, vec![host], Options::default()), _stop: stop.drop_guard() }
     }
 
     /// Sends a request that they wrote, and gives them the answer.

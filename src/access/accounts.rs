@@ -11,7 +11,7 @@ use super::token::LOCAL_TOKEN_ID;
 use super::verifier::{self, ITERATIONS_GENERATED};
 use super::{Access, Inner, ScopeError, VerifierKind};
 use crate::jid::{BareJid, JidError};
-use crate::store::{Account, Failure, Verifier};
+use crate::store::{Account, AccountTotals, Failure, Verifier};
 
 /// A password on its way to a verifier.
 #[derive(Clone)]
@@ -43,6 +43,8 @@ pub enum NotDone {
     Password,
     Exists(BareJid),
     NoSuchUser(BareJid),
+    /// Nobody would be left to administer the server.
+    LastAdmin(BareJid),
     NoSuchToken(String),
     Scope(ScopeError),
     /// An entry of an import, counted from 0; those before its piece are done.
@@ -88,6 +90,11 @@ impl Access {
         self.inner.store.accounts(after, max).await.map_err(NotDone::Failed)
     }
 
+    /// How many accounts there are.
+    pub async fn totals(&self) -> Result<AccountTotals, NotDone> {
+        self.inner.store.account_totals().await.map_err(NotDone::Failed)
+    }
+
     /// Gives an account another password of the same kind. What was opened with the old one is cut, and
     /// the account's API tokens are revoked, but for the data directory's own; answers how many.
     pub async fn set_password(&self, jid: &BareJid, password: NewPassword) -> Result<usize, NotDone> {
@@ -114,6 +121,9 @@ impl Access {
     pub async fn set_disabled(&self, jid: &BareJid, disabled: bool) -> Result<(), NotDone> {
         let _changing = self.inner.changing.lock().await;
         let account = self.inner.existing(jid).await?;
+        if disabled {
+            self.inner.keep_an_admin(&account).await?;
+        }
         let changed = self.inner.store.put_account(Account { disabled, ..account }).await;
         if disabled {
             self.inner.revocations.cut_account(jid);
@@ -121,9 +131,28 @@ impl Access {
         changed.map_err(NotDone::Failed)
     }
 
+    /// Lets an account administer the server, or not any more: then what it has open is cut.
+    pub async fn set_admin(&self, jid: &BareJid, admin: bool) -> Result<(), NotDone> {
+        let _changing = self.inner.changing.lock().await;
+        let account = self.inner.existing(jid).await?;
+        if account.admin == admin {
+            return Ok(());
+        }
+        if !admin {
+            self.inner.keep_an_admin(&account).await?;
+        }
+        let changed = self.inner.store.put_account(Account { admin, ..account }).await;
+        // What is open has the rights with which it was opened.
+        self.inner.revocations.cut_account(jid);
+        changed.map_err(NotDone::Failed)
+    }
+
     /// Removes an account and its tokens.
     pub async fn remove_user(&self, jid: &BareJid) -> Result<(), NotDone> {
         let _changing = self.inner.changing.lock().await;
+        if let Some(account) = self.account(jid).await? {
+            self.inner.keep_an_admin(&account).await?;
+        }
         let removed = self.inner.store.remove_account(jid.clone()).await;
         self.inner.revocations.cut_account(jid);
         if removed.map_err(NotDone::Failed)? { Ok(()) } else { Err(NotDone::NoSuchUser(jid.clone())) }
@@ -193,6 +222,16 @@ impl Inner {
         account.ok_or_else(|| NotDone::NoSuchUser(jid.clone()))
     }
 
+    /// Refuses where nobody but this account administers the server. To be asked while nothing else
+    /// changes.
+    async fn keep_an_admin(&self, account: &Account) -> Result<(), NotDone> {
+        if !account.admin || account.disabled {
+            return Ok(());
+        }
+        let totals = self.store.account_totals().await.map_err(NotDone::Failed)?;
+        if totals.admins > 1 { Ok(()) } else { Err(NotDone::LastAdmin(account.jid.clone())) }
+    }
+
     async fn make_verifier(&self, kind: VerifierKind, password: NewPassword) -> Result<Verifier, NotDone> {
         let (text, iterations) = match &password {
             NewPassword::Chosen(text) => (text, self.options.scram_iterations),
@@ -229,6 +268,9 @@ impl fmt::Display for NotDone {
             ),
             NotDone::Exists(jid) => write!(f, "there is an account {jid} already"),
             NotDone::NoSuchUser(jid) => write!(f, "there is no account {jid}"),
+            NotDone::LastAdmin(jid) => {
+                write!(f, "{jid} is the last administrator: make another account one first")
+            }
             NotDone::NoSuchToken(id) => write!(f, "there is no token {id:?}"),
             NotDone::Scope(why) => why.fmt(f),
             NotDone::Entry(index, why) => write!(f, "entry {}: {why}", index + 1),

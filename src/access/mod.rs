@@ -35,7 +35,7 @@ use crate::store::{Failure, ScramKeys, Store};
 use crate::time::{Clock, Timestamp};
 
 pub use accounts::{IMPORT_PIECE, NewPassword, NewUser, NotDone};
-pub use scope::{ScopeError, Scopes};
+pub use scope::{ScopeError, Scopes, matches as glob_matches};
 pub use token::{LOCAL_TOKEN_ID, random_text};
 pub use tokens::{IssuedToken, NewToken};
 pub use verifier::{ITERATIONS_MIN, VerifierKind};

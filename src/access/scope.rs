@@ -69,9 +69,11 @@ impl fmt::Display for ScopeError {
 
 impl std::error::Error for ScopeError {}
 
+/// Whether a glob covers a text; `*` stands for any characters, and nothing else is special.
+///
 /// Matches with one step back: to the last star, which takes one byte more. That is enough, because
 /// whatever an earlier star could take in addition, the last one can take too.
-fn matches(glob: &str, text: &str) -> bool {
+pub fn matches(glob: &str, text: &str) -> bool {
     let (glob, text) = (glob.as_bytes(), text.as_bytes());
     let (mut g, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

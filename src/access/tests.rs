@@ -350,6 +350,33 @@ async fn an_account_is_added_once_and_with_a_usable_password() {
 }
 
 #[tokio::test]
+async fn an_administrator_is_always_left() {
+    let house = house();
+    let alice = house.add("alice", "secret", VerifierKind::Scram).await;
+    let bob = house.add("bob", "secret", VerifierKind::Scram).await;
+    let access = &house.access;
+    access.set_admin(&alice, true).await.unwrap();
+    let last = Err(NotDone::LastAdmin(alice.clone()));
+    assert_eq!(access.remove_user(&alice).await, last);
+    assert_eq!(access.set_disabled(&alice, true).await, last);
+    assert_eq!(access.set_admin(&alice, false).await, last);
+    let login = house.login(&alice, "secret").await.unwrap();
+    assert!(login.admin && access.still_valid(&login), "nothing was cut");
+
+    access.set_admin(&bob, true).await.unwrap();
+    access.set_disabled(&alice, true).await.unwrap();
+    assert_eq!(access.remove_user(&bob).await, Err(NotDone::LastAdmin(bob.clone())), "one who is shut out is none");
+    access.remove_user(&alice).await.unwrap();
+    let login = house.login(&bob, "secret").await.unwrap();
+    access.set_disabled(&bob, false).await.unwrap();
+    house.add("carol", "secret", VerifierKind::Scram).await;
+    access.set_admin(&jid("carol@localhost"), true).await.unwrap();
+    access.set_admin(&bob, false).await.unwrap();
+    assert!(!access.still_valid(&login), "a session has the rights with which it began");
+    assert_eq!(access.set_admin(&jid("dave@localhost"), true).await, Err(NotDone::NoSuchUser(jid("dave@localhost"))));
+}
+
+#[tokio::test]
 async fn an_import_adds_changes_and_names_the_entry_that_is_wrong() {
     let house = house();
     let alice = house.add("alice", "old", VerifierKind::Scram).await;

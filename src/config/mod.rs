@@ -44,6 +44,7 @@ pub struct Config {
     pub sm: Sm,
     pub store: Store,
     pub retention: Retention,
+    pub im: Im,
     pub tls: Tls,
     pub log: Log,
 }
@@ -120,6 +121,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     pub tail_bytes: usize,
     pub watches_per_account: usize,
+    pub commands_waiting: usize,
+    pub command_seconds: u32,
     pub sessions_per_account: usize,
     pub stanzas_per_second: u32,
     pub bytes_per_second: u32,
@@ -154,6 +157,14 @@ pub struct Retention {
     pub events: u64,
     pub days: u64,
     pub bytes: u64,
+}
+
+/// Instant messaging between the accounts.
+#[derive(Clone, Debug, Default)]
+pub struct Im {
+    pub roster_items: u64,
+    pub blocked_addresses: usize,
+    pub offline_messages: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -210,6 +210,8 @@ fn blank() -> Config {
             memory_bytes: 0,
             tail_bytes: 0,
             watches_per_account: 0,
+            commands_waiting: 0,
+            command_seconds: 0,
             sessions_per_account: 0,
             stanzas_per_second: 0,
             bytes_per_second: 0,
@@ -225,6 +227,7 @@ fn blank() -> Config {
         sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
         store: Store { durability: Durability::Relaxed, readers: 0 },
         retention: Retention { events: 0, days: 0, bytes: 0 },
+        im: super::Im::default(),
         tls: Tls { certificate: None, key: None },
         log: Log { format: LogFormat::Json, filter: String::new() },
     }

@@ -162,7 +162,8 @@ impl Default for Options {
 }
 
 impl Options {
-    fn policy(&self, service: BareJid) -> ServicePolicy {
+    /// The rules of a service under these settings.
+    pub fn policy(&self, service: BareJid) -> ServicePolicy {
         ServicePolicy {
             service,
             who_creates: self.who_creates,

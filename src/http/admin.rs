@@ -185,18 +185,23 @@ struct UserChange {
     password: Option<String>,
     #[serde(default)]
     disabled: Option<bool>,
+    #[serde(default)]
+    admin: Option<bool>,
 }
 
 async fn change_user(door: &Door, name: &str, parts: &Parts, body: Body) -> Result<Response, Problem> {
     let change: UserChange = read(door, parts, body).await?;
     let access = &door.rooms.access;
     let jid = access.user(name)?;
-    if change.password.is_none() && change.disabled.is_none() {
-        return Err(Problem::invalid("nothing is to be changed: password or disabled is expected"));
+    if change.password.is_none() && change.disabled.is_none() && change.admin.is_none() {
+        return Err(Problem::invalid("nothing is to be changed: password, disabled or admin is expected"));
     }
     // Shutting out comes first: whoever does both does not want the new password to open anything.
     if change.disabled == Some(true) {
         access.set_disabled(&jid, true).await?;
+    }
+    if let Some(admin) = change.admin {
+        access.set_admin(&jid, admin).await?;
     }
     if let Some(password) = change.password {
         access.set_password(&jid, NewPassword::Chosen(password)).await?;
@@ -337,6 +342,9 @@ impl From<NotDone> for Problem {
             }
             NotDone::Password => Problem::invalid(text).fault("/password", "not a password"),
             NotDone::Exists(_) => conflict(text),
+            NotDone::LastAdmin(_) => {
+                Problem::new(StatusCode::CONFLICT, "last-administrator", "Last administrator", text)
+            }
             NotDone::NoSuchUser(_) | NotDone::NoSuchToken(_) => Problem::not_found(text),
             NotDone::Scope(_) => Problem::invalid(text).fault("/scopes", "not a scope"),
             NotDone::Entry(..) => Problem::invalid(text),

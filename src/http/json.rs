@@ -128,8 +128,10 @@ fn write_field(object: &mut Object<'_>, field: &Field, config: &NodeConfig) {
             Some(number) => object.number(field.name, number),
             None => object.null(field.name),
         },
-        FieldKind::Text | FieldKind::Choice(_) => object.text(field.name, first.unwrap_or("")),
-        FieldKind::Texts => {
+        FieldKind::Text | FieldKind::Secret | FieldKind::Jid | FieldKind::Choice(_) => {
+            object.text(field.name, first.unwrap_or(""))
+        }
+        FieldKind::Texts | FieldKind::Jids => {
             let mut texts = object.array(field.name);
             for value in &values {
                 texts.text(value);

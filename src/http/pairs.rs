@@ -63,16 +63,20 @@ fn raw_field(place: &str, name: String, value: Value) -> Result<RawField, Proble
         (Some(FieldKind::Number), Value::Number(number)) if number.is_u64() => vec![number.to_string()],
         (Some(FieldKind::Number), Value::String(word)) if word == "max" => vec![word],
         (Some(FieldKind::Number), _) => return Err(wrong("a whole number")),
-        (Some(FieldKind::Text | FieldKind::Choice(_)), Value::String(text)) => vec![text],
-        (Some(FieldKind::Text | FieldKind::Choice(_)), _) => return Err(wrong("a string")),
-        (Some(FieldKind::Texts), Value::Array(values)) => {
+        (Some(FieldKind::Text | FieldKind::Secret | FieldKind::Jid | FieldKind::Choice(_)), Value::String(text)) => {
+            vec![text]
+        }
+        (Some(FieldKind::Text | FieldKind::Secret | FieldKind::Jid | FieldKind::Choice(_)), _) => {
+            return Err(wrong("a string"));
+        }
+        (Some(FieldKind::Texts | FieldKind::Jids), Value::Array(values)) => {
             let texts = values.into_iter().map(|value| match value {
                 Value::String(text) => Some(text),
                 _ => None,
             });
             texts.collect::<Option<Vec<String>>>().ok_or_else(|| wrong("an array of strings"))?
         }
-        (Some(FieldKind::Texts), _) => return Err(wrong("an array of strings")),
+        (Some(FieldKind::Texts | FieldKind::Jids), _) => return Err(wrong("an array of strings")),
         // Unknown to us and, most likely, to the rules, which say so in one way for both doors.
         (None, Value::String(text)) => vec![text],
         (None, _) => vec![],

@@ -48,8 +48,10 @@ pub struct Roster {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RosterPlace {
     pub item: Option<RosterItem>,
-    /// How many entries the owner has, listed or not.
-    pub items: u64,
+    /// How many entries the owner sees.
+    pub listed: u64,
+    /// How many requests of people who are not listed wait.
+    pub waiting: u64,
     pub version: u64,
 }
 

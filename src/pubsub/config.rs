@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::jid::{Jid, JidError};
-use crate::pubsub::{Refusal, ServicePolicy};
+use crate::pubsub::{FieldKind, Refusal, ServicePolicy};
 
 /// What a node is set to. Valid by construction: built from defaults by [`NodeConfig::with`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,19 +80,6 @@ pub struct Field {
     pub in_metadata: bool,
     get: fn(&NodeConfig) -> Vec<String>,
     set: fn(&mut NodeConfig, &[String], &ServicePolicy) -> Result<(), String>,
-}
-
-/// The type of a field (XEP-0004 §3.3) and, with it, its JSON type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldKind {
-    Boolean,
-    /// A whole number.
-    Number,
-    Text,
-    /// Several texts.
-    Texts,
-    /// One of these, each with what it means.
-    Choice(&'static [(&'static str, &'static str)]),
 }
 
 impl NodeConfig {
@@ -181,6 +168,22 @@ impl RawField {
 impl Field {
     pub fn named(name: &str) -> Option<&'static Field> {
         FIELDS.iter().find(|field| field.name == name)
+    }
+
+    /// The least and the most that a field of whole numbers takes, found by asking the field itself, so
+    /// that no form says otherwise.
+    pub fn range(&self, policy: &ServicePolicy) -> Option<(u64, u64)> {
+        let takes = |number: u64| {
+            let mut config = NodeConfig::new(policy);
+            (self.set)(&mut config, &[number.to_string()], policy).is_ok()
+        };
+        let least = (self.kind == FieldKind::Number).then(|| (0..=1).find(|number| takes(*number)))??;
+        let (mut most, mut above) = (least, u64::MAX);
+        while most < above {
+            let between = most + (above - most).div_ceil(2);
+            if takes(between) { most = between } else { above = between - 1 }
+        }
+        Some((least, most))
     }
 
     /// The values of the field in a configuration, as a form writes them.
@@ -274,7 +277,7 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         name: "contact",
-        kind: FieldKind::Texts,
+        kind: FieldKind::Jids,
         label: "JIDs of those to be asked about the node",
         in_metadata: true,
         get: |config| config.contact.iter().map(|contact| contact.to_string()).collect(),

@@ -16,6 +16,7 @@ mod decide;
 mod draft;
 mod event;
 mod facts;
+mod field;
 mod item;
 mod node;
 mod refusal;
@@ -45,17 +46,17 @@ mod world;
 
 pub use affiliation::Affiliation;
 pub use audience::{may_read, shows};
-pub use config::{
-    AccessModel, FIELDS, Field, FieldKind, NodeConfig, NotificationType, PublishModel, RawField, SendLast,
-};
+pub use config::{AccessModel, FIELDS, Field, NodeConfig, NotificationType, PublishModel, RawField, SendLast};
 pub use contact::Contact;
 pub use decide::{Given, decide, needs};
 pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, ServicePolicy, Tombstone, WhoCreates};
+pub use field::FieldKind;
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use refusal::{Refusal, Unchanged};
 pub use request::{
     Caller, Change, Decision, Edge, NewItem, Page, Precondition, Published, Read, Reply, Request, Role, Selection, Verb,
 };
+pub use rights::may_create;
 pub use subscription::{SubId, Subscription, SubscriptionState};

@@ -71,6 +71,11 @@ pub(super) fn publishing(caller: &Caller, node: &Node, facts: &Facts) -> Result<
     }
 }
 
+/// Whether the caller may create nodes at this service at all.
+pub fn may_create(caller: &Caller, policy: &ServicePolicy) -> bool {
+    creating(caller, policy).is_ok()
+}
+
 /// May the caller create nodes at this service (XEP-0060 §8.1.1)?
 pub(super) fn creating(caller: &Caller, policy: &ServicePolicy) -> Result<(), Refusal> {
     match (policy.who_creates, caller.role) {

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Reaction, Routed, Router, iq_error, message_error, presence_error, refuse, wire_bytes};
+use super::{Reaction, Routed, Router, iq_error, message_error, refuse};
 use crate::jid::{BareJid, Jid};
+use crate::messaging::{presence_error, wire_bytes};
 use crate::pubsub::Caller;
 use crate::xml::Element;
-use crate::xmpp::{Condition, IqKind, Presence as PresenceStanza, PresenceType, Stanza};
+use crate::xmpp::{Condition, Iq, IqKind, Presence as PresenceStanza, PresenceType, Stanza, StanzaError};
 
 #[derive(Clone, Default)]
 pub(super) struct Links {
@@ -83,7 +84,7 @@ impl Router {
             Err(element) => element,
         };
         match Stanza::parse(element) {
-            Ok(Stanza::Iq(iq)) => self.iq(caller, iq),
+            Ok(Stanza::Iq(iq)) => self.iq_from_afar(caller, iq),
             Ok(Stanza::Message(message)) => self.message(message),
             Ok(Stanza::Presence(presence)) => self.presence_from_afar(presence),
             Err(malformed) => refuse(&malformed).map_or(Reaction::Nothing, Reaction::Write),
@@ -125,11 +126,25 @@ impl Router {
         }
     }
 
+    fn iq_from_afar(&self, caller: &Caller, iq: Iq) -> Reaction {
+        match &iq.to {
+            Some(to @ Jid::Full(full)) if full.bare().local().is_some() && self.is_local(to) => {
+                let answerable = matches!(iq.kind, IqKind::Get(_) | IqKind::Set(_));
+                let taken = self.messaging.send(to, &wire_bytes(&iq.clone().into_element())) > 0;
+                if taken || !answerable {
+                    return Reaction::Nothing;
+                }
+                Reaction::Write(iq_error(iq, Condition::ServiceUnavailable))
+            }
+            _ => self.iq(caller, iq),
+        }
+    }
+
     fn presence_from_afar(&self, stanza: PresenceStanza) -> Reaction {
         match (&stanza.to, stanza.kind) {
             (Some(to), PresenceType::Available | PresenceType::Unavailable) => {
                 let to = to.clone();
-                self.directory.send(&to, &wire_bytes(&stanza.into_element()));
+                self.messaging.send(&to, &wire_bytes(&stanza.into_element()));
                 Reaction::Nothing
             }
             (
@@ -138,7 +153,7 @@ impl Router {
                 | PresenceType::Subscribed
                 | PresenceType::Unsubscribe
                 | PresenceType::Unsubscribed,
-            ) => presence_error(stanza, Condition::FeatureNotImplemented),
+            ) => Reaction::Write(presence_error(stanza, &StanzaError::new(Condition::FeatureNotImplemented))),
             _ => Reaction::Nothing,
         }
     }

@@ -3,7 +3,6 @@
 //! Not here: what a service makes of it (`xep`), and the bytes (`session`). Streams between servers
 //! do not exist, so that an address of another domain is unreachable unless a component speaks for it.
 
-mod directory;
 mod links;
 mod undelivered;
 
@@ -14,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::delivery::Shown;
 use crate::jid::{BareJid, FullJid, Jid};
+use crate::messaging::{Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
 use crate::pubsub::Caller;
 use crate::xep::Xep;
 use crate::xep::pubsub::notify;
@@ -23,13 +23,13 @@ use crate::xmpp::{
     StanzaError, StanzaName,
 };
 
-pub use directory::{BindFailed, Presence, Routed};
+pub use crate::messaging::{BindFailed, Presence, Routed};
 pub use links::Place;
 
 /// The router, to be cloned and handed about.
 #[derive(Clone)]
 pub struct Router {
-    directory: directory::Directory,
+    messaging: Messaging,
     links: links::Links,
     xep: Xep,
 }
@@ -39,8 +39,6 @@ pub enum Reaction {
     Nothing,
     /// Something to be written back at once.
     Write(Bytes),
-    /// The session became available, or unavailable.
-    Available(bool),
     /// An answer that takes time. The first poll gives the request its place.
     Later(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
@@ -51,11 +49,13 @@ pub struct Outcome {
     pub reply: Option<Bytes>,
     /// Messages that the answer gives rise to, each with whom it is for.
     pub then: Vec<(Jid, Bytes)>,
+    /// The session became available, or unavailable, to what goes to its account's bare JID.
+    pub available: Option<bool>,
 }
 
 impl Router {
-    pub fn new(xep: Xep) -> Self {
-        Router { directory: directory::Directory::default(), links: links::Links::default(), xep }
+    pub fn new(messaging: Messaging, xep: Xep) -> Self {
+        Router { messaging, links: links::Links::default(), xep }
     }
 
     /// Enters a session under its address.
@@ -65,7 +65,7 @@ impl Router {
         inbox: mpsc::Sender<Routed>,
         sessions_max: usize,
     ) -> Result<Presence, BindFailed> {
-        self.directory.bind(full, inbox, sessions_max)
+        self.messaging.bind(full, inbox, sessions_max)
     }
 
     /// Takes a stanza from a session. Its `from` has been set to the session's address.
@@ -94,7 +94,7 @@ impl Router {
     /// Hands a message to whom it is for, if they are here.
     pub fn send(&self, to: &Jid, stanza: Bytes) {
         if self.is_local(to) {
-            self.directory.send(to, &stanza);
+            self.messaging.send(to, &stanza);
         } else {
             self.send_outward(to, &stanza);
         }
@@ -114,29 +114,17 @@ impl Router {
     fn iq(&self, caller: &Caller, iq: Iq) -> Reaction {
         let to = iq.to.clone().unwrap_or_else(|| Jid::Bare(caller.jid.bare().clone()));
         match &to {
-            Jid::Full(full) if to.bare().local().is_some() => {
-                let answerable = matches!(iq.kind, IqKind::Get(_) | IqKind::Set(_));
-                if self.is_local(&to) && self.directory.is_online(full) {
-                    let bytes = wire_bytes(&iq.clone().into_element());
-                    if self.directory.send(&to, &bytes) > 0 || !answerable {
-                        return Reaction::Nothing;
-                    }
-                    return Reaction::Write(iq_error(iq, Condition::ResourceConstraint));
-                }
-                if !answerable {
-                    return Reaction::Nothing;
-                }
-                let condition =
-                    if self.is_local(&to) { Condition::ServiceUnavailable } else { Condition::RemoteServerNotFound };
-                Reaction::Write(iq_error(iq, condition))
-            }
+            Jid::Full(full) if to.bare().local().is_some() && self.is_local(&to) => match &caller.jid {
+                Jid::Full(from) => sending(self.messaging.request(from.clone(), full.clone(), iq)),
+                Jid::Bare(_) => Reaction::Nothing,
+            },
             _ if matches!(iq.kind, IqKind::Result(_) | IqKind::Error(..)) => Reaction::Nothing,
             _ if !self.is_local(&to) => Reaction::Write(iq_error(iq, Condition::RemoteServerNotFound)),
             _ => {
                 let answering = self.xep.answer(caller.clone(), iq);
                 Reaction::Later(Box::pin(async move {
                     match answering.await {
-                        Some(answer) => Outcome { reply: Some(answer.iq), then: answer.then },
+                        Some(answer) => Outcome { reply: Some(answer.iq), then: answer.then, available: None },
                         None => Outcome::default(),
                     }
                 }))
@@ -157,42 +145,43 @@ impl Router {
         if !self.is_local(&to) {
             return if quiet { Reaction::Nothing } else { message_error(message, Condition::RemoteServerNotFound) };
         }
-        let bytes = wire_bytes(&message.clone().into_element());
-        let mut taken = self.directory.send(&to, &bytes);
-        if taken == 0 && matches!(to, Jid::Full(_)) && matches!(message.kind, MessageType::Chat | MessageType::Normal) {
-            // RFC 6121 §8.5.3.2.1: a session that is not there is answered for by the others.
-            taken = self.directory.send(&Jid::Bare(to.bare().clone()), &bytes);
+        if to.bare().local().is_none() {
+            // No entity of the server but its accounts reads messages.
+            let silent = quiet || message.kind == MessageType::Headline;
+            return if silent { Reaction::Nothing } else { message_error(message, Condition::ServiceUnavailable) };
         }
-        // RFC 6121 §8.5.2.2: nobody stores it, so that the sender is told; but for headlines.
-        if taken > 0 || quiet || message.kind == MessageType::Headline {
-            Reaction::Nothing
-        } else {
-            message_error(message, Condition::ServiceUnavailable)
-        }
+        sending(self.messaging.message(message, to))
     }
 
     fn presence(&self, session: &Presence, stanza: PresenceStanza) -> Reaction {
-        match (&stanza.to, stanza.kind) {
-            (None, PresenceType::Available | PresenceType::Unavailable) => {
-                let available = stanza.kind == PresenceType::Available;
-                let priority = available.then_some(stanza.priority);
-                let to = Some(Jid::Bare(session.jid().bare().clone()));
-                let told = PresenceStanza { to, ..stanza };
-                session.announce(priority, wire_bytes(&told.into_element()));
-                Reaction::Available(priority.is_some_and(|priority| priority >= 0))
+        let (messaging, place) = (self.messaging.clone(), session.place());
+        let Some(to) = stanza.to.clone() else {
+            return match stanza.kind {
+                PresenceType::Available | PresenceType::Unavailable => {
+                    told(session, async move { messaging.announce(&place, stanza).await })
+                }
+                // RFC 6121 §3, §4.3: these are always for somebody.
+                _ => Reaction::Nothing,
+            };
+        };
+        if !self.is_local(&to) {
+            let error = StanzaError::new(Condition::RemoteServerNotFound);
+            let answerable = stanza.kind != PresenceType::Error && stanza.kind != PresenceType::Probe;
+            return if answerable { Reaction::Write(presence_error(stanza, &error)) } else { Reaction::Nothing };
+        }
+        if to.bare().local().is_none() {
+            // No entity of the server but its accounts has presence, or wants any.
+            return Reaction::Nothing;
+        }
+        match (stanza.kind, subscription_word(stanza.kind)) {
+            (_, Some(word)) => {
+                let to = to.bare().clone();
+                told(session, async move { messaging.subscription(&place, to, word, stanza).await })
             }
-            (Some(to), PresenceType::Available | PresenceType::Unavailable) if self.is_local(to) => {
-                let to = to.clone();
-                self.directory.send(&to, &wire_bytes(&stanza.into_element()));
-                Reaction::Nothing
+            (PresenceType::Available | PresenceType::Unavailable, _) => {
+                told(session, async move { messaging.direct(&place, to, stanza).await })
             }
-            (
-                Some(_),
-                PresenceType::Subscribe
-                | PresenceType::Subscribed
-                | PresenceType::Unsubscribe
-                | PresenceType::Unsubscribed,
-            ) => presence_error(stanza, Condition::FeatureNotImplemented),
+            (PresenceType::Probe, _) => told(session, async move { messaging.probe(&place, to, stanza.id).await }),
             _ => Reaction::Nothing,
         }
     }
@@ -203,11 +192,24 @@ impl Router {
     }
 }
 
-/// An element of our streams, whose default namespace is `jabber:client`.
-fn wire_bytes(element: &Element) -> Bytes {
-    let mut bytes = Vec::with_capacity(256);
-    element.write(&mut bytes, "jabber:client");
-    Bytes::from(bytes)
+fn sending(sending: Sending) -> Reaction {
+    match sending {
+        Sending::Done(None) => Reaction::Nothing,
+        Sending::Done(Some(error)) => Reaction::Write(error),
+        Sending::Later(sending) => {
+            Reaction::Later(Box::pin(async move { Outcome { reply: sending.await, ..Outcome::default() } }))
+        }
+    }
+}
+
+/// What a session is told of what it did, all of it its own.
+fn told(session: &Presence, telling: impl Future<Output = Told> + Send + 'static) -> Reaction {
+    let own = Jid::Full(session.jid().clone());
+    Reaction::Later(Box::pin(async move {
+        let told = telling.await;
+        let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
+        Outcome { reply: None, then, available: told.available }
+    }))
 }
 
 fn iq_error(iq: Iq, condition: Condition) -> Bytes {
@@ -223,20 +225,6 @@ fn message_error(message: Message, condition: Condition) -> Reaction {
     let mut content = message.content;
     content.push(StanzaError::new(condition).to_element("jabber:client"));
     let error = Message { id: message.id, from: message.to, to: message.from, kind: MessageType::Error, content };
-    Reaction::Write(wire_bytes(&error.into_element()))
-}
-
-fn presence_error(stanza: PresenceStanza, condition: Condition) -> Reaction {
-    let mut content = stanza.content;
-    content.push(StanzaError::new(condition).to_element("jabber:client"));
-    let error = PresenceStanza {
-        id: stanza.id,
-        from: stanza.to,
-        to: stanza.from,
-        kind: PresenceType::Error,
-        priority: 0,
-        content,
-    };
     Reaction::Write(wire_bytes(&error.into_element()))
 }
 

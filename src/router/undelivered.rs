@@ -1,8 +1,11 @@
 //! What becomes of stanzas that a session was sent and never acknowledged (XEP-0198 §4): the way of
 //! stanzas for a session that is not there (RFC 6121 §8.5).
 
-use super::{Reaction, Router, iq_error};
+use bytes::Bytes;
+
+use super::{Router, iq_error};
 use crate::jid::Jid;
+use crate::messaging::Sending;
 use crate::time::Timestamp;
 use crate::xml::{Element, Limits, parse_document};
 use crate::xmpp::{Condition, Delay, IqKind, Message, MessageType, Stanza};
@@ -31,7 +34,7 @@ impl Router {
             return;
         }
         let (Some(from), Some(to)) = (message.from.clone(), message.to.clone()) else { return };
-        if matches!(to, Jid::Bare(_)) && self.directory.is_available(to.bare()) {
+        if matches!(to, Jid::Bare(_)) && self.messaging.is_ready(to.bare()) {
             // The other resources were sent it when it came.
             return;
         }
@@ -39,8 +42,11 @@ impl Router {
             let delay = Delay { from: Some(Jid::Bare(to.bare().clone())), stamp: sent, reason: None };
             message.content.push(delay.to_element());
         }
-        if let Reaction::Write(error) = self.message(message) {
-            self.send(&from, error);
+        let router = self.clone();
+        let told = move |error: Option<Bytes>| error.into_iter().for_each(|error| router.send(&from, error));
+        match self.messaging.message_again(message, to) {
+            Sending::Done(error) => told(error),
+            Sending::Later(sending) => drop(tokio::spawn(async move { told(sending.await) })),
         }
     }
 }

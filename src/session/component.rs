@@ -282,7 +282,7 @@ impl<'a> Link<'a> {
             Speaks::Server { .. } => Role::Stranger,
         };
         match self.shared.router.stanza_from_afar(&Caller { jid: from, role }, stanza) {
-            Reaction::Nothing | Reaction::Available(_) => {}
+            Reaction::Nothing => {}
             Reaction::Write(bytes) => self.push(bytes),
             Reaction::Later(mut answering) => {
                 // The first poll gives the request its place in the order of requests.

@@ -228,7 +228,6 @@ impl Session<'_> {
         match self.shared.router.stanza(caller, presence, stanza) {
             Reaction::Nothing => {}
             Reaction::Write(bytes) => self.write(bytes),
-            Reaction::Available(available) => self.standing.feed.set_available(available),
             // The first poll gives the request its place in the order of requests.
             Reaction::Later(mut answering) => match futures_util::poll!(answering.as_mut()) {
                 std::task::Poll::Ready(outcome) => {

@@ -91,6 +91,9 @@ impl Standing {
         if let Some(managed) = &mut self.managed {
             managed.handled.done(number);
         }
+        if let Some(available) = outcome.available {
+            self.feed.set_available(available);
+        }
         let mut own: Vec<Bytes> = outcome.reply.into_iter().collect();
         for (to, bytes) in outcome.then {
             if to == self.caller.jid || to.resource().is_none() && to.bare() == self.caller.jid.bare() {

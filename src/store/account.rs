@@ -15,6 +15,16 @@ pub struct Account {
     pub created: Timestamp,
 }
 
+/// How many accounts there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct AccountTotals {
+    pub accounts: u64,
+    /// Those that are shut out.
+    pub disabled: u64,
+    /// Administrators that are not shut out.
+    pub admins: u64,
+}
+
 /// How a password is checked: one kind an account, for a thief attacks the cheaper one.
 #[expect(clippy::large_enum_variant, reason = "held for a moment, one at a time")]
 #[derive(Clone, PartialEq, Eq)]

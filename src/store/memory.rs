@@ -16,7 +16,8 @@ use crate::pubsub::{
 use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, item_edge, seq_edge};
 use crate::store::{
-    Account, Ask, Failure, Found, Identity, Item, List, LogPage, Memo, MemoKey, NodeCommit, Pending, Store, Token,
+    Account, AccountTotals, Ask, Failure, Found, Identity, Item, List, LogPage, Memo, MemoKey, NodeCommit, Pending,
+    Store, Token,
 };
 use crate::time::Timestamp;
 
@@ -311,6 +312,19 @@ impl Store for MemoryStore {
             accounts.sort_by(|one, other| one.jid.as_str().cmp(other.jid.as_str()));
             let after = after.as_ref().map(BareJid::as_str);
             Ok(accounts.into_iter().filter(|account| after < Some(account.jid.as_str())).take(max).collect())
+        })
+    }
+
+    fn account_totals(&self) -> Pending<'_, AccountTotals> {
+        self.with(|state| {
+            let count = |wanted: &dyn Fn(&Account) -> bool| {
+                state.accounts.values().filter(|account| wanted(account)).count() as u64
+            };
+            Ok(AccountTotals {
+                accounts: count(&|_| true),
+                disabled: count(&|account| account.disabled),
+                admins: count(&|account| account.admin && !account.disabled),
+            })
         })
     }
 

@@ -35,7 +35,7 @@ use crate::pubsub::{
 };
 use crate::time::Timestamp;
 
-pub use account::{Account, ScramKeys, Token, Verifier};
+pub use account::{Account, AccountTotals, ScramKeys, Token, Verifier};
 pub use memo::{Memo, MemoKey};
 pub use page::ITEMS_PAGE_BYTES_MAX;
 
@@ -142,6 +142,8 @@ pub trait Store: Send + Sync + 'static {
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool>;
     /// Ordered by JID, after the given one; at most `max`.
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>>;
+    /// How many there are, for nothing.
+    fn account_totals(&self) -> Pending<'_, AccountTotals>;
 
     fn token(&self, id: String) -> Pending<'_, Option<Token>>;
     fn put_token(&self, token: Token) -> Pending<'_, ()>;

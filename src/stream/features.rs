@@ -43,8 +43,13 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             // the others that they may leave it.
             let session = Element::new("session", SESSION_NS).with_child(Element::new("optional", SESSION_NS));
             let managed = Element::new("sm", SM_NS);
+            // RFC 6121 §2.6.1, §3.4.
+            let versions = Element::new("ver", "urn:xmpp:features:rosterver");
+            let approvals = Element::new("sub", "urn:xmpp:features:pre-approval");
+            // XEP-0352 §3.
             let state = Element::new("csi", CSI_NS);
-            [Element::new("bind", BIND_NS), session, managed, state].into_iter().chain(limits(*advertised)).collect()
+            let offered = [Element::new("bind", BIND_NS), session, managed, state, versions, approvals];
+            offered.into_iter().chain(limits(*advertised)).collect()
         }
     }
 }

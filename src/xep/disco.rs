@@ -4,7 +4,7 @@ use crate::engine::Answer;
 use crate::pubsub::{Node, NodeId, Refusal, Reply, Request, Selection, Verb};
 use crate::store::Item;
 use crate::xep::pubsub::form;
-use crate::xep::{Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, features, rsm};
+use crate::xep::{Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, commands, features, rsm};
 use crate::xml::Element;
 use crate::xmpp::{Condition, StanzaError};
 
@@ -24,6 +24,9 @@ pub(super) const EXTENSION: Extension = Extension {
 
 /// XEP-0030 §3.
 fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    if let Some(work) = commands::discovered(asked) {
+        return Ok(work);
+    }
     let entity = asked.target.entity();
     let identity = match &asked.target {
         Target::Service(_) if asked.element.attr("node").is_some() => return node_info(asked),
@@ -53,6 +56,9 @@ fn node_info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
 
 /// XEP-0030 §4.
 fn items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    if let Some(work) = commands::discovered(asked) {
+        return Ok(work);
+    }
     let query = Element::new("query", NS_ITEMS);
     match &asked.target {
         Target::Service(_) if asked.element.attr("node").is_some() => node_items(asked),

@@ -8,21 +8,34 @@
 //!
 //! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
 
+mod blocking;
+mod carbons;
+mod commands;
 mod disco;
+mod entity_time;
+mod offline;
 mod ping;
 pub mod pubsub;
+mod reference;
+mod roster;
 mod rsm;
 mod version;
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::access::Access;
 use crate::engine::{Answered, Engine, Wrong};
-use crate::jid::{BareJid, Jid};
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::messaging::Messaging;
 use crate::pubsub::{Caller, Refusal, Request, Seq, ServicePolicy, Subscription};
+use crate::time::Timestamp;
 use crate::xml::{Element, escape_attribute};
 use crate::xmpp::{Condition, Iq, IqKind, NS_CLIENT, StanzaError};
+
+pub use reference::reference as fields_reference;
 
 /// The door, to be cloned and handed about.
 #[derive(Clone)]
@@ -32,8 +45,16 @@ pub struct Xep {
 
 struct Shared {
     engine: Engine,
+    messaging: Messaging,
     hosts: Vec<Host>,
     options: Options,
+    commands: commands::Sessions,
+    administration: OnceLock<Administration>,
+}
+
+/// What commands on accounts are done with (XEP-0133).
+pub struct Administration {
+    pub access: Access,
 }
 
 /// A domain of this server, and its pub/sub service.
@@ -51,6 +72,12 @@ pub struct Options {
     pub list_entries_max: u64,
     /// No item is added to an answer that has passed this many bytes.
     pub page_bytes_max: usize,
+    /// Commands of one address that wait for their forms; the oldest makes room (XEP-0050 §3.3).
+    pub command_sessions_per_address_max: usize,
+    /// The same of all addresses.
+    pub command_sessions_max: usize,
+    /// How long a command waits for its form.
+    pub command_session_seconds: u32,
     /// What the software calls itself (XEP-0092).
     pub software_name: String,
     pub software_version: String,
@@ -66,6 +93,9 @@ impl Default for Options {
             page_items_max: 100,
             list_entries_max: 1000,
             page_bytes_max: 128 * 1024,
+            command_sessions_per_address_max: 10,
+            command_sessions_max: 1000,
+            command_session_seconds: 600,
             software_name: "Tidings".to_owned(),
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             server_name: "Tidings".to_owned(),
@@ -86,8 +116,21 @@ pub struct Answer {
 }
 
 impl Xep {
-    pub fn new(engine: Engine, hosts: Vec<Host>, options: Options) -> Self {
-        Xep { shared: Arc::new(Shared { engine, hosts, options }) }
+    pub fn new(engine: Engine, messaging: Messaging, hosts: Vec<Host>, options: Options) -> Self {
+        let limits = commands::Limits {
+            per_address_max: options.command_sessions_per_address_max,
+            sessions_max: options.command_sessions_max,
+            lifetime_seconds: i64::from(options.command_session_seconds),
+        };
+        let commands = commands::Sessions::new(limits, &engine.identity().cursor_key);
+        let administration = OnceLock::new();
+        Xep { shared: Arc::new(Shared { engine, messaging, hosts, options, commands, administration }) }
+    }
+
+    /// Lets administrators see to accounts from now on. To be called once, when the rooms are wired.
+    pub fn administer(&self, administration: Administration) {
+        let wired_before = self.shared.administration.set(administration).is_err();
+        debug_assert!(!wired_before, "a server has one administration");
     }
 
     pub fn hosts(&self) -> &[Host] {
@@ -100,7 +143,7 @@ impl Xep {
     /// A request to a pub/sub service takes its place in the engine's queue when the future is polled
     /// first, before it waits for anything.
     pub fn answer(&self, caller: Caller, iq: Iq) -> impl Future<Output = Option<Answer>> + Send + use<> {
-        let engine = self.shared.engine.clone();
+        let shared = self.shared.clone();
         let (reply, work) = match self.begin(caller, iq) {
             Some((reply, work)) => (reply, Some(work)),
             None => (Envelope::default(), None),
@@ -108,14 +151,16 @@ impl Xep {
         async move {
             let done = match work? {
                 Ok(Work::Done(body)) => Ok((body, None)),
-                Ok(Work::Ask(ask)) => ask.outcome(&engine).await,
+                Ok(Work::Ask(ask)) => ask.outcome(&shared.engine).await,
+                Ok(Work::Command(order)) => order.outcome(&shared).await.map(|body| (body, None)),
+                Ok(Work::Wait(done)) => done.await.map(|body| (body, None)).map_err(Trouble::from),
                 Err(error) => Err(Trouble::from(error)),
             };
             match done {
                 Ok((body, last)) => {
                     let iq = reply.result(&body);
                     let then = match last {
-                        Some(due) => due.message(&engine).await.into_iter().collect(),
+                        Some(due) => due.message(&shared.engine).await.into_iter().collect(),
                         None => Vec::new(),
                     };
                     Some(Answer { iq, then })
@@ -142,6 +187,8 @@ impl Xep {
                 element,
                 policy,
                 hosts: &self.shared.hosts,
+                messaging: &self.shared.messaging,
+                now: self.shared.engine.clock().now(),
                 options: &self.shared.options,
             };
             asked.work()
@@ -202,6 +249,7 @@ type Handler = fn(&Asked<'_>) -> Result<Work, StanzaError>;
 pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 4, name: "Data Forms", version: "2.13.2", features: &[], claims: &[] },
     disco::EXTENSION,
+    commands::EXTENSION,
     rsm::EXTENSION,
     pubsub::EXTENSION,
     Extension {
@@ -213,9 +261,22 @@ pub const EXTENSIONS: &[Extension] = &[
     },
     Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
+    Extension {
+        number: 122,
+        name: "Data Forms Validation",
+        version: "1.0.2",
+        features: &[Feature::always(crate::xmpp::NS_VALIDATE, &[Entity::Server, Entity::Service])],
+        claims: &[],
+    },
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
+    commands::accounts::EXTENSION,
+    offline::EXTENSION,
+    blocking::EXTENSION,
     ping::EXTENSION,
+    entity_time::EXTENSION,
     Extension { number: 203, name: "Delayed Delivery", version: "2.0", features: &[], claims: &[] },
+    roster::EXTENSION,
+    carbons::EXTENSION,
 ];
 
 impl Feature {
@@ -243,6 +304,8 @@ struct Asked<'a> {
     element: Element,
     policy: ServicePolicy,
     hosts: &'a [Host],
+    messaging: &'a Messaging,
+    now: Timestamp,
     options: &'a Options,
 }
 
@@ -280,6 +343,13 @@ impl Target {
         }
     }
 
+    fn jid(&self) -> &BareJid {
+        match self {
+            Target::Server(host) => &host.domain,
+            Target::Service(jid) | Target::Account(jid) => jid,
+        }
+    }
+
     fn entity(&self) -> Entity {
         match self {
             Target::Server(_) => Entity::Server,
@@ -290,6 +360,22 @@ impl Target {
 }
 
 impl Asked<'_> {
+    /// For what an account lets nobody else do.
+    fn own_account(&self) -> Result<(), StanzaError> {
+        match &self.target {
+            Target::Account(account) if account == self.caller.jid.bare() => Ok(()),
+            _ => Err(StanzaError::new(Condition::Forbidden)),
+        }
+    }
+
+    /// The session that asks.
+    fn session(&self) -> Result<FullJid, StanzaError> {
+        match &self.caller.jid {
+            Jid::Full(full) => Ok(full.clone()),
+            Jid::Bare(_) => Err(StanzaError::new(Condition::NotAllowed)),
+        }
+    }
+
     /// Finds who answers; what nobody claims is `service-unavailable` (RFC 6120 §8.4).
     fn work(&self) -> Result<Work, StanzaError> {
         let mut claims = EXTENSIONS.iter().flat_map(|extension| extension.claims);
@@ -309,7 +395,13 @@ impl Asked<'_> {
 enum Work {
     Done(Body),
     Ask(Box<Ask>),
+    /// Something that takes more than one request to the engine.
+    Command(Box<commands::Order>),
+    /// Asks another room than the engine; the first poll gives the request its place there.
+    Wait(Waited),
 }
+
+type Waited = Pin<Box<dyn Future<Output = Result<Body, StanzaError>> + Send>>;
 
 /// A request to the engine, and how to say what comes of it.
 struct Ask {
@@ -358,7 +450,7 @@ impl Work {
     fn unless(self, refusal: Refusal, body: Body) -> Self {
         match self {
             Work::Ask(ask) => Work::Ask(Box::new(Ask { instead: Some((refusal, body)), ..*ask })),
-            done @ Work::Done(_) => done,
+            other @ (Work::Done(_) | Work::Command(_) | Work::Wait(_)) => other,
         }
     }
 }

@@ -31,11 +31,16 @@ fn every_feature_that_is_a_claimed_namespace_is_claimed_where_it_is_advertised()
             claims().filter(|claim| claim.ns == feature.var).flat_map(|claim| claim.at).copied().collect();
         // Nodes are asked by way of their service.
         let advertised = feature.of.iter().filter(|entity| **entity != Entity::Node);
-        assert!(at.is_empty() || advertised.clone().all(|entity| at.contains(entity)), "{}", feature.var);
+        // What the server does for its users is asked of their accounts (XEP-0191 §3.1, XEP-0280 §3).
+        let claimed =
+            |entity: &Entity| at.contains(entity) || *entity == Entity::Server && at.contains(&Entity::Account);
+        assert!(at.is_empty() || advertised.clone().all(claimed), "{}", feature.var);
     }
-    for claim in claims().filter(|claim| claim.ns != pubsub::NS_OWNER) {
+    // That there are rosters is told by what a server is; of their versions the stream tells.
+    for claim in claims().filter(|claim| ![pubsub::NS_OWNER, "jabber:iq:roster"].contains(&claim.ns)) {
         for at in claim.at {
-            assert!(features(*at, &policy()).contains(&claim.ns), "{} at {at:?} is not advertised", claim.ns);
+            let told = |entity: Entity| features(entity, &policy()).contains(&claim.ns);
+            assert!(told(*at) || told(Entity::Server), "{} at {at:?} is not advertised", claim.ns);
         }
     }
 }
@@ -79,8 +84,8 @@ fn what_nobody_claims_is_unavailable() {
     for (target, kind, element) in [
         ("b.example", RequestKind::Get, "<query xmlns='jabber:iq:unheard-of'/>"),
         ("b.example", RequestKind::Set, "<query xmlns='http://jabber.org/protocol/disco#info'/>"),
-        // XEP-0060 §8.7.3.1.
-        ("pubsub.b.example", RequestKind::Set, "<command xmlns='http://jabber.org/protocol/commands'/>"),
+        ("a@b.example", RequestKind::Set, "<command xmlns='http://jabber.org/protocol/commands'/>"),
+        ("b.example", RequestKind::Get, "<command xmlns='http://jabber.org/protocol/commands'/>"),
         ("b.example", RequestKind::Get, "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='n'/></pubsub>"),
         (
             "a@b.example",

@@ -1,4 +1,5 @@
-//! Data forms (XEP-0004), with the field that names their kind (XEP-0068).
+//! Data forms (XEP-0004), with the field that names their kind (XEP-0068) and what a field takes
+//! (XEP-0122).
 
 use std::fmt;
 
@@ -37,6 +38,28 @@ pub struct Field {
     pub required: bool,
     pub values: Vec<String>,
     pub options: Options,
+    pub validation: Option<Validation>,
+}
+
+/// What the values of a field must be, beyond its type (XEP-0122 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validation {
+    /// `xs:integer` and the like.
+    pub datatype: String,
+    pub method: Method,
+}
+
+/// XEP-0122 §3.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// What the datatype says.
+    Basic,
+    /// Others than the options will do.
+    Open,
+    /// From the least to the most.
+    Range { min: Option<String>, max: Option<String> },
+    /// A POSIX extended regular expression.
+    Regex(String),
 }
 
 /// What a field of a list type offers: the label, where there is one, and the value.
@@ -188,6 +211,7 @@ impl Field {
                 _ => {}
             }
         }
+        field.validation = element.child("validate", NS_VALIDATE).map(Validation::parse);
         Ok(field)
     }
 
@@ -204,6 +228,47 @@ impl Field {
             .with_children(self.required.then(|| Element::new("required", NS_DATA)))
             .with_children(self.values.iter().map(|value| word("value", value)))
             .with_children(self.options.iter().map(option))
+            .with_children(self.validation.iter().map(Validation::to_element))
+    }
+}
+
+impl Validation {
+    /// Whole numbers between two, these included.
+    pub fn whole(least: u64, most: u64) -> Self {
+        let method = Method::Range { min: Some(least.to_string()), max: Some(most.to_string()) };
+        Validation { datatype: INTEGER.to_owned(), method }
+    }
+
+    /// Whole numbers.
+    pub fn integer() -> Self {
+        Validation { datatype: INTEGER.to_owned(), method: Method::Basic }
+    }
+
+    /// A method that is not understood is the basic one (XEP-0122 §4.1).
+    fn parse(element: &Element) -> Self {
+        let datatype = element.attr("datatype").unwrap_or(STRING).to_owned();
+        let method = element.children().filter(|child| child.ns() == NS_VALIDATE).find_map(|child| {
+            let limit = |name: &str| child.attr(name).map(str::to_owned);
+            match child.name() {
+                "open" => Some(Method::Open),
+                "range" => Some(Method::Range { min: limit("min"), max: limit("max") }),
+                "regex" => Some(Method::Regex(child.text())),
+                _ => None,
+            }
+        });
+        Validation { datatype, method: method.unwrap_or(Method::Basic) }
+    }
+
+    fn to_element(&self) -> Element {
+        let method = match &self.method {
+            Method::Basic => Element::new("basic", NS_VALIDATE),
+            Method::Open => Element::new("open", NS_VALIDATE),
+            Method::Range { min, max } => Element::new("range", NS_VALIDATE)
+                .with_attr_opt("min", min.as_deref())
+                .with_attr_opt("max", max.as_deref()),
+            Method::Regex(pattern) => Element::new("regex", NS_VALIDATE).with_text(pattern.as_str()),
+        };
+        Element::new("validate", NS_VALIDATE).with_attr("datatype", self.datatype.as_str()).with_child(method)
     }
 }
 
@@ -292,6 +357,10 @@ fn parse_option(option: &Element) -> Result<(Option<String>, String), FormError>
 
 /// XEP-0004 §9.
 pub const NS_DATA: &str = "jabber:x:data";
+/// XEP-0122 §3.
+pub const NS_VALIDATE: &str = "http://jabber.org/protocol/xdata-validate";
+const INTEGER: &str = "xs:integer";
+const STRING: &str = "xs:string";
 const FORM_TYPE: &str = "FORM_TYPE";
 
 #[cfg(test)]
@@ -324,6 +393,27 @@ mod tests {
             assert!(form.answers().all(|(name, _)| name != FORM_TYPE));
             assert_eq!(Form::parse(&Form::new(kind).to_element()), Ok(Form::new(kind)));
         }
+    }
+
+    #[test]
+    fn every_validation_reads_back_as_it_was_written() {
+        let limit = |limit: &str| Some(limit.to_owned());
+        for method in [
+            Method::Basic,
+            Method::Open,
+            Method::Range { min: limit("1"), max: limit("7") },
+            Method::Range { min: None, max: limit("7") },
+            Method::Range { min: None, max: None },
+            Method::Regex("<[0-9]+>".to_owned()),
+        ] {
+            let validation = Validation { datatype: "xs:dateTime".to_owned(), method };
+            let field = Field { validation: Some(validation), ..Field::new("a", FieldType::TextSingle) };
+            let form = Form::new(FormType::Form).with_field(field);
+            assert_eq!(Form::parse(&form.to_element()), Ok(form));
+        }
+        let unheard_of = Element::new("validate", NS_VALIDATE).with_child(Element::new("prime", NS_VALIDATE));
+        let read = Validation { datatype: "xs:string".to_owned(), method: Method::Basic };
+        assert_eq!(Validation::parse(&unheard_of), read);
     }
 
     #[test]

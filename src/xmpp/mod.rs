@@ -12,6 +12,6 @@ mod stanza;
 
 pub use delay::{Delay, NS_DELAY};
 pub use error::{Condition, ErrorType, NS_STANZA_ERRORS, StanzaError};
-pub use form::{Field, FieldType, Form, FormError, FormType, NS_DATA, Options};
+pub use form::{Field, FieldType, Form, FormError, FormType, Method, NS_DATA, NS_VALIDATE, Options, Validation};
 pub use rsm::{NS_RSM, Place, SetError, SetRequest, SetResult};
 pub use stanza::{Iq, IqKind, Malformed, Message, MessageType, NS_CLIENT, Presence, PresenceType, Stanza, StanzaName};

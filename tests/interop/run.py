@@ -5,6 +5,7 @@
 
 One node, one watcher on each library; the items come in over HTTP. Every watcher must see every item once and in
 order, before and after it reconnects and before and after the server is started anew on the same data and ports.
+Before them an administrator on slixmpp manages nodes and accounts by ad-hoc commands.
 
 slixmpp is looked for in the Python given by --python (requirements.txt), xmpp.js in node_modules beside this file
 (package-lock.json). Standard library only. The last line is `N passed, N failed`; with a failure the exit code is 1.
@@ -89,6 +90,10 @@ class Server:
         if done.returncode != 0:
             raise RuntimeError(f"tidings {' '.join(words)}: exit code {done.returncode}: {done.stderr.strip()}")
         return done.stdout
+
+    def administrator(self, name):
+        self.command("user", "add", name, "--admin", "--password-stdin", text=PASSWORD + "\n")
+        return f"{name}@localhost"
 
     def account(self, name, *kind):
         """Makes an account and a token that may do all that the account may."""
@@ -322,19 +327,45 @@ def behind_prosody(checks, options, folder, certificate, key):
         theirs.stop()
 
 
+def administrate(checks, server, words):
+    """What people do with the commands that a client shows them."""
+    node = "interop/by-command"
+    host, port = server.addresses["xmpp"].rsplit(":", 1)
+    arguments = ["--jid", "interop-admin@localhost/interop", "--host", host, "--port", port, "--service", SERVICE, "--node", node]
+    client = Watcher("admin", [*words, *arguments], {})
+    try:
+        checks.check("admin: logs in and is offered commands", lambda: client.do("start"))
+        checks.check("admin: creates a node in two steps", lambda: client.do(f"create {node}"))
+        checks.check("admin: configures it", lambda: client.do(f"configure {node}"))
+        checks.check("admin: finds it", lambda: client.do(f"list {node}"))
+        checks.check("admin: deletes it", lambda: client.do(f"delete {node}"))
+        checks.check("admin: is told of a mistake", lambda: client.do(f"refused {node}"))
+        checks.check("admin: adds an account and deletes it", lambda: client.do("account by-command"))
+    finally:
+        client.end()
+
+
 def run(checks, options, folder):
     server = Server(options.binary.resolve(), folder)
     try:
         tokens = {}
-        for name in options.only:
+        watchers = [name for name in options.only if name != "admin"]
+        for name in watchers:
             tokens[name] = checks.check(f"{name}: an account and its API token", lambda: server.account(name))
+        if "admin" in options.only:
+            checks.check("admin: an administrator's account", lambda: server.administrator("interop-admin"))
         checks.check("the server starts", server.start)
         certificate = server.certificate()
+        if "admin" in options.only:
+            try:
+                administrate(checks, server, [options.python, "-u", HERE / "slixmpp_admin.py", "--ca", certificate])
+            except Failed:
+                print(server.log_end(), file=sys.stderr)
         clients = {
             "slixmpp": ([options.python, "-u", HERE / "slixmpp_client.py", "--ca", certificate], {}),
             "xmppjs": ([options.node, HERE / "xmpp_client.mjs"], {"NODE_EXTRA_CA_CERTS": str(certificate)}),
         }
-        for name in options.only:
+        for name in watchers:
             words, environment = clients[name]
             try:
                 watch(checks, server, name, words, environment, tokens[name])
@@ -354,8 +385,8 @@ def main():
     parser.add_argument("--binary", type=Path, default=HERE.parents[1] / "target/debug/tidings", help="the tidings to run")
     parser.add_argument("--python", default=sys.executable, help="a Python that has slixmpp")
     parser.add_argument("--node", default="node", help="Node.js")
-    parser.add_argument("--only", nargs="+", choices=["slixmpp", "xmppjs"], default=["slixmpp", "xmppjs"])
     parser.add_argument("--no-prosody", dest="prosody", action="store_false", help="leave Prosody out")
+    parser.add_argument("--only", nargs="+", choices=["admin", "slixmpp", "xmppjs"], default=["admin", "slixmpp", "xmppjs"])
     options = parser.parse_args()
     if options.prosody and not prosody.there():
         parser.error("Prosody is missing, or this is not root: install it, or say --no-prosody")

@@ -43,6 +43,17 @@ async fn accounts_are_managed() {
     );
     assert_eq!(root.json("PATCH", "/v1/admin/users/bob", "{}").await.status, 422);
     assert_eq!(root.json("PATCH", "/v1/admin/users/nobody", r#"{"disabled":true}"#).await.status, 404);
+    // The last administrator stays one, and stays.
+    for (method, body) in [("PATCH", r#"{"disabled":true}"#), ("PATCH", r#"{"admin":false}"#), ("DELETE", "")] {
+        let refused = match method {
+            "PATCH" => root.json(method, "/v1/admin/users/root", body).await,
+            _ => root.delete("/v1/admin/users/root").await,
+        };
+        assert_eq!((refused.status, refused.problem().as_str()), (409, "last-administrator"), "{method} {body}");
+    }
+    assert_eq!(root.json("PATCH", "/v1/admin/users/bob", r#"{"admin":true}"#).await.status, 200);
+    assert_eq!(root.get("/v1/admin/users?limit=1").await.json()["users"][0]["admin"], true);
+    assert_eq!(root.json("PATCH", "/v1/admin/users/bob", r#"{"admin":false}"#).await.status, 200);
     assert_eq!(root.delete("/v1/admin/users/bob").await.status, 204);
     assert_eq!(root.delete("/v1/admin/users/bob").await.status, 404);
     stage.close().await;

@@ -173,3 +173,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_field_of_numbers_knows_its_limits() {
+    let policy = ServicePolicy { items_max: 7, payload_bytes_max: 99, ..policy() };
+    let range = |name: &str| Field::named(name).unwrap().range(&policy);
+    assert_eq!((range("max_items"), range("max_payload_size")), (Some((1, 7)), Some((1, 99))));
+    assert_eq!((range("title"), range("persist_items")), (None, None));
+    let numbers = FIELDS.iter().filter(|field| field.kind == FieldKind::Number);
+    assert!(numbers.clone().count() > 1 && numbers.into_iter().all(|field| field.range(&policy).is_some()));
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::hand::jid;
-use crate::store::{Account, ScramKeys, Store, Token, Verifier};
+use crate::store::{Account, AccountTotals, ScramKeys, Store, Token, Verifier};
 use crate::time::Timestamp;
 
 pub async fn an_account_comes_back_with_either_verifier(store: Arc<dyn Store>) {
@@ -32,6 +32,32 @@ pub async fn accounts_are_listed_in_slices(store: Arc<dyn Store>) {
         listed.extend(slice);
     }
     assert_eq!(listed, accounts);
+}
+
+pub async fn accounts_are_counted_as_they_come_change_and_go(store: Arc<dyn Store>) {
+    let admin = |name: &str| Account { admin: true, ..account(name) };
+    let disabled = |account: Account| Account { disabled: true, ..account };
+    let totals = |accounts, disabled, admins| AccountTotals { accounts, disabled, admins };
+    assert_eq!(store.account_totals().await.unwrap(), totals(0, 0, 0));
+    let three = vec![admin("a@localhost"), admin("b@localhost"), account("c@localhost")];
+    store.put_accounts(three).await.unwrap();
+    assert_eq!(store.account_totals().await.unwrap(), totals(3, 0, 2));
+    for (changed, expected) in [
+        (disabled(account("c@localhost")), totals(3, 1, 2)),
+        (disabled(admin("b@localhost")), totals(3, 2, 1)),
+        (disabled(admin("b@localhost")), totals(3, 2, 1)),
+        (admin("b@localhost"), totals(3, 1, 2)),
+        (account("b@localhost"), totals(3, 1, 1)),
+    ] {
+        store.put_account(changed.clone()).await.unwrap();
+        assert_eq!(store.account_totals().await.unwrap(), expected, "{changed:?}");
+    }
+    for (name, expected) in
+        [("c", totals(2, 0, 1)), ("c", totals(2, 0, 1)), ("a", totals(1, 0, 0)), ("b", totals(0, 0, 0))]
+    {
+        store.remove_account(jid(&format!("{name}@localhost"))).await.unwrap();
+        assert_eq!(store.account_totals().await.unwrap(), expected, "without {name}");
+    }
 }
 
 pub async fn removing_an_account_takes_its_tokens(store: Arc<dyn Store>) {

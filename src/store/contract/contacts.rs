@@ -44,9 +44,9 @@ pub async fn both_sides_of_a_subscription_change_at_once(store: Arc<dyn Store>) 
     assert_eq!(versions, [2, 1]);
     let of = vec![(alice.clone(), bob.clone()), (bob.clone(), alice.clone()), (bob.clone(), bob.clone())];
     let places = store.roster_places(of).await.unwrap();
-    assert_eq!(places[0], RosterPlace { item: Some(asked), items: 1, version: 2 });
-    assert_eq!(places[1], RosterPlace { item: Some(asking), items: 1, version: 1 });
-    assert_eq!(places[2], RosterPlace { item: None, items: 1, version: 1 });
+    assert_eq!(places[0], RosterPlace { item: Some(asked), listed: 1, waiting: 0, version: 2 });
+    assert_eq!(places[1], RosterPlace { item: Some(asking), listed: 0, waiting: 1, version: 1 });
+    assert_eq!(places[2], RosterPlace { item: None, listed: 0, waiting: 1, version: 1 });
 }
 
 pub async fn access_models_see_what_stands_in_the_roster(store: Arc<dyn Store>) {

@@ -34,7 +34,8 @@ impl Contacts {
     pub fn place(&self, owner: &BareJid, contact: &BareJid) -> RosterPlace {
         let of = |kept: &Kept| RosterPlace {
             item: kept.items.get(contact.as_str()).cloned(),
-            items: kept.items.len() as u64,
+            listed: kept.items.values().filter(|item| item.listed).count() as u64,
+            waiting: kept.items.values().filter(|item| !item.listed).count() as u64,
             version: kept.version,
         };
         self.rosters.get(owner).map(of).unwrap_or_default()

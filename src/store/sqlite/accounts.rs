@@ -6,7 +6,7 @@ use crate::jid::BareJid;
 use crate::store::counted;
 use crate::store::sqlite::read::{collect, limit};
 use crate::store::sqlite::trouble::Trouble;
-use crate::store::{Account, Failure, ScramKeys, Token, Verifier};
+use crate::store::{Account, AccountTotals, Failure, ScramKeys, Token, Verifier};
 use crate::time::Timestamp;
 
 pub(super) fn account(db: &Connection, jid: &BareJid) -> Result<Option<Account>, Trouble> {
@@ -27,6 +27,14 @@ pub(super) fn accounts(db: &Connection, after: Option<&BareJid>, max: usize) -> 
         head,
     )?;
     heads.into_iter().map(|head| whole(db, head)).collect()
+}
+
+pub(super) fn totals(db: &Connection) -> Result<AccountTotals, Trouble> {
+    let totals = db.prepare_cached("SELECT accounts, disabled, admins FROM account_totals")?.query_row([], |row| {
+        let count = |column: usize| Ok::<u64, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
+        Ok(AccountTotals { accounts: count(0)?, disabled: count(1)?, admins: count(2)? })
+    })?;
+    Ok(totals)
 }
 
 pub(super) fn put(db: &Connection, account: &Account) -> Result<(), Trouble> {

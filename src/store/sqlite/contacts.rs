@@ -29,10 +29,15 @@ pub(super) fn roster(db: &Connection, owner: &BareJid) -> Result<Roster, Trouble
 }
 
 pub(super) fn place(db: &Connection, owner: &BareJid, contact: &BareJid) -> Result<RosterPlace, Trouble> {
-    let items: Count = db
-        .prepare_cached("SELECT count(*) FROM contacts WHERE owner = ?1")?
-        .query_row([owner.as_str()], |row| row.get(0))?;
-    Ok(RosterPlace { item: item(db, owner, contact)?, items: items.0, version: version(db, owner)? })
+    let (all, listed): (Count, Count) = db
+        .prepare_cached("SELECT count(*), coalesce(sum(listed), 0) FROM contacts WHERE owner = ?1")?
+        .query_row([owner.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(RosterPlace {
+        item: item(db, owner, contact)?,
+        listed: listed.0,
+        waiting: all.0 - listed.0,
+        version: version(db, owner)?,
+    })
 }
 
 /// Writes one entry; the version of the roster after it.

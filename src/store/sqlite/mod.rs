@@ -30,7 +30,9 @@ use rusqlite::{Connection, params};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Node, NodeAddress, NodeId, NodeKey, Page, Selection, Seq, Subscription};
-use crate::store::{Account, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token};
+use crate::store::{
+    Account, AccountTotals, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token,
+};
 use crate::time::Timestamp;
 
 pub use open::OpenError;
@@ -289,6 +291,10 @@ impl Store for SqliteStore {
 
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>> {
         self.read(move |db| accounts::accounts(db, after.as_ref(), max))
+    }
+
+    fn account_totals(&self) -> Pending<'_, AccountTotals> {
+        self.read(accounts::totals)
     }
 
     fn token(&self, id: String) -> Pending<'_, Option<Token>> {

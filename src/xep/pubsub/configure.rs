@@ -11,10 +11,11 @@ use crate::xmpp::{Form, FormType, StanzaError};
 pub(super) fn configuration(words: &Words<'_>) -> Result<Work, StanzaError> {
     let node = words.node()?;
     let request = words.asked.request(Verb::Configuration { node: node.clone() });
+    let policy = words.asked.policy.clone();
     Ok(Work::ask(request, move |answered| {
         let Answer::Reply(Reply::Configuration { config }) = answered.answer else { return None };
         let configure = Element::new("configure", NS_OWNER).with_attr("node", node.as_str());
-        let configure = configure.with_child(form::to_fill_in(&config).to_element());
+        let configure = configure.with_child(form::to_fill_in(&config, &policy).to_element());
         Some(Body::Element(Element::new("pubsub", NS_OWNER).with_child(configure)))
     }))
 }
@@ -37,7 +38,7 @@ pub(super) fn default(words: &Words<'_>) -> Result<Work, StanzaError> {
         Some("collection") => return Err(errors::unsupported("collections")),
         Some(_) => return Err(bad_request("there is no such type of node")),
     }
-    let config = form::to_fill_in(&NodeConfig::new(&words.asked.policy));
+    let config = form::to_fill_in(&NodeConfig::new(&words.asked.policy), &words.asked.policy);
     let default = Element::new("default", NS_OWNER).with_child(config.to_element());
     Ok(Work::Done(Body::Element(Element::new("pubsub", NS_OWNER).with_child(default))))
 }

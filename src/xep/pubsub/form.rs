@@ -1,13 +1,13 @@
 //! Configurations as forms (XEP-0060 §16.4), made from the one description of every field.
 
-use crate::pubsub::{FIELDS, Field, FieldKind, Node, NodeConfig};
+use crate::pubsub::{FIELDS, Field, FieldKind, Node, NodeConfig, ServicePolicy};
 use crate::xep::pubsub::{NS_METADATA, NS_NODE_CONFIG};
-use crate::xmpp::{Field as FormField, FieldType, Form, FormType};
+use crate::xmpp::{Field as FormField, FieldType, Form, FormType, Validation};
 
 /// A node's configuration: to be filled in, with what every field means (XEP-0060 §8.2.2).
-pub(super) fn to_fill_in(config: &NodeConfig) -> Form {
+pub(in crate::xep) fn to_fill_in(config: &NodeConfig, policy: &ServicePolicy) -> Form {
     let form = Form::of_type(FormType::Form, NS_NODE_CONFIG);
-    let mut form = FIELDS.iter().fold(form, |form, field| form.with_field(described(field, config)));
+    let mut form = FIELDS.iter().fold(form, |form, field| form.with_field(described(field, config, policy)));
     let kind = FormField::new("pubsub#node_type", FieldType::ListSingle).with_label("What the node holds");
     form.fields
         .push(FormField { options: vec![(Some("Items".to_owned()), "leaf".to_owned())], ..kind }.with_value("leaf"));
@@ -29,7 +29,7 @@ pub(in crate::xep) fn metadata(node: &Node) -> Form {
     for field in FIELDS.iter().filter(shown) {
         let values: Vec<String> = field.values(&node.config).into_iter().filter(|value| !value.is_empty()).collect();
         if !values.is_empty() {
-            let told = FormField::new(&name(field), field_type(field)).with_label(field.label);
+            let told = FormField::new(&name(field), field_type(field.kind)).with_label(field.label);
             form.fields.push(FormField { values, ..told });
         }
     }
@@ -38,28 +38,37 @@ pub(in crate::xep) fn metadata(node: &Node) -> Form {
     form.with_field(creator.with_value(node.creator.as_str())).with_field(created.with_value(node.created.to_string()))
 }
 
-fn described(field: &Field, config: &NodeConfig) -> FormField {
-    let options = match field.kind {
+fn described(field: &Field, config: &NodeConfig, policy: &ServicePolicy) -> FormField {
+    let described = to_answer(&name(field), field.kind, field.label, field.values(config));
+    let range = field.range(policy).map(|(least, most)| Validation::whole(least, most));
+    FormField { validation: range.or(described.validation.clone()), ..described }
+}
+
+/// A field of any table, as a form asks for it.
+pub(in crate::xep) fn to_answer(name: &str, kind: FieldKind, label: &str, values: Vec<String>) -> FormField {
+    let options = match kind {
         FieldKind::Choice(choices) => {
             choices.iter().map(|(value, label)| (Some((*label).to_owned()), (*value).to_owned())).collect()
         }
-        FieldKind::Boolean | FieldKind::Number | FieldKind::Text | FieldKind::Texts => Vec::new(),
+        _ => Vec::new(),
     };
-    let described = FormField::new(&name(field), field_type(field)).with_label(field.label);
-    FormField { values: field.values(config), options, ..described }
+    let validation = (kind == FieldKind::Number).then(Validation::integer);
+    FormField { values, options, validation, ..FormField::new(name, field_type(kind)).with_label(label) }
 }
 
 fn name(field: &Field) -> String {
     format!("pubsub#{}", field.name)
 }
 
-fn field_type(field: &Field) -> FieldType {
-    match field.kind {
+/// XEP-0004 §3.3.
+pub(in crate::xep) fn field_type(kind: FieldKind) -> FieldType {
+    match kind {
         FieldKind::Boolean => FieldType::Boolean,
         FieldKind::Number | FieldKind::Text => FieldType::TextSingle,
-        // XEP-0060 §16.4.4 registers it so, and the only field of several texts holds addresses.
-        FieldKind::Texts if field.name == "contact" => FieldType::JidMulti,
+        FieldKind::Secret => FieldType::TextPrivate,
         FieldKind::Texts => FieldType::TextMulti,
+        FieldKind::Jid => FieldType::JidSingle,
+        FieldKind::Jids => FieldType::JidMulti,
         FieldKind::Choice(_) => FieldType::ListSingle,
     }
 }
@@ -86,7 +95,7 @@ mod tests {
     #[test]
     fn a_form_that_is_sent_back_unchanged_changes_nothing() {
         for config in [NodeConfig::new(&policy()), changed()] {
-            let form = Form { kind: FormType::Submit, ..to_fill_in(&config) };
+            let form = Form { kind: FormType::Submit, ..to_fill_in(&config, &policy()) };
             let read = Form::parse(&form.to_element()).unwrap();
             let fields: Vec<RawField> = read
                 .answers()
@@ -100,7 +109,7 @@ mod tests {
     // rows: 311, 312, 313
     #[test]
     fn the_form_has_every_field_with_its_type_and_choices() {
-        let form = to_fill_in(&changed());
+        let form = to_fill_in(&changed(), &policy());
         assert_eq!((form.kind, form.form_type()), (FormType::Form, Some(NS_NODE_CONFIG)));
         for described in FIELDS {
             let field = form.field(&format!("pubsub#{}", described.name)).expect(described.name);
@@ -112,6 +121,9 @@ mod tests {
                 assert!(choices.is_empty() || choices.contains(&value.as_str()), "{}", described.name);
             }
         }
+        let limits = form.field("pubsub#max_items").unwrap().validation.clone();
+        assert_eq!(limits, Some(Validation::whole(1, policy().items_max)));
+        assert_eq!(form.field("pubsub#title").unwrap().validation, None);
         let model = form.field("pubsub#access_model").unwrap();
         assert_eq!(model.options.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["open", "whitelist"]);
     }

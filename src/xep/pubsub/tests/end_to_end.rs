@@ -55,7 +55,8 @@ impl Stage {
         tokio::spawn(turns.run(Arc::new(Nobody), stop.clone()));
         let host =
             Host { domain: BareJid::parse("b.example").unwrap(), service: BareJid::parse("pubsub.b.example").unwrap() };
-        Stage { xep: Xep::new(engine, vec![host], options), stop }
+        let messaging = Messaging::new(engine.clone(), Default::default());
+        Stage { xep: Xep::new(engine, messaging, vec![host], options), stop }
     }
 
     /// Sends one request to the service and reads what comes back, with the messages after it.

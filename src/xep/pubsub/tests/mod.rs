@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::*;
 use crate::engine::{Answer, Answered, Position};
 use crate::jid::BareJid;
+use crate::messaging::Messaging;
 use crate::pubsub::{
     Affiliation, Caller, Edge, FIELDS, Node, NodeAddress, NodeKey, Page, Precondition, Published, Reply, Role,
     Selection, Seq, Subscription, SubscriptionState, Verb, WhoCreates,
@@ -45,6 +46,13 @@ impl Default for Given {
     }
 }
 
+/// Instant messaging with nobody in it.
+fn messaging() -> Messaging {
+    let store = Arc::new(crate::store::memory::MemoryStore::new());
+    let (engine, _) = crate::engine::Engine::new(store, Arc::new(crate::time::SystemClock), Default::default());
+    Messaging::new(engine, Default::default())
+}
+
 impl Given {
     pub(in crate::xep) fn work(&self, element: &str) -> Result<Work, StanzaError> {
         let host =
@@ -58,6 +66,8 @@ impl Given {
             element: parse_document(element.as_bytes(), &Limits::authenticated()).expect(element),
             policy: policy(),
             hosts: &hosts,
+            messaging: &messaging(),
+            now: Timestamp::from_seconds(1_000_000_000),
             options: &Options::default(),
         };
         asked.work()
@@ -73,7 +83,7 @@ impl Given {
                 );
                 Ok(ask.request.verb)
             }
-            Work::Done(_) => panic!("{element} needs no engine"),
+            Work::Done(_) | Work::Command(_) | Work::Wait(_) => panic!("{element} needs no engine"),
         }
     }
 }

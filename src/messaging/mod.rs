@@ -1,0 +1,207 @@
+//! Runs the rules of `im` over the store and over who is online: rosters, presence, who has blocked
+//! whom, messages between people (RFC 6121).
+//!
+//! What an account does to others happens in its turn (`turns.rs`): facts are read, `im` decides, the
+//! store commits, and only then are sessions told. Whatever is told to the session that asked comes
+//! back as the answer of the last step, so that nothing that happens later is told before it.
+//!
+//! Not here: publish-subscribe (`engine`, `delivery`), which stanza is meant for whom (`router`), iq
+//! (`xep`).
+
+mod blocking;
+mod directory;
+mod messages;
+mod presence;
+mod requests;
+mod roster;
+mod subscriptions;
+mod turns;
+mod words;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::engine::Engine;
+use crate::im;
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::store::{Failure, Store};
+
+pub use directory::{BindFailed, Place, Routed};
+pub use messages::Sending;
+pub use roster::RosterAnswer;
+pub use words::{presence_error, roster_item, wire_bytes, word as subscription_word};
+
+use directory::{Directory, Of};
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub limits: im::Limits,
+    pub sessions: SessionLimits,
+    pub offline: OfflineLimits,
+}
+
+/// What may wait for one account (XEP-0160).
+#[derive(Clone, Debug)]
+pub struct OfflineLimits {
+    pub messages_max: u64,
+    pub message_bytes_max: usize,
+}
+
+impl Default for OfflineLimits {
+    fn default() -> Self {
+        OfflineLimits { messages_max: 100, message_bytes_max: 64 << 10 }
+    }
+}
+
+/// What one session may hold here.
+#[derive(Clone, Debug)]
+pub struct SessionLimits {
+    /// Addresses to which a session may have directed its presence.
+    pub directed_max: usize,
+    /// A request to see presence is kept whole up to this size, beyond it without what it says.
+    pub request_bytes_max: usize,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        SessionLimits { directed_max: 256, request_bytes_max: 8192 }
+    }
+}
+
+/// Instant messaging, to be cloned and handed about.
+#[derive(Clone)]
+pub struct Messaging {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    directory: Directory,
+    turns: turns::Turns,
+    options: Options,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    Refused(im::Refusal),
+    Failed(Failure),
+}
+
+impl From<Failure> for Wrong {
+    fn from(failure: Failure) -> Self {
+        Wrong::Failed(failure)
+    }
+}
+
+impl From<im::Refusal> for Wrong {
+    fn from(refusal: im::Refusal) -> Self {
+        Wrong::Refused(refusal)
+    }
+}
+
+/// What a session is told of what it did.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Stanzas for it, in order.
+    pub stanzas: Vec<Bytes>,
+    /// Whether it takes what goes to its account's bare JID from now on, where that was decided.
+    pub available: Option<bool>,
+}
+
+/// A session's place among those who are online; dropping it ends the place, and tells those who
+/// knew it available (RFC 6121 §4.5.2).
+pub struct Presence {
+    messaging: Messaging,
+    place: Place,
+}
+
+impl Messaging {
+    pub fn new(engine: Engine, options: Options) -> Self {
+        let (directory, turns) = (Directory::default(), turns::Turns::default());
+        Messaging { shared: Arc::new(Shared { engine, directory, turns, options }) }
+    }
+
+    /// Enters a session under its address.
+    pub fn bind(
+        &self,
+        full: FullJid,
+        inbox: mpsc::Sender<Routed>,
+        sessions_max: usize,
+    ) -> Result<Presence, BindFailed> {
+        let bound = self.shared.directory.bind(full, inbox, sessions_max)?;
+        if let Some(left) = bound.replaced {
+            self.farewell(bound.place.full.clone(), left);
+        }
+        Ok(Presence { messaging: self.clone(), place: bound.place })
+    }
+
+    /// Whether a message to the bare JID reaches a session.
+    pub fn is_ready(&self, account: &BareJid) -> bool {
+        self.shared.directory.has_ready(account)
+    }
+
+    /// Whether a session gets copies of messages (XEP-0280 §4, §5).
+    pub fn set_carbons(&self, session: &FullJid, enabled: bool) {
+        self.shared.directory.want(session, |wants| wants.carbons = enabled);
+    }
+
+    /// Hands a stanza of the server's own to whom it is for, if they are here: to the session, or to
+    /// every session of the account that takes such. How many took it.
+    pub fn send(&self, to: &Jid, stanza: &Bytes) -> usize {
+        match to {
+            Jid::Full(full) => usize::from(self.shared.directory.to_one(full, stanza)),
+            Jid::Bare(bare) => self.shared.directory.to_ready(bare, true, stanza).len(),
+        }
+    }
+
+    fn store(&self) -> &Arc<dyn Store> {
+        self.shared.engine.store()
+    }
+
+    fn limits(&self) -> &im::Limits {
+        &self.shared.options.limits
+    }
+
+    /// Whom an account has blocked. In a turn of the account.
+    async fn blocked(&self, account: &BareJid) -> Result<Arc<[Jid]>, Failure> {
+        if let Some(known) = self.shared.directory.blocked(account) {
+            return Ok(known);
+        }
+        let read: Arc<[Jid]> = self.store().blocked(account.clone()).await?.into();
+        self.shared.directory.set_blocked(account, &read);
+        Ok(read)
+    }
+
+    /// The version of a roster as clients are given it: that of another history of the store is another.
+    fn version(&self, number: u64) -> String {
+        format!("{:x}-{number}", self.shared.engine.identity().incarnation)
+    }
+
+    fn push_roster(&self, owner: &BareJid, item: &crate::xml::Element, version: u64) {
+        let version = self.version(version);
+        let push = |to: &FullJid| words::roster_push(to, item.clone(), &version);
+        self.shared.directory.to_each(owner, Of::Interested, push);
+    }
+}
+
+impl Presence {
+    pub fn jid(&self) -> &FullJid {
+        &self.place.full
+    }
+
+    /// The place itself, to be spoken of while something is done for the session.
+    pub fn place(&self) -> Place {
+        self.place.clone()
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if let Some(left) = self.messaging.shared.directory.leave(&self.place) {
+            self.messaging.farewell(self.place.full.clone(), left);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Presence told to all, to one, and asked for (RFC 6121 §4).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::directory::Place;
+use super::directory::{Left, Of};
+use super::words::{self, Spoken};
+use super::{Messaging, Told};
+use crate::im::{self, RosterItem, StoredStanza};
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::store::{Ask, Failure, Found};
+use crate::xmpp::{Condition, Presence as Stanza, PresenceType, StanzaError};
+
+impl Messaging {
+    /// A session tells everyone that it is available, or that it is not any more (RFC 6121 §4.2, §4.4,
+    /// §4.5).
+    pub async fn announce(&self, session: &Place, stanza: Stanza) -> Told {
+        let own = session.jid().bare().clone();
+        let _turn = self.shared.turns.of(&own).await;
+        match self.facts_of(session, &stanza).await {
+            Ok(facts) => self.announce_upon(session, stanza, facts),
+            Err(failure) => {
+                tracing::error!(%failure, session = %session.jid(), "a session's presence cannot be told");
+                let error = StanzaError::new(Condition::InternalServerError);
+                Told { stanzas: vec![words::presence_error(stanza, &error)], available: None }
+            }
+        }
+    }
+
+    /// A session shows its presence to somebody in particular, or does no more (RFC 6121 §4.6).
+    pub async fn direct(&self, session: &Place, to: Jid, stanza: Stanza) -> Told {
+        let own = session.jid().bare().clone();
+        let receiver = to.bare().clone();
+        let _turn = self.shared.turns.of_both(&own, &receiver).await;
+        let (mine, theirs) = match (self.blocked(&own).await, self.blocked(&receiver).await) {
+            (Ok(mine), Ok(theirs)) => (mine, theirs),
+            (Err(failure), _) | (_, Err(failure)) => {
+                tracing::error!(%failure, session = %session.jid(), "a block list cannot be read");
+                let error = StanzaError::new(Condition::InternalServerError);
+                return Told::only(words::presence_error(stanza, &error));
+            }
+        };
+        if own != receiver && im::blocks(&mine, &to) {
+            return Told::only(words::presence_error(stanza, &words::blocked_by_sender()));
+        }
+        let directory = &self.shared.directory;
+        if stanza.kind == PresenceType::Unavailable {
+            directory.direct_no_more(session, &to);
+        } else if !directory.direct(session, &to, self.shared.options.sessions.directed_max) {
+            let error = StanzaError::new(Condition::ResourceConstraint)
+                .with_text("this session has directed its presence to as many as it may");
+            return Told::only(words::presence_error(stanza, &error));
+        }
+        if own == receiver || !im::blocks(&theirs, &Jid::Full(session.jid().clone())) {
+            self.show(&to, &Spoken::of(stanza));
+        }
+        Told::default()
+    }
+
+    /// A session asks what somebody's presence is; servers do, clients should not (RFC 6121 §4.3.2).
+    pub async fn probe(&self, session: &Place, to: Jid, id: Option<String>) -> Told {
+        let own = session.jid().bare().clone();
+        let _turn = self.shared.turns.of_both(&own, to.bare()).await;
+        let asked = vec![Ask::Contact(to.bare().clone(), own.clone())];
+        let (found, blocked) = match (self.store().gather(asked).await, self.blocked(to.bare()).await) {
+            (Ok(found), Ok(blocked)) => (found, blocked),
+            (Err(failure), _) | (_, Err(failure)) => {
+                tracing::error!(%failure, session = %session.jid(), "a probe cannot be answered");
+                return Told::default();
+            }
+        };
+        let me = Jid::Full(session.jid().clone());
+        if own != *to.bare() && im::blocks(&blocked, &me) {
+            return Told::default();
+        }
+        let shares = own == *to.bare() || matches!(&found[..], [Found::Contact(Some(contact))] if contact.from);
+        let said = self.shared.directory.presences(to.bare());
+        let answer = |kind, from: &Jid| words::mere_presence(kind, from, &me, id.as_deref());
+        if !shares {
+            let kind = match &to {
+                // RFC 6121 §4.6.6.
+                Jid::Full(full) if self.shared.directory.has_directed(full, &me) => PresenceType::Available,
+                _ => return Told::only(answer(PresenceType::Unsubscribed, &Jid::Bare(to.bare().clone()))),
+            };
+            return Told::only(answer(kind, &to));
+        }
+        let meant = |full: &FullJid| to.resource().is_none() || Jid::Full(full.clone()) == to;
+        let stanzas: Vec<Bytes> = said.iter().filter(|(full, _)| meant(full)).map(|(_, said)| said.to(&me)).collect();
+        if stanzas.is_empty() {
+            Told::only(answer(PresenceType::Unavailable, &to))
+        } else {
+            Told { stanzas, available: None }
+        }
+    }
+
+    /// Tells those who knew a session available that it is not any more. Others do not wait for it.
+    pub(super) fn farewell(&self, full: FullJid, left: Left) {
+        if !left.available && left.directed.is_empty() {
+            return;
+        }
+        let messaging = self.clone();
+        tokio::spawn(async move {
+            let _turn = messaging.shared.turns.of(full.bare()).await;
+            let facts = match messaging.facts(full.bare(), false).await {
+                Ok(facts) => facts,
+                Err(Failure::Closed) => return,
+                Err(failure) => {
+                    tracing::error!(%failure, session = %full, "the end of a session cannot be told");
+                    return;
+                }
+            };
+            let gone = Spoken::unavailable(&full);
+            // A session of the same name may have come and said that it is available.
+            if left.available && !messaging.shared.directory.is_available(&full) {
+                messaging.shared.directory.to_all(full.bare(), Of::Available, &gone.to_bare(full.bare()));
+                messaging.broadcast(full.bare(), &facts, &gone);
+            }
+            messaging.undirect(&left.directed, &facts, left.available, &gone);
+        });
+    }
+
+    async fn facts_of(&self, session: &Place, stanza: &Stanza) -> Result<Facts, Failure> {
+        let own = session.jid().bare();
+        let available = stanza.kind == PresenceType::Available;
+        let mut facts = self.facts(own, available).await?;
+        if available && stanza.priority >= 0 && !self.shared.directory.is_ready(session) {
+            let (after, max) = (self.shared.directory.handed_over(own), self.shared.options.offline.messages_max);
+            let max = usize::try_from(max).unwrap_or(usize::MAX);
+            facts.messages = self.store().kept_messages(own.clone(), after, max).await?;
+        }
+        Ok(facts)
+    }
+
+    /// What must be read before presence is told.
+    async fn facts(&self, own: &BareJid, available: bool) -> Result<Facts, Failure> {
+        let roster = self.store().roster(own.clone()).await?;
+        let blocked = self.blocked(own).await?;
+        let mut facts = Facts { items: roster.items, blocked, seen: Vec::new(), messages: Vec::new() };
+        if available {
+            // A roster may say "to" of an account that was removed and made again: what counts is whether
+            // the other side shares its presence.
+            let to: Vec<BareJid> =
+                facts.items.iter().filter(|item| item.links.to).map(|item| item.jid.clone()).collect();
+            let asks = to.iter().map(|contact| Ask::Contact(contact.clone(), own.clone())).collect();
+            let found = self.store().gather(asks).await?;
+            let shares = |found: &Found| matches!(found, Found::Contact(Some(contact)) if contact.from);
+            facts.seen = to.into_iter().zip(found).filter(|(_, found)| shares(found)).map(|(to, _)| to).collect();
+        }
+        Ok(facts)
+    }
+
+    /// The last step: nothing here waits.
+    fn announce_upon(&self, session: &Place, stanza: Stanza, facts: Facts) -> Told {
+        let directory = &self.shared.directory;
+        let (full, own) = (session.jid(), session.jid().bare());
+        let priority = (stanza.kind == PresenceType::Available).then_some(stanza.priority);
+        let said = Spoken::of(stanza);
+        let Some(change) = directory.announce(session, priority, &said) else { return Told::default() };
+        let mut told = Told { stanzas: vec![said.to_bare(own)], available: Some(priority.is_some_and(|p| p >= 0)) };
+        if priority.is_none() && change.before.is_none() {
+            // It was not available before, and nobody thought so.
+            let directed = directory.take_directed(session);
+            self.undirect(&directed, &facts, false, &said);
+            return told;
+        }
+        for (other, _) in directory.presences(own).iter().filter(|(other, _)| other != full) {
+            directory.to_one(other, &said.to_bare(own));
+        }
+        self.broadcast(own, &facts, &said);
+        if priority.is_none() {
+            let directed = directory.take_directed(session);
+            self.undirect(&directed, &facts, true, &said);
+        } else if change.before.is_none() {
+            self.welcome(full, &facts, &mut told.stanzas);
+        }
+        self.hand_over_kept(own, &facts, &mut told.stanzas);
+        told
+    }
+
+    /// XEP-0160 §2, step 5. They are forgotten once they are on their way.
+    fn hand_over_kept(&self, own: &BareJid, facts: &Facts, stanzas: &mut Vec<Bytes>) {
+        let Some((through, _)) = facts.messages.last() else { return };
+        stanzas.extend(facts.messages.iter().map(|(_, kept)| Bytes::copy_from_slice(&kept.xml)));
+        self.shared.directory.set_handed_over(own, *through);
+        let (messaging, own, through) = (self.clone(), own.clone(), *through);
+        tokio::spawn(async move {
+            if let Err(failure) = messaging.store().forget_messages(own.clone(), through).await {
+                tracing::warn!(%failure, account = %own, "messages that were delivered cannot be forgotten");
+            }
+        });
+    }
+
+    /// To contacts who are to see it (RFC 6121 §4.2.2, §4.4.2, §4.5.2).
+    fn broadcast(&self, own: &BareJid, facts: &Facts, said: &Spoken) {
+        let as_bare = Jid::Bare(own.clone());
+        for item in facts.items.iter().filter(|item| item.links.from) {
+            let contact = Jid::Bare(item.jid.clone());
+            if !im::blocks(&facts.blocked, &contact) && !self.has_blocked(&item.jid, &as_bare) {
+                self.show(&contact, said);
+            }
+        }
+    }
+
+    /// Tells those to whom presence was directed, but for contacts who were told already.
+    fn undirect(&self, directed: &[Jid], facts: &Facts, broadcast: bool, gone: &Spoken) {
+        let told = |to: &Jid| broadcast && facts.items.iter().any(|item| item.links.from && item.jid == *to.bare());
+        for to in directed.iter().filter(|to| !told(to)) {
+            if !im::blocks(&facts.blocked, to) {
+                self.show(to, gone);
+            }
+        }
+    }
+
+    /// What a session must know that became available: who else is, and who asks to see its presence.
+    fn welcome(&self, full: &FullJid, facts: &Facts, stanzas: &mut Vec<Bytes>) {
+        let (directory, me) = (&self.shared.directory, Jid::Full(full.clone()));
+        for (other, said) in directory.presences(full.bare()) {
+            if other != *full {
+                stanzas.push(said.to(&me));
+            }
+        }
+        for contact in &facts.seen {
+            let as_bare = Jid::Bare(contact.clone());
+            if im::blocks(&facts.blocked, &as_bare) || self.has_blocked(contact, &me) {
+                continue;
+            }
+            stanzas.extend(directory.presences(contact).iter().map(|(_, said)| said.to_bare(full.bare())));
+        }
+        // RFC 6121 §3.1.3: until the owner answers, at the beginning of every session.
+        let waiting = facts.items.iter().filter(|item| !im::blocks(&facts.blocked, &Jid::Bare(item.jid.clone())));
+        stanzas.extend(waiting.filter_map(|item| item.request.as_ref()).map(|request| Bytes::copy_from_slice(request)));
+    }
+
+    /// Delivers presence that is not about subscriptions (RFC 6121 §8.5.2.1.2, §8.5.3.1).
+    fn show(&self, to: &Jid, said: &Spoken) {
+        match to {
+            Jid::Bare(bare) => self.shared.directory.to_all(bare, Of::Available, &said.to(to)),
+            Jid::Full(full) => usize::from(self.shared.directory.to_one(full, &said.to(to))),
+        };
+    }
+
+    /// Whether an account that is online has blocked somebody. Those who are available have said whom.
+    pub(super) fn has_blocked(&self, account: &BareJid, who: &Jid) -> bool {
+        self.shared.directory.blocked(account).is_some_and(|blocked| im::blocks(&blocked, who))
+    }
+}
+
+struct Facts {
+    items: Vec<RosterItem>,
+    blocked: Arc<[Jid]>,
+    /// Contacts whose presence the account may see.
+    seen: Vec<BareJid>,
+    /// Messages that wait for the account.
+    messages: Vec<(i64, StoredStanza)>,
+}
+
+impl Told {
+    pub(super) fn only(stanza: Bytes) -> Self {
+        Told { stanzas: vec![stanza], available: None }
+    }
+}

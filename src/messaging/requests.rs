@@ -1,0 +1,72 @@
+//! Requests between sessions, and their answers (RFC 6121 §8.5.3.1).
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use super::words::{blocked_by_sender, wire_bytes};
+use super::{Messaging, Sending};
+use crate::im;
+use crate::jid::{FullJid, Jid};
+use crate::store::{Ask, Failure, Found};
+use crate::xmpp::{Condition, Iq, IqKind, StanzaError};
+
+impl Messaging {
+    /// Takes an iq from one session to another of this server, which may not exist.
+    pub fn request(&self, from: FullJid, to: FullJid, iq: Iq) -> Sending {
+        if from.bare() == to.bare() {
+            return Sending::Done(self.hand_request(&to, iq));
+        }
+        let (messaging, turn) = (self.clone(), self.shared.turns.ask_both(from.bare(), to.bare()));
+        let settling: Pin<Box<dyn Future<Output = Option<Bytes>> + Send>> = Box::pin(async move {
+            let _turn = turn.reached().await;
+            match messaging.may_ask(&from, &to, &iq).await {
+                Ok(None) => messaging.hand_request(&to, iq),
+                Ok(Some(error)) => refuse(iq, error),
+                Err(failure) => {
+                    tracing::error!(%failure, %to, "whether a request may reach a session cannot be read");
+                    refuse(iq, StanzaError::new(Condition::InternalServerError))
+                }
+            }
+        });
+        Sending::Later(settling)
+    }
+
+    async fn may_ask(&self, from: &FullJid, to: &FullJid, iq: &Iq) -> Result<Option<StanzaError>, Failure> {
+        let unavailable = || Some(StanzaError::new(Condition::ServiceUnavailable));
+        let (asker, asked) = (Jid::Full(from.clone()), Jid::Full(to.clone()));
+        if im::blocks(&self.blocked(from.bare()).await?, &asked) {
+            return Ok(Some(blocked_by_sender()));
+        }
+        if im::blocks(&self.blocked(to.bare()).await?, &asker) {
+            return Ok(unavailable());
+        }
+        if matches!(iq.kind, IqKind::Result(_) | IqKind::Error(..)) || self.shared.directory.has_directed(to, &asker) {
+            return Ok(None);
+        }
+        // Whoever may not see that a session is there must not find out by asking it something.
+        let found = self.store().gather(vec![Ask::Contact(to.bare().clone(), from.bare().clone())]).await?;
+        let shares = matches!(&found[..], [Found::Contact(Some(contact))] if contact.from);
+        Ok(if shares { None } else { unavailable() })
+    }
+
+    fn hand_request(&self, to: &FullJid, iq: Iq) -> Option<Bytes> {
+        let bytes = wire_bytes(&iq.clone().into_element());
+        if self.shared.directory.to_one(to, &bytes) {
+            return None;
+        }
+        let condition = if self.shared.directory.is_online(to) {
+            Condition::ResourceConstraint
+        } else {
+            Condition::ServiceUnavailable
+        };
+        refuse(iq, StanzaError::new(condition))
+    }
+}
+
+/// Answers are never answered (RFC 6120 §8.2.3).
+fn refuse(iq: Iq, error: StanzaError) -> Option<Bytes> {
+    let (IqKind::Get(asked) | IqKind::Set(asked)) = iq.kind else { return None };
+    let refusal = Iq { id: iq.id, from: iq.to, to: iq.from, kind: IqKind::Error(error, Some(asked)) };
+    Some(wire_bytes(&refusal.into_element()))
+}
