@@ -149,9 +149,10 @@ impl Sessions {
         Sessions { shared: Arc::new(Shared { access, delivery, router, clock, options, resumption, stop }) }
     }
 
-    /// The largest message that a peer may ever send.
+    /// The largest message that is taken in: larger than what may be sent, so that it can be said what
+    /// is wrong.
     pub fn message_bytes_max(&self) -> usize {
-        self.shared.options.limits.stanza_bytes
+        self.shared.options.limits.stanza_bytes + MESSAGE_MARGIN
     }
 
     /// Speaks with a peer until one of both ends it.
@@ -165,3 +166,5 @@ impl Sessions {
         }
     }
 }
+
+const MESSAGE_MARGIN: usize = 64 << 10;
