@@ -4,17 +4,18 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{self, Access};
+use crate::access::{self, Access, Fetch, Issuer, KeySource};
 use crate::config::{Config, Plain, Served};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
-use crate::http::{self, Door};
+use crate::http::{self, Door, Metric, MetricKind};
 use crate::messaging::{self, Messaging};
 use crate::net::{self, Gate, GateOptions, Serve, Transport};
 use crate::router::Router;
@@ -89,7 +90,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
     let (peers, rooms) = (TaskTracker::new(), TaskTracker::new());
-    let access = Access::new(parts.store.clone(), clock.clone(), access_options(config));
+    let access = Access::new(parts.store.clone(), clock.clone(), access_options(config)?);
     let (engine, turns) = Engine::new(parts.store.clone(), clock.clone(), engine_options(config));
     let delivery = Delivery::new(engine.clone(), delivery::Options::default(), leaving.clone());
     rooms.spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
@@ -134,12 +135,16 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         peers.spawn(net::join(config.component_of.host.clone(), options, sessions.clone(), leaving.clone()));
     }
     let cursors = delivery.cursors().clone();
-    let rooms_asked = http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), clock };
+    let metrics = metrics(&engine, &delivery);
+    let rooms_asked = http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), clock, metrics };
     let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
     let (tracker, streams) = (peers.clone(), (gate, sessions));
-    door.offer_streams(Box::new(move |socket, peer, secure| {
+    door.offer_streams(Box::new(move |socket, peer, secure, place| {
         let (gate, sessions) = streams.clone();
-        tracker.spawn(net::websocket(socket, peer, secure, gate, sessions));
+        tracker.spawn(async move {
+            net::websocket(socket, peer, secure, gate, sessions).await;
+            drop(place);
+        });
     }));
     serve_http(config, &parts, (bound.http, bound.admin), &door, &leaving, &peers)?;
     Ok(Running { addresses, access, engine, store: parts.store, leaving, over, peers, rooms })
@@ -221,14 +226,41 @@ fn https(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>, St
     net::http_config(certificate, key).map_err(|error| StartError(error.to_string()))
 }
 
-fn access_options(config: &Config) -> access::Options {
-    access::Options {
+fn access_options(config: &Config) -> Result<access::Options, StartError> {
+    let (issuers, fetch) = issuers(config)?;
+    Ok(access::Options {
         domains: config.hosts.iter().map(|host| host.domain.to_string()).collect(),
         verifier: config.auth.verifier,
         scram_iterations: config.auth.scram_iterations,
         checks_waiting_max: config.limits.password_checks_waiting,
+        issuers,
+        fetch,
         ..access::Options::default()
+    })
+}
+
+fn issuers(config: &Config) -> Result<(Vec<Issuer>, Option<Fetch>), StartError> {
+    let jwt = &config.jwt;
+    if jwt.issuer.is_empty() {
+        return Ok((vec![], None));
     }
+    let (keys, fetch) = if jwt.keys.starts_with("https://") {
+        let fetch = http::fetcher(jwt.authorities.as_deref()).map_err(StartError)?;
+        (KeySource::Url(jwt.keys.clone()), Some(fetch))
+    } else {
+        (KeySource::File(PathBuf::from(&jwt.keys)), None)
+    };
+    let issuer = Issuer {
+        name: jwt.issuer.clone(),
+        audience: jwt.audience.clone(),
+        algorithms: jwt.algorithms.clone(),
+        types: jwt.types.clone(),
+        keys,
+        domain: config.xmpp.domain.to_string(),
+        strangers: jwt.strangers,
+        scopes: jwt.scopes,
+    };
+    Ok((vec![issuer], fetch))
 }
 
 fn engine_options(config: &Config) -> engine::Options {
@@ -320,6 +352,7 @@ fn upstream_options(config: &Config) -> Option<session::UpstreamOptions> {
 
 fn http_options(config: &Config) -> http::Options {
     http::Options {
+        origins: config.http.origins.clone(),
         services: config.hosts.iter().map(|host| host.service.clone()).collect(),
         body_bytes_max: config.limits.http_body_bytes,
         header_bytes_max: config.limits.http_head_bytes,
@@ -330,6 +363,41 @@ fn http_options(config: &Config) -> http::Options {
         },
         ..http::Options::default()
     }
+}
+
+/// What the rooms behind the doors tell of themselves.
+fn metrics(engine: &Engine, delivery: &Delivery) -> Vec<Metric> {
+    let counter = |name, help, pick: fn(&engine::Counters) -> &AtomicU64| {
+        let engine = engine.clone();
+        let read = Box::new(move || pick(engine.counters()).load(Ordering::Relaxed));
+        Metric { name, help, kind: MetricKind::Counter, read }
+    };
+    let (queue, sessions, pages) = (engine.clone(), delivery.clone(), delivery.clone());
+    vec![
+        counter("tidings_publications_total", "Items published.", |counters| &counters.publications),
+        counter("tidings_events_total", "Events committed to the logs of nodes.", |counters| &counters.events),
+        counter("tidings_commits_total", "Transactions that wrote something.", |counters| &counters.commits),
+        counter("tidings_refusals_total", "Requests that the rules refused.", |counters| &counters.refusals),
+        counter("tidings_overloads_total", "Requests that found the queue full.", |counters| &counters.overloads),
+        Metric {
+            name: "tidings_queue_depth",
+            help: "Requests that wait for a commit.",
+            kind: MetricKind::Gauge,
+            read: Box::new(move || queue.queued() as u64),
+        },
+        Metric {
+            name: "tidings_sessions",
+            help: "XMPP sessions.",
+            kind: MetricKind::Gauge,
+            read: Box::new(move || sessions.sessions() as u64),
+        },
+        Metric {
+            name: "tidings_catchup_pages_total",
+            help: "Pages of logs read for watchers that fell behind.",
+            kind: MetricKind::Counter,
+            read: Box::new(move || pages.pages_read()),
+        },
+    ]
 }
 
 /// What a stanza needs beside the payload that it bears.

@@ -1,4 +1,4 @@
-//! Who is calling: passwords, SCRAM keys, API tokens. SASL and HTTP ask the same question here.
+//! Who is calling: passwords, SCRAM keys, API tokens, tokens of trusted issuers, tickets. SASL and HTTP ask the same question here.
 //!
 //! Passwords are prepared by OpaqueString (RFC 8265 §4.2) and kept as SCRAM keys (RFC 5802 §3) or as
 //! an Argon2id hash, never as both. Checking one is expensive, so it happens on a bounded pool, behind
@@ -14,6 +14,7 @@
 
 mod accounts;
 mod check;
+mod jwt;
 mod pool;
 mod recent;
 mod revocation;
@@ -21,6 +22,7 @@ mod scope;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod tickets;
 mod token;
 mod tokens;
 mod verifier;
@@ -35,7 +37,9 @@ use crate::store::{Failure, ScramKeys, Store};
 use crate::time::{Clock, Timestamp};
 
 pub use accounts::{IMPORT_PIECE, NewPassword, NewUser, NotDone};
+pub use jwt::{Fetch, Fetched, Issuer, JwtAlgorithm, KEY_SET_BYTES_MAX, KeySource};
 pub use scope::{ScopeError, Scopes, matches as glob_matches};
+pub use tickets::{IssuedTicket, TICKET_SECONDS_MAX, TooManyTickets};
 pub use token::{LOCAL_TOKEN_ID, random_text};
 pub use tokens::{IssuedToken, NewToken};
 pub use verifier::{ITERATIONS_MIN, VerifierKind};
@@ -75,6 +79,10 @@ pub struct Options {
     pub delay_ms_max: u64,
     /// Pairs and users whose failures are remembered.
     pub throttle_entries_max: usize,
+    /// Whose JSON Web Tokens are taken.
+    pub issuers: Vec<Issuer>,
+    /// Fetches their keys, where these have a URL.
+    pub fetch: Option<Fetch>,
 }
 
 /// Whom a credential speaks for.
@@ -139,6 +147,12 @@ impl Access {
             delayed: pool::Room::new(DELAYED_MAX, DELAYED_PER_PREFIX_MAX),
             passwords: check::Passwords::new(&options),
             tokens: Mutex::new(recent::Recent::new(options.token_cache_entries_max)),
+            issuers: jwt::Issuers::new(
+                std::mem::take(&mut options.issuers),
+                options.fetch.take(),
+                options.token_cache_entries_max,
+            ),
+            tickets: tickets::Tickets::default(),
             revocations: revocation::Revocations::default(),
             changing: tokio::sync::Mutex::new(()),
             decoys: Arc::new(decoys),
@@ -157,6 +171,11 @@ impl Access {
     /// Checks an API token. Nobody is throttled here: 256 random bits are not guessed.
     pub async fn token(&self, token: &str, _peer: IpAddr) -> Result<Login, Denied> {
         self.inner.check_token(token).await
+    }
+
+    /// Checks a JSON Web Token of a configured issuer. Nobody is throttled here either.
+    pub async fn jwt(&self, token: &str, _peer: IpAddr) -> Result<Login, Denied> {
+        self.inner.check_jwt(token).await
     }
 
     /// The keys with which a SCRAM exchange is held. An account that cannot use SCRAM gets a decoy too.
@@ -207,6 +226,8 @@ impl Default for Options {
             failures_block_seconds: 15 * 60,
             delay_ms_max: 5_000,
             throttle_entries_max: 100_000,
+            issuers: vec![],
+            fetch: None,
         }
     }
 }
@@ -220,6 +241,8 @@ struct Inner {
     delayed: Arc<pool::Room>,
     passwords: Arc<check::Passwords>,
     tokens: Mutex<recent::Recent<String, tokens::Known>>,
+    issuers: jwt::Issuers,
+    tickets: tickets::Tickets,
     revocations: revocation::Revocations,
     /// Held while accounts and tokens are changed, which is to read, to decide and to write.
     changing: tokio::sync::Mutex<()>,

@@ -22,6 +22,8 @@ pub enum ScopeError {
 struct Scope {
     verb: String,
     glob: String,
+    /// Whether a star is a star.
+    literal: bool,
 }
 
 impl Scopes {
@@ -41,14 +43,21 @@ impl Scopes {
             if glob.len() > GLOB_BYTES_MAX {
                 return Err(ScopeError::TooLong);
             }
-            Ok(Scope { verb: verb.to_owned(), glob: glob.to_owned() })
+            Ok(Scope { verb: verb.to_owned(), glob: glob.to_owned(), literal: false })
         };
         Ok(Scopes(texts.iter().map(parse).collect::<Result<_, _>>()?))
     }
 
+    /// Reading these nodes, each by its name, and nothing else.
+    pub fn reading(nodes: &[String]) -> Self {
+        let scope = |node: &String| Scope { verb: "read".to_owned(), glob: node.clone(), literal: true };
+        Scopes(nodes.iter().map(scope).collect())
+    }
+
     /// Whether any scope covers the verb (`publish`, `read`, `manage`) at the node.
     pub fn allow(&self, verb: &str, node: &str) -> bool {
-        self.0.iter().any(|scope| scope.verb == verb && matches(&scope.glob, node))
+        let covers = |scope: &Scope| if scope.literal { scope.glob == node } else { matches(&scope.glob, node) };
+        self.0.iter().any(|scope| scope.verb == verb && covers(scope))
     }
 }
 
@@ -141,6 +150,13 @@ mod tests {
         assert!(scopes.allow("read", "stock/1"));
         assert!(!scopes.allow("manage", "orders/1"));
         assert!(!Scopes::default().allow("read", "orders/1"));
+    }
+
+    #[test]
+    fn a_scope_for_reading_by_name_takes_a_star_for_a_star() {
+        let scopes = Scopes::reading(&["a*".to_owned(), "b".to_owned()]);
+        assert!(scopes.allow("read", "a*") && scopes.allow("read", "b"));
+        assert!(!scopes.allow("read", "ab") && !scopes.allow("publish", "b"));
     }
 
     #[test]

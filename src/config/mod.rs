@@ -16,7 +16,7 @@ mod verify;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::access::VerifierKind;
+use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::jid::BareJid;
 use crate::pubsub::WhoCreates;
 pub use crate::stream::component::{Secret, Served};
@@ -31,6 +31,7 @@ pub use settings::{Kind, SETTINGS, Setting, Unset};
 pub struct Config {
     pub xmpp: Xmpp,
     pub http: Http,
+    pub jwt: Jwt,
     pub admin: Admin,
     pub pubsub: Pubsub,
     /// The hosts, the one of `xmpp.domain` and `pubsub.service` first.
@@ -70,6 +71,20 @@ pub struct ComponentOf {
 #[derive(Clone, Debug)]
 pub struct Http {
     pub listen: Option<SocketAddr>,
+    pub origins: Vec<String>,
+}
+
+/// Whose JSON Web Tokens are taken; of nobody where `issuer` is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Jwt {
+    pub issuer: String,
+    pub audience: String,
+    pub keys: String,
+    pub authorities: Option<PathBuf>,
+    pub algorithms: Vec<JwtAlgorithm>,
+    pub types: Vec<String>,
+    pub strangers: bool,
+    pub scopes: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{Config, Durability, LogFormat, Plain, Secret};
-use crate::access::{ITERATIONS_MIN, VerifierKind};
+use crate::access::{ITERATIONS_MIN, JwtAlgorithm, VerifierKind};
 use crate::jid::BareJid;
 use crate::pubsub::WhoCreates;
 
@@ -125,6 +125,10 @@ impl Value {
         }
     }
 
+    fn words(self) -> Vec<String> {
+        self.text().split_whitespace().map(str::to_owned).collect()
+    }
+
     fn address(self) -> Option<SocketAddr> {
         match self {
             Value::Address(address) => address,
@@ -221,6 +225,84 @@ pub const SETTINGS: &[Setting] = &[
         why: "Plain HTTP on loopback; on any other address TLS is required, so `tls.certificate` and `tls.key` must \
               be set, for tokens travel in its headers.",
         apply: |config, value| config.http.listen = value.address(),
+    },
+    Setting {
+        key: "http.origins",
+        kind: Kind::Text,
+        unset: Unset::Is(""),
+        meaning: "Whose pages may use the API from a browser, as `https://app.example.org`, separated by spaces.",
+        why: "Pages of other origins are refused, WebSockets included. Those of this server itself always may.",
+        apply: |config, value| config.http.origins = value.words(),
+    },
+    Setting {
+        key: "jwt.issuer",
+        kind: Kind::Text,
+        unset: Unset::Is(""),
+        meaning: "The issuer (`iss`) whose JSON Web Tokens are taken as bearer tokens; nobody's where it is empty.",
+        why: "An issuer speaks for the accounts of `xmpp.domain`: `sub` is a bare JID there, or its local part. \
+              Nobody administers by such a token.",
+        apply: |config, value| config.jwt.issuer = value.text(),
+    },
+    Setting {
+        key: "jwt.audience",
+        kind: Kind::Text,
+        unset: Unset::Is(""),
+        meaning: "What the `aud` of a token must name.",
+        why: "A token that was made for another service must not open this one.",
+        apply: |config, value| config.jwt.audience = value.text(),
+    },
+    Setting {
+        key: "jwt.keys",
+        kind: Kind::Text,
+        unset: Unset::Is(""),
+        meaning: "The issuer's JSON Web Key Set: a path, or an https URL.",
+        why: "It is read when a token names a key that is not known, at most once a minute.",
+        apply: |config, value| config.jwt.keys = value.text(),
+    },
+    Setting {
+        key: "jwt.authorities",
+        kind: Kind::Path,
+        unset: Unset::Follows("what the system trusts"),
+        meaning: "Certificates, as PEM, that may vouch for the host of `jwt.keys`, beside those that the system trusts.",
+        why: "",
+        apply: |config, value| config.jwt.authorities = Some(value.path()),
+    },
+    Setting {
+        key: "jwt.algorithms",
+        kind: Kind::Text,
+        unset: Unset::Is("RS256 PS256 ES256 EdDSA"),
+        meaning: "The algorithms that a token may be signed with, separated by spaces.",
+        why: "Of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA: public keys only. Fewer is better.",
+        apply: |config, value| {
+            let words = value.words();
+            let known: Vec<_> = words.iter().filter_map(|word| JwtAlgorithm::named(word)).collect();
+            // One that is not known leaves none, which the check of the whole refuses.
+            config.jwt.algorithms = if known.len() == words.len() { known } else { Vec::new() };
+        },
+    },
+    Setting {
+        key: "jwt.types",
+        kind: Kind::Text,
+        unset: Unset::Is("at+jwt"),
+        meaning: "The types (`typ`) of token that are taken, separated by spaces.",
+        why: "RFC 9068 §4: an identity token must not pass for an access token. Some issuers still write `JWT`.",
+        apply: |config, value| config.jwt.types = value.words(),
+    },
+    Setting {
+        key: "jwt.strangers",
+        kind: Kind::Flag,
+        unset: Unset::Is("false"),
+        meaning: "Whether a token may speak for an account that is not kept here.",
+        why: "Then the issuer alone says who there is, and an account cannot be disabled here.",
+        apply: |config, value| config.jwt.strangers = value.flag(),
+    },
+    Setting {
+        key: "jwt.scopes",
+        kind: Kind::Flag,
+        unset: Unset::Is("false"),
+        meaning: "Whether the words of `scope` that are scopes of this server, as `read:orders/*`, narrow a token.",
+        why: "With it, a token without such a word allows nothing.",
+        apply: |config, value| config.jwt.scopes = value.flag(),
     },
     Setting {
         key: "admin.listen",

@@ -7,10 +7,10 @@ use super::mistake::{Mistake, Place};
 use super::read::Given;
 use super::settings::{SETTINGS, Unset};
 use super::{
-    Admin, Auth, ComponentOf, Config, Data, Durability, Host, Http, Limits, Log, LogFormat, Plain, Pubsub, Retention,
-    Secret, Sm, Store, Tls, Xmpp,
+    Admin, Auth, ComponentOf, Config, Data, Durability, Host, Http, Jwt, Limits, Log, LogFormat, Plain, Pubsub,
+    Retention, Secret, Sm, Store, Tls, Xmpp,
 };
-use crate::access::VerifierKind;
+use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::jid::BareJid;
 use crate::pubsub::WhoCreates;
 
@@ -34,6 +34,8 @@ pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     checks.encryption("http.listen", config.http.listen, &config.tls);
     checks.encryption("admin.listen", config.admin.listen, &config.tls);
     checks.ports(&config);
+    checks.origins(&config.http.origins);
+    checks.jwt(&config.jwt);
     (config, checks.mistakes)
 }
 
@@ -166,6 +168,37 @@ impl Checks {
         }
     }
 
+    /// RFC 6454 §6.2: a scheme, a host, a port where it is not the scheme's, and nothing else.
+    fn origins(&mut self, origins: &[String]) {
+        for origin in origins {
+            let rest = origin.strip_prefix("https://").or(origin.strip_prefix("http://"));
+            let well = rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '*', '@', '?', '#', ',']));
+            if !well || *origin != origin.to_ascii_lowercase() {
+                self.wrong("http.origins", format!("http.origins: {origin} is not like https://app.example.org"));
+            }
+        }
+    }
+
+    fn jwt(&mut self, jwt: &Jwt) {
+        if jwt.issuer.is_empty() {
+            return;
+        }
+        for (key, value) in [("jwt.audience", &jwt.audience), ("jwt.keys", &jwt.keys)] {
+            if value.is_empty() {
+                self.wrong("jwt.issuer", format!("jwt.issuer needs {key}"));
+            }
+        }
+        if jwt.algorithms.is_empty() {
+            self.wrong("jwt.algorithms", format!("jwt.algorithms takes some of {}", JwtAlgorithm::NAMES.join(", ")));
+        }
+        if jwt.types.is_empty() {
+            self.wrong("jwt.types", "jwt.types must name a type");
+        }
+        if jwt.keys.contains("://") && !jwt.keys.starts_with("https://") {
+            self.wrong("jwt.keys", "jwt.keys must be a path or an https URL");
+        }
+    }
+
     fn wrong(&mut self, key: &str, what: impl Into<String>) {
         let place = self.given.values.get(key).map_or(Place::Defaults, |(_, place)| place.clone());
         self.mistakes.push(Mistake::new(&place, what));
@@ -195,7 +228,8 @@ fn blank() -> Config {
     let listen = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::BROADCAST), 1));
     Config {
         xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen, listen_component: listen },
-        http: Http { listen },
+        http: Http { listen, origins: Vec::new() },
+        jwt: Jwt::default(),
         admin: Admin { listen },
         pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0 },
         hosts: Vec::new(),

@@ -9,11 +9,12 @@ use crate::engine::Position;
 use crate::pubsub::{NodeKey, Seq};
 use crate::store::Identity;
 
-/// Makes and reads cursors: URL-safe, under 64 characters, bound to the store's incarnation and the
-/// node's, and authenticated.
+/// Makes and reads cursors: URL-safe, under 64 characters (for [`NODES_MAX`] nodes, under 4 KiB), bound
+/// to the store's incarnation and the node's, and authenticated.
 ///
 /// A cursor is a version, the store's incarnation, the node's key, the seq, and a MAC over them. The
-/// key of a node stands for its address and its incarnation, since it is never used twice.
+/// key of a node stands for its address and its incarnation, since it is never used twice. A composite
+/// cursor has another version, and as many pairs of key and seq as it has nodes.
 #[derive(Clone)]
 pub struct Cursors {
     incarnation: u32,
@@ -45,23 +46,56 @@ impl Cursors {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The position that a cursor names in this node's log. That it lies within the log is for the
-    /// reader of the log to find out.
+    /// One cursor for positions in several logs, at most [`NODES_MAX`].
+    pub fn encode_all(&self, positions: impl ExactSizeIterator<Item = Position>) -> String {
+        let mut bytes = Vec::with_capacity(HEAD + positions.len() * PAIR + TAG);
+        bytes.push(VERSION_COMPOSITE);
+        bytes.extend_from_slice(&self.incarnation.to_be_bytes());
+        for position in positions {
+            bytes.extend_from_slice(&position.node.0.to_be_bytes());
+            bytes.extend_from_slice(&position.seq.0.to_be_bytes());
+        }
+        let tag = self.tag(&bytes);
+        bytes.extend_from_slice(&tag);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The position that a cursor, composite or not, names in this node's log. That it lies within the
+    /// log is for the reader of the log to find out.
     pub fn decode(&self, text: &str, node: NodeKey) -> Result<Seq, CursorError> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError::NotACursor)?;
-        let bytes: [u8; BYTES] = bytes.try_into().map_err(|_| CursorError::NotACursor)?;
-        if bytes[0] != VERSION {
+        let positions = self.decode_all(text)?;
+        let found = positions.iter().find(|position| position.node == node);
+        found.map(|position| position.seq).ok_or(CursorError::Gone)
+    }
+
+    /// The positions that a cursor, composite or not, names.
+    pub fn decode_all(&self, text: &str) -> Result<Vec<Position>, CursorError> {
+        if text.len() > TEXT_MAX {
             return Err(CursorError::NotACursor);
         }
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError::NotACursor)?;
+        let pairs = bytes.len().checked_sub(HEAD + TAG).ok_or(CursorError::NotACursor)?;
+        let well_formed = match bytes[0] {
+            VERSION => pairs == PAIR,
+            VERSION_COMPOSITE => pairs.is_multiple_of(PAIR) && pairs <= NODES_MAX * PAIR,
+            _ => false,
+        };
+        if !well_formed {
+            return Err(CursorError::NotACursor);
+        }
+        let (signed, tag) = bytes.split_at(HEAD + pairs);
         let mut mac = self.mac.clone();
-        mac.update(&bytes[..SIGNED]);
-        mac.verify_truncated_left(&bytes[SIGNED..]).map_err(|_| CursorError::Gone)?;
-        let ours = bytes[1..5] == self.incarnation.to_be_bytes() && bytes[5..13] == node.0.to_be_bytes();
-        if !ours {
+        mac.update(signed);
+        mac.verify_truncated_left(tag).map_err(|_| CursorError::Gone)?;
+        if signed[1..HEAD] != self.incarnation.to_be_bytes() {
             return Err(CursorError::Gone);
         }
-        let seq = bytes[13..SIGNED].try_into().map_err(|_| CursorError::NotACursor)?;
-        Ok(Seq(u64::from_be_bytes(seq)))
+        let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().expect("half a pair is eight bytes"));
+        let position = |pair: &[u8]| Position {
+            node: NodeKey(number(&pair[..PAIR / 2]).cast_signed()),
+            seq: Seq(number(&pair[PAIR / 2..])),
+        };
+        Ok(signed[HEAD..].chunks_exact(PAIR).map(position).collect())
     }
 
     /// The opaque part of an entity tag: epoch and seq.
@@ -79,11 +113,22 @@ impl Cursors {
     }
 }
 
+/// Nodes that one cursor may speak of.
+pub const NODES_MAX: usize = 100;
+/// In characters, the length of a cursor of one node.
+pub const CURSOR_CHARS: usize = BYTES.div_ceil(3) * 4;
+
 const VERSION: u8 = 1;
-const SIGNED: usize = 21;
+const VERSION_COMPOSITE: u8 = 2;
+/// Version and incarnation.
+const HEAD: usize = 5;
+/// Key and seq.
+const PAIR: usize = 16;
+const SIGNED: usize = HEAD + PAIR;
 /// 96 bits: nobody gets more than a few guesses a second.
 const TAG: usize = 12;
 const BYTES: usize = SIGNED + TAG;
+const TEXT_MAX: usize = (HEAD + NODES_MAX * PAIR + TAG).div_ceil(3) * 4;
 
 #[cfg(test)]
 mod tests {
@@ -102,6 +147,7 @@ mod tests {
         let cursors = cursors(7, 1);
         for seq in [0, 1, 255, u64::MAX] {
             let text = cursors.encode(at(42, seq));
+            assert_eq!(text.len(), CURSOR_CHARS, "{text}");
             assert!(text.len() < 64, "{text}");
             assert_eq!(cursors.decode(&text, NodeKey(42)), Ok(Seq(seq)));
         }
@@ -113,6 +159,26 @@ mod tests {
         assert_eq!(cursors(7, 1).decode(&text, NodeKey(43)), Err(CursorError::Gone));
         assert_eq!(cursors(8, 1).decode(&text, NodeKey(42)), Err(CursorError::Gone));
         assert_eq!(cursors(7, 2).decode(&text, NodeKey(42)), Err(CursorError::Gone));
+    }
+
+    #[test]
+    fn a_composite_cursor_bears_every_position() {
+        let cursors = cursors(7, 1);
+        for count in [0, 1, 2, NODES_MAX] {
+            let positions: Vec<Position> = (0..count as u64).map(|number| at(number as i64 - 1, number * 7)).collect();
+            let text = cursors.encode_all(positions.iter().copied());
+            assert!(text.len() < 4096, "{}", text.len());
+            assert_eq!(cursors.decode_all(&text), Ok(positions.clone()));
+            for position in positions {
+                assert_eq!(cursors.decode(&text, position.node), Ok(position.seq));
+            }
+            assert_eq!(cursors.decode(&text, NodeKey(1000)), Err(CursorError::Gone));
+        }
+        let single = cursors.encode(at(42, 9));
+        assert_eq!(cursors.decode_all(&single), Ok(vec![at(42, 9)]));
+        let crowd = (0..=NODES_MAX as u64).map(|seq| at(1, seq)).collect::<Vec<_>>();
+        let text = cursors.encode_all(crowd.into_iter());
+        assert_eq!(cursors.decode_all(&text), Err(CursorError::NotACursor));
     }
 
     #[test]

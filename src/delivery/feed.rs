@@ -370,7 +370,7 @@ impl Feed {
         watch.busy = true;
         let (shared, tail) = (self.shared.clone(), watch.tail.clone());
         self.work.push(Box::pin(async move {
-            let page = shared.page(&tail, position).await;
+            let page = shared.page(&tail, position, usize::MAX).await;
             Done::Read { watch: id, after: position, page }
         }));
     }

@@ -9,19 +9,19 @@ mod follow;
 mod pages;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Committed, Engine, Sink, Tail, Wake};
+use crate::engine::{Committed, Engine, Sink, Tail};
 use crate::jid::BareJid;
 use crate::pubsub::{Change, SubscriptionState};
 
-pub use cursor::{CursorError, Cursors};
+pub use cursor::{CURSOR_CHARS, CursorError, Cursors, NODES_MAX};
 pub use feed::{Again, Behind, Feed, Shown, Tag, Whom};
-pub use follow::{Ending, Followed, Follower, Start};
+pub use follow::{Ending, Followed, Follower, Ring, Start};
 
 /// The settings of delivery.
 #[derive(Clone, Debug)]
@@ -68,6 +68,8 @@ struct Shared {
     growth: Notify,
     pages: pages::Pages,
     catchups: Semaphore,
+    /// Pages of logs read since the start.
+    pages_read: AtomicU64,
     stop: CancellationToken,
 }
 
@@ -87,6 +89,7 @@ impl Delivery {
                 growth: Notify::new(),
                 pages: pages::Pages::default(),
                 catchups,
+                pages_read: AtomicU64::new(0),
                 stop,
             }),
         }
@@ -94,6 +97,16 @@ impl Delivery {
 
     pub fn cursors(&self) -> &Cursors {
         &self.shared.cursors
+    }
+
+    /// XMPP sessions that events are delivered to.
+    pub fn sessions(&self) -> usize {
+        lock(&self.shared.online).values().map(Vec::len).sum()
+    }
+
+    /// Pages of logs that were read for watchers that fell below a tail, since the start.
+    pub fn pages_read(&self) -> u64 {
+        self.shared.pages_read.load(Ordering::Relaxed)
     }
 
     pub fn engine(&self) -> &Engine {
@@ -141,32 +154,6 @@ impl Sink for Delivery {
     fn grown(&self, tails: Vec<Arc<Tail>>) {
         lock(&self.shared.grown).extend(tails);
         self.shared.growth.notify_one();
-    }
-}
-
-/// Tells one waiting task that there is something to look at.
-#[derive(Default)]
-struct Bell {
-    rung: AtomicBool,
-    notify: Notify,
-}
-
-impl Wake for Bell {
-    fn wake(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.notify.notify_one();
-        }
-    }
-}
-
-impl Bell {
-    /// Before looking: what comes from now on rings again.
-    fn reset(&self) {
-        self.rung.store(false, Ordering::Release);
-    }
-
-    async fn wait(&self) {
-        self.notify.notified().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Parts of logs, read for watchers that fell below a tail. Watchers at one position share the read.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::OnceCell;
@@ -26,14 +27,16 @@ pub(super) struct Pages {
 }
 
 impl Shared {
-    /// What follows `after` in the tail's log; absent when the node is gone.
-    pub(super) async fn page(&self, tail: &Tail, after: Seq) -> Result<Option<Arc<Page>>, Failure> {
+    /// What follows `after` in the tail's log, of any length up to about `bytes_max`; absent when the
+    /// node is gone.
+    pub(super) async fn page(&self, tail: &Tail, after: Seq, bytes_max: usize) -> Result<Option<Arc<Page>>, Failure> {
         let cell = self.pages.cell(tail.key(), after);
         let read = cell.get_or_try_init(|| async {
             // The semaphore is never closed.
             let _turn = self.catchups.acquire().await;
+            self.pages_read.fetch_add(1, Ordering::Relaxed);
             let options = &self.options;
-            let (events, bytes) = (options.page_events_max, options.page_bytes_max);
+            let (events, bytes) = (options.page_events_max, options.page_bytes_max.min(bytes_max));
             let page = self.engine.store().read_log(tail.key(), after, events, bytes).await?;
             Ok(page.map(|page| {
                 let config = tail.config();

@@ -15,6 +15,7 @@ mod tail;
 mod turn;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -183,10 +184,26 @@ pub struct Engine {
 }
 
 struct Shared {
+    counters: Counters,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     tails: tail::Tails,
     options: Options,
+}
+
+/// Counts for whoever watches the server; each only grows.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Turns that wrote something.
+    pub commits: AtomicU64,
+    /// Events that these put into logs.
+    pub events: AtomicU64,
+    /// Publications among them.
+    pub publications: AtomicU64,
+    /// Requests that the rules refused.
+    pub refusals: AtomicU64,
+    /// Requests that found the queue full.
+    pub overloads: AtomicU64,
 }
 
 /// What waits for a turn.
@@ -200,7 +217,7 @@ impl Engine {
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, options: Options) -> (Engine, Turns) {
         let (queue, jobs) = mpsc::channel(options.queue_max);
         let tails = tail::Tails::new(options.tail_bytes_max, options.tails_bytes_max);
-        let shared = Arc::new(Shared { store, clock, tails, options });
+        let shared = Arc::new(Shared { counters: Counters::default(), store, clock, tails, options });
         (Engine { queue, shared: shared.clone() }, Turns::new(jobs, shared))
     }
 
@@ -221,7 +238,10 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         match self.queue.try_send(Job::Ask { request, once, reply }) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(Wrong::Overloaded),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.shared.counters.overloads.fetch_add(1, Ordering::Relaxed);
+                return Err(Wrong::Overloaded);
+            }
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(Wrong::Failed(Failure::Closed)),
         }
         answer.await.unwrap_or(Err(Wrong::Failed(Failure::Closed)))
@@ -232,6 +252,16 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Job::Tails { nodes, reply }).await.map_err(|_| Wrong::Failed(Failure::Closed))?;
         answer.await.map_err(|_| Wrong::Failed(Failure::Closed))
+    }
+
+    /// What has been done since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Requests that wait for a turn.
+    pub fn queued(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
     }
 
     /// The roster of this account was changed, and the change is committed: who may read its nodes

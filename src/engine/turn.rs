@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -239,7 +240,10 @@ impl Turns {
         let mut given = Given { now, node_key: NodeKey(self.node_keys.start), fresh_id: &mut fresh_id };
         let decision = match decide(asked.request.clone(), facts, &mut given) {
             Ok(decision) => decision,
-            Err(refusal) => return Outcome::Answer(Err(Wrong::Refused(refusal)), None),
+            Err(refusal) => {
+                self.shared.counters.refusals.fetch_add(1, Ordering::Relaxed);
+                return Outcome::Answer(Err(Wrong::Refused(refusal)), None);
+            }
         };
         let Some(mut node) = decision.node.clone() else {
             let at = facts.node.present().map(|node| Position { node: node.key, seq: node.last_seq });
@@ -378,6 +382,12 @@ impl Turns {
     }
 
     fn count_logged(&mut self, commits: &[NodeCommit]) {
+        let counters = &self.shared.counters;
+        counters.commits.fetch_add(1, Ordering::Relaxed);
+        let events = || commits.iter().flat_map(|commit| &commit.events);
+        let publications = events().filter(|event| matches!(event.kind, EventKind::Published { .. })).count();
+        counters.events.fetch_add(events().count() as u64, Ordering::Relaxed);
+        counters.publications.fetch_add(publications as u64, Ordering::Relaxed);
         for commit in commits {
             let bytes: u64 = commit.events.iter().map(weight).sum();
             if self.logged.len() < LOGGED_NODES_MAX || self.logged.contains_key(&commit.node.address) {

@@ -24,6 +24,11 @@ pub(super) fn names(headers: &HeaderMap, media_type: &str) -> bool {
     ranges(headers).any(|(range, quality)| quality > 0 && range.eq_ignore_ascii_case(media_type))
 }
 
+/// Whether JSON is not among what the caller takes.
+pub(super) fn refuses_json(headers: &HeaderMap) -> bool {
+    quality(headers, "application/json") == 0
+}
+
 /// From 0, not acceptable, to 1000: the quality of the most specific range that covers the type.
 fn quality(headers: &HeaderMap, media_type: &str) -> u16 {
     if !headers.contains_key(ACCEPT) {

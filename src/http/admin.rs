@@ -31,6 +31,7 @@ use crate::store::{Account, Token, Verifier};
 enum Place {
     Live,
     Ready,
+    Metrics,
     Users,
     User(String),
     Import,
@@ -43,6 +44,7 @@ impl Place {
         match path {
             "/livez" => return Ok(Place::Live),
             "/readyz" => return Ok(Place::Ready),
+            "/metrics" => return Ok(Place::Metrics),
             _ => {}
         }
         let rest = path.strip_prefix("/v1/admin/").ok_or_else(no_such_path)?;
@@ -58,7 +60,7 @@ impl Place {
 
     fn methods(&self) -> &'static [Method] {
         match self {
-            Place::Live | Place::Ready => &[Method::GET],
+            Place::Live | Place::Ready | Place::Metrics => &[Method::GET],
             Place::Users | Place::Tokens => &[Method::GET, Method::POST],
             Place::User(_) => &[Method::PATCH, Method::DELETE],
             Place::Import => &[Method::POST],
@@ -75,16 +77,19 @@ pub(super) async fn answer(door: Arc<Door>, request: Request) -> Response {
     }
 }
 
-async fn route(door: &Door, parts: Parts, body: Body) -> Result<Response, Problem> {
+async fn route(door: &Arc<Door>, parts: Parts, body: Body) -> Result<Response, Problem> {
     let place = Place::parse(parts.uri.path())?;
     let method = if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() };
     let allowed = place.methods();
     if !allowed.contains(&method) {
-        return Err(method_not_allowed(allowed));
+        let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+        return Err(method_not_allowed(&allowed));
     }
     match place {
         Place::Live => return Ok(health::live()),
         Place::Ready => return Ok(health::ready(door).await),
+        // Numbers only, for whoever may reach this listener.
+        Place::Metrics => return Ok(door.metrics()),
         _ => authorize(door, &parts).await?,
     }
     if (&place, &method) != (&Place::Users, &Method::GET) {
@@ -98,7 +103,7 @@ async fn route(door: &Door, parts: Parts, body: Body) -> Result<Response, Proble
         (Place::Tokens, Method::POST) => create_token(door, &parts, body).await,
         (Place::Tokens, _) => list_tokens(door).await,
         (Place::Token(id), _) => revoke_token(door, &id).await,
-        (Place::Users | Place::Live | Place::Ready, _) => list_users(door, &parts).await,
+        (Place::Users | Place::Live | Place::Ready | Place::Metrics, _) => list_users(door, &parts).await,
     }
 }
 
@@ -366,6 +371,7 @@ mod tests {
         for (path, place) in [
             ("/livez", Place::Live),
             ("/readyz", Place::Ready),
+            ("/metrics", Place::Metrics),
             ("/v1/admin/users", Place::Users),
             ("/v1/admin/users:import", Place::Import),
             ("/v1/admin/users/romeo", Place::User("romeo".to_owned())),

@@ -1,7 +1,7 @@
 //! Who is calling: the `Authorization` header, asked of `access`.
 //!
-//! Credentials are taken from that header and from nowhere else: never from a URL, never from a
-//! cookie. An unauthenticated caller is nobody, and nobody reads anything here, open nodes included.
+//! Credentials are taken from that header and from nowhere else, but for the tickets of `tickets`: never
+//! from a cookie, and no other from a URL. An unauthenticated caller is nobody, and nobody reads anything here, open nodes included.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -37,16 +37,18 @@ impl Peer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential<'a> {
     Token(&'a str),
+    Jwt(&'a str),
     Basic { account: BareJid, password: Cow<'a, str> },
 }
 
 /// Finds out who is calling.
 pub(super) async fn authenticate(access: &Access, headers: &HeaderMap, peer: Peer) -> Result<Login, Problem> {
-    let denied = match Credential::read(headers, peer)? {
+    let outcome = match Credential::read(headers, peer)? {
         Credential::Token(token) => access.token(token, peer.ip()).await,
+        Credential::Jwt(token) => access.jwt(token, peer.ip()).await,
         Credential::Basic { account, password } => access.password(&account, &password, peer.ip()).await,
     };
-    denied.map_err(|denied| problem(denied, peer))
+    outcome.map_err(|why| denied(why, peer))
 }
 
 impl<'a> Credential<'a> {
@@ -61,8 +63,10 @@ impl<'a> Credential<'a> {
         let (scheme, rest) = value.to_str().map_err(|_| malformed())?.split_once(' ').ok_or_else(malformed)?;
         let rest = rest.trim_start_matches(' ');
         if scheme.eq_ignore_ascii_case("Bearer") {
+            // RFC 7515 §7.1: three parts.
             match rest.starts_with(TOKEN_PREFIX) {
                 true => Ok(Credential::Token(rest)),
+                false if rest.bytes().filter(|byte| *byte == b'.').count() == 2 => Ok(Credential::Jwt(rest)),
                 false => Err(unauthorized(peer, Some(INVALID_TOKEN), "the token is not one of this server")),
             }
         } else if scheme.eq_ignore_ascii_case("Basic") {
@@ -84,8 +88,8 @@ fn basic<'a>(encoded: &str) -> Option<Credential<'a>> {
     Some(Credential::Basic { account, password: Cow::Owned(password.to_owned()) })
 }
 
-fn problem(denied: Denied, peer: Peer) -> Problem {
-    match denied {
+pub(super) fn denied(why: Denied, peer: Peer) -> Problem {
+    match why {
         Denied::Wrong => unauthorized(peer, Some(INVALID_TOKEN), "the credentials are not valid"),
         Denied::Expired => unauthorized(peer, Some(INVALID_TOKEN), "the token has expired"),
         Denied::Later { seconds } => Problem::new(
@@ -144,6 +148,7 @@ mod tests {
         for (value, credential) in [
             ("Bearer tdg_abc", Credential::Token("tdg_abc")),
             ("bearer   tdg_abc", Credential::Token("tdg_abc")),
+            ("Bearer eyJh.e30.c2ln", Credential::Jwt("eyJh.e30.c2ln")),
             (plain.0.as_str(), plain.1),
             (with_colons.0.as_str(), with_colons.1),
         ] {
@@ -189,13 +194,13 @@ mod tests {
     #[test]
     fn each_denial_has_its_status() {
         let local = peer("127.0.0.1:1", false);
-        for (denied, status) in [
+        for (why, status) in [
             (Denied::Wrong, 401),
             (Denied::Expired, 401),
             (Denied::Later { seconds: 7 }, 429),
             (Denied::Failed(crate::store::Failure::Closed), 503),
         ] {
-            assert_eq!(problem(denied, local).status.as_u16(), status);
+            assert_eq!(denied(why, local).status.as_u16(), status);
         }
     }
 }

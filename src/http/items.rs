@@ -128,6 +128,7 @@ fn mistaken() -> Problem {
 }
 
 /// Lists and watches share a path; each refuses the other's parameters.
-const PARAMETERS: &[&str] = &["limit", "after", "before", "order", "watch", "since", "initial", "types", "timeout"];
+const PARAMETERS: &[&str] =
+    &["limit", "after", "before", "order", "watch", "since", "initial", "types", "timeout", "wait", "ticket"];
 /// For the caller alone, and to be asked for again: rights may have changed.
 const REVALIDATE: &str = "private, no-cache";

@@ -18,20 +18,26 @@ mod body;
 mod cloudevents;
 mod conditional;
 mod configure;
+mod cors;
 mod create;
 mod delete;
+mod fetch;
 mod health;
 mod idempotency;
 mod items;
 mod json;
+mod metrics;
 mod ndjson;
 mod nodes;
+mod openapi;
+mod operations;
 mod page;
 mod pairs;
 mod path;
 mod problem;
 mod publish;
 mod purge;
+mod pushing;
 mod query;
 mod quota;
 mod retract;
@@ -39,6 +45,8 @@ mod routes;
 mod serve;
 mod streams;
 mod subscriptions;
+mod takeover;
+mod tickets;
 mod watch;
 
 #[cfg(test)]
@@ -49,7 +57,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +67,8 @@ use crate::engine::Engine;
 use crate::jid::BareJid;
 use crate::time::Clock;
 
+pub use fetch::fetcher;
+pub use metrics::{Metric, MetricKind};
 pub use quota::Rates;
 pub use serve::serve;
 pub use streams::Streams;
@@ -70,6 +80,8 @@ pub struct Rooms {
     pub cursors: Cursors,
     pub access: Access,
     pub clock: Arc<dyn Clock>,
+    /// What the other rooms tell of themselves.
+    pub metrics: Vec<Metric>,
 }
 
 /// The door itself, shared by its listeners and streams.
@@ -94,6 +106,8 @@ pub struct Door {
 pub struct Options {
     /// Services that are kept here beside the one that `/v1/nodes` speaks of.
     pub services: Vec<BareJid>,
+    /// Whose pages may use the API from a browser, as `https://app.example.org`.
+    pub origins: Vec<String>,
     /// Connections that are open at once; more wait unaccepted.
     pub connections_max: usize,
     /// A TLS handshake that has not ended by then is cut.
@@ -126,14 +140,19 @@ pub struct Options {
     pub retry_closing_max: Duration,
     /// The longest `timeout` that a watcher may ask for.
     pub watch_seconds_max: u64,
+    /// How long a long poll waits that names no time, and that names the longest.
+    pub wait: Duration,
+    pub wait_max: Duration,
     /// What one account may ask for.
     pub rates: Rates,
 }
 
 impl Door {
+    /// To be called in a runtime: a task rings for the watchers until `closing`.
     pub fn new(rooms: Rooms, service: BareJid, closing: CancellationToken, options: Options) -> Arc<Self> {
         let body_memory = Arc::new(Semaphore::new(options.body_memory_bytes_max / body::PERMIT_BYTES));
         let watches = watch::Watches::new(options.watches_per_account);
+        tokio::spawn(watches.clone().mind(rooms.access.revocations(), closing.clone()));
         let (in_flight, quotas) = (idempotency::InFlight::default(), quota::Quotas::new(options.rates));
         let streams = OnceLock::new();
         Arc::new(Door { rooms, service, closing, options, watches, streams, body_memory, in_flight, quotas })
@@ -142,6 +161,26 @@ impl Door {
     /// Offers streams of XMPP over WebSockets, which go to `streams`.
     pub fn offer_streams(&self, streams: Streams) {
         let _ = self.streams.set(Arc::new(streams));
+    }
+
+    /// All numbers, those of the other rooms and our own.
+    fn metrics(self: &Arc<Self>) -> axum::response::Response {
+        let (open, shown) = (self.clone(), self.clone());
+        let own = [
+            Metric {
+                name: "tidings_watches",
+                help: "Streams, WebSockets and long polls that are open.",
+                kind: MetricKind::Gauge,
+                read: Box::new(move || open.watches.count()),
+            },
+            Metric {
+                name: "tidings_watch_events_total",
+                help: "Events shown to watchers over HTTP.",
+                kind: MetricKind::Counter,
+                read: Box::new(move || shown.watches.shown()),
+            },
+        ];
+        metrics::answer(self.rooms.metrics.iter().chain(&own))
     }
 
     /// Whether this server keeps the nodes of a service.
@@ -163,11 +202,22 @@ pub fn admin_router(door: Arc<Door>) -> Router {
 }
 
 async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
-    routes::harden(if streams::is_ours(&door, request.uri().path()) {
-        streams::answer(&door, request)
-    } else {
-        routes::answer(door, request).await
-    })
+    if streams::is_ours(&door, request.uri().path()) {
+        return routes::harden(streams::answer(&door, request));
+    }
+    let asking = match cors::Asking::read(&request, &door.options.origins) {
+        Ok(asking) => asking,
+        Err(problem) => return routes::harden(problem.into_response()),
+    };
+    let mut response = match asking.answer_preflight() {
+        Some(response) => response,
+        None => match openapi::answer(request.method(), request.uri().path()) {
+            Some(response) => response,
+            None => routes::answer(door, request).await,
+        },
+    };
+    asking.allow(&mut response);
+    routes::harden(response)
 }
 
 async fn answer_admin(State(door): State<Arc<Door>>, request: Request) -> Response {
@@ -178,6 +228,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             services: vec![],
+            origins: vec![],
             connections_max: 20_000,
             handshake_time: Duration::from_secs(10),
             header_time: Duration::from_secs(10),
@@ -195,6 +246,8 @@ impl Default for Options {
             retry: Duration::from_secs(2),
             retry_closing_max: Duration::from_secs(10),
             watch_seconds_max: 24 * 60 * 60,
+            wait: Duration::from_secs(30),
+            wait_max: Duration::from_secs(60),
             rates: Rates { requests_per_second: 0, bytes_per_second: 16 << 20 },
         }
     }

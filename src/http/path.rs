@@ -29,6 +29,9 @@ pub(super) struct Place {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum What {
+    /// Several nodes on one stream.
+    Watch,
+    Tickets,
     Nodes,
     Node(NodeId),
     Items(NodeId),
@@ -52,11 +55,13 @@ impl Place {
             count += 1;
         }
         match &segments[..count] {
+            ["watch"] => Ok(Place { service: Service::Default, what: What::Watch }),
+            ["tickets"] => Ok(Place { service: Service::Default, what: What::Tickets }),
+            ["services", jid, "tickets"] => Ok(Place { service: Service::Named(service(jid)?), what: What::Tickets }),
+            ["services", jid, "watch"] => Ok(Place { service: Service::Named(service(jid)?), what: What::Watch }),
             ["nodes", rest @ ..] => Ok(Place { service: Service::Default, what: What::parse(rest)? }),
             ["services", jid, "nodes", rest @ ..] => {
-                let jid = BareJid::parse(&decode(jid)?)
-                    .map_err(|error| Problem::bad_request(format!("the service is not a bare JID: {error}")))?;
-                Ok(Place { service: Service::Named(jid), what: What::parse(rest)? })
+                Ok(Place { service: Service::Named(service(jid)?), what: What::parse(rest)? })
             }
             _ => Err(no_such_path()),
         }
@@ -100,6 +105,11 @@ pub(super) fn location(service: &Service, node: &NodeId, item: Option<&ItemId>) 
 pub(super) fn no_such_path() -> Problem {
     let detail = "there is nothing at this path";
     Problem::new(axum::http::StatusCode::NOT_FOUND, "no-such-path", "No such path", detail)
+}
+
+fn service(segment: &str) -> Result<BareJid, Problem> {
+    BareJid::parse(&decode(segment)?)
+        .map_err(|error| Problem::bad_request(format!("the service is not a bare JID: {error}")))
 }
 
 fn node_id(segment: &str) -> Result<NodeId, Problem> {
@@ -192,6 +202,8 @@ mod tests {
         let service = || BareJid::parse("romeo@example.org").unwrap();
         for (path, place) in [
             ("/v1/nodes", What::Nodes),
+            ("/v1/watch", What::Watch),
+            ("/v1/tickets", What::Tickets),
             ("/v1/nodes/orders", What::Node(node("orders"))),
             ("/v1/nodes/orders%2F42", What::Node(node("orders/42"))),
             ("/v1/nodes/orders%2f42/items", What::Items(node("orders/42"))),
@@ -206,7 +218,7 @@ mod tests {
             ("/v1/nodes/items/items/items", What::Item(node("items"), item("items"))),
         ] {
             assert_eq!(Place::parse(path), Ok(Place { service: Service::Default, what: place.clone() }), "{path}");
-            let named = path.replace("/v1/nodes", "/v1/services/romeo%40example.org/nodes");
+            let named = path.replacen("/v1/", "/v1/services/romeo%40example.org/", 1);
             assert_eq!(Place::parse(&named), Ok(Place { service: Service::Named(service()), what: place }), "{named}");
         }
     }

@@ -15,12 +15,21 @@ pub(super) struct Query<'a> {
 impl<'a> Query<'a> {
     /// Reads a raw query in which only these names may stand.
     pub(super) fn parse(raw: Option<&'a str>, known: &'static [&'static str]) -> Result<Self, Problem> {
+        Query::parse_with(raw, known, &[])
+    }
+
+    /// The same, where some of them may be given more than once.
+    pub(super) fn parse_with(
+        raw: Option<&'a str>,
+        known: &'static [&'static str],
+        repeated: &[&str],
+    ) -> Result<Self, Problem> {
         let mut pairs: Vec<(&'static str, Cow<'a, str>)> = Vec::new();
         for pair in raw.unwrap_or("").split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = percent_decode(name, Plus::Space)?;
             let name = *known.iter().find(|known| **known == name).ok_or_else(|| unknown(&name, known))?;
-            if pairs.iter().any(|(other, _)| *other == name) {
+            if !repeated.contains(&name) && pairs.iter().any(|(other, _)| *other == name) {
                 return Err(Problem::bad_request(format!("the query parameter {name} is given twice")));
             }
             pairs.push((name, percent_decode(value, Plus::Space)?));
@@ -30,6 +39,11 @@ impl<'a> Query<'a> {
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(other, _)| *other == name).map(|(_, value)| &**value)
+    }
+
+    /// Every value of a parameter that may be repeated.
+    pub(super) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(move |(other, _)| *other == name).map(|(_, value)| &**value)
     }
 
     pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, Problem> {

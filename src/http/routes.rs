@@ -18,7 +18,8 @@ use crate::http::body::{Received, receive};
 use crate::http::path::{Place, Service, What};
 use crate::http::problem::Problem;
 use crate::http::{
-    Door, affiliations, batch, configure, create, delete, items, nodes, publish, purge, retract, subscriptions,
+    Door, affiliations, batch, configure, create, delete, items, nodes, operations, publish, purge, retract,
+    subscriptions, tickets, watch,
 };
 use crate::jid::BareJid;
 use crate::pubsub::{Caller, NodeId, Request as Ask, Role, Verb};
@@ -51,11 +52,18 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
     let Place { service, what } = Place::parse(parts.uri.path())?;
     // A HEAD is a GET whose body stays here (RFC 9110 §9.3.2); the connection sees to that.
     let method = if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() };
-    let allowed = methods(&what);
-    if !allowed.contains(&method) {
-        return Err(method_not_allowed(allowed));
+    if !operations::methods(&what).any(|allowed| allowed == method.as_str()) {
+        let allowed: Vec<&str> = operations::methods(&what).collect();
+        return Err(method_not_allowed(&allowed));
     }
-    let login = authenticate(&door.rooms.access, &parts.headers, peer(&parts)).await?;
+    let named = match &service {
+        Service::Default => &door.service,
+        Service::Named(jid) => jid,
+    };
+    let login = match tickets::redeem(&door, &parts, &what, named, peer(&parts))? {
+        Some(login) => login,
+        None => authenticate(&door.rooms.access, &parts.headers, peer(&parts)).await?,
+    };
     if let Service::Named(jid) = &service
         && !door.keeps(jid)
     {
@@ -69,6 +77,8 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
 
 async fn dispatch(call: Call, what: What, method: Method, body: Body) -> Result<Response, Problem> {
     match (what, method) {
+        (What::Tickets, _) => tickets::issue(&call, body).await,
+        (What::Watch, _) => watch::watch_several(call).await,
         (What::Nodes, _) => nodes::list(&call).await,
         (What::Node(node), Method::PUT) => create::put(&call, node, body).await,
         (What::Node(node), Method::PATCH) => configure::patch(&call, node, body).await,
@@ -92,20 +102,9 @@ fn announced(door: &Door, body: &Body) -> u64 {
     body.size_hint().exact().filter(|bytes| *bytes <= door.options.body_bytes_max as u64).unwrap_or(0)
 }
 
-fn methods(what: &What) -> &'static [Method] {
-    match what {
-        What::Nodes | What::Subscriptions(_) => &[Method::GET],
-        What::Node(_) => &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
-        What::Items(_) => &[Method::GET, Method::POST, Method::DELETE],
-        What::Batch(_) => &[Method::POST],
-        What::Item(..) => &[Method::GET, Method::PUT, Method::DELETE],
-        What::Affiliations(_) => &[Method::GET, Method::PUT],
-    }
-}
-
-pub(super) fn method_not_allowed(allowed: &[Method]) -> Problem {
-    let mut names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-    if allowed.contains(&Method::GET) {
+pub(super) fn method_not_allowed(allowed: &[&str]) -> Problem {
+    let mut names = allowed.to_vec();
+    if names.contains(&"GET") {
         names.push("HEAD");
     }
     let names = names.join(", ");
@@ -122,11 +121,11 @@ pub(super) fn peer(parts: &Parts) -> Peer {
     parts.extensions.get().copied().unwrap_or(nobody)
 }
 
-/// What every response bears, whatever it is: what we serve is data, and no page.
+/// What every response bears, whatever it is: what we serve is data, and no page but that of the API.
 pub(super) fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static("default-src 'none'"));
     response
 }
 

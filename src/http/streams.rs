@@ -23,9 +23,11 @@ use sha1::{Digest as _, Sha1};
 use crate::http::Door;
 use crate::http::problem::Problem;
 use crate::http::routes::{method_not_allowed, peer};
+use crate::http::serve::Place;
 
-/// Takes over a WebSocket whose handshake is done, with its peer and whether TLS protects it.
-pub type Streams = Box<dyn Fn(TokioIo<Upgraded>, SocketAddr, bool) + Send + Sync>;
+/// Takes over a WebSocket whose handshake is done, with its peer, whether TLS protects it, and what is
+/// to be held for as long as it is open.
+pub type Streams = Box<dyn Fn(TokioIo<Upgraded>, SocketAddr, bool, Box<dyn Send>) + Send + Sync>;
 
 /// Whether a path is one of these.
 pub(super) fn is_ours(door: &Door, path: &str) -> bool {
@@ -39,7 +41,7 @@ pub(super) fn answer(door: &Door, request: Request) -> Response {
     let json = path == HOST_META_JSON;
     let (mut parts, _) = request.into_parts();
     if parts.method != Method::GET && (socket || parts.method != Method::HEAD) {
-        return method_not_allowed(&[Method::GET]).into_response();
+        return method_not_allowed(&["GET"]).into_response();
     }
     let answered = if socket { open(door, &mut parts) } else { host_meta(&parts, json) };
     answered.unwrap_or_else(IntoResponse::into_response)
@@ -78,9 +80,12 @@ fn open(door: &Door, parts: &mut Parts) -> Result<Response, Problem> {
     let upgrade = upgrade.ok_or_else(|| Problem::bad_request("this connection cannot become a WebSocket"))?;
     let peer = peer(parts);
     let streams = door.streams.get().cloned();
+    let place = parts.extensions.remove::<Place>();
     tokio::spawn(async move {
         match (upgrade.await, streams) {
-            (Ok(upgraded), Some(streams)) => streams(TokioIo::new(upgraded), peer.address, peer.secure),
+            (Ok(upgraded), Some(streams)) => {
+                streams(TokioIo::new(upgraded), peer.address, peer.secure, Box::new(place));
+            }
             (Err(error), _) => tracing::debug!(%error, peer = %peer.address, "a WebSocket did not come about"),
             (_, None) => {}
         }

@@ -26,9 +26,9 @@ pub fn xmpp_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, 
     config(certificate, key, &[b"xmpp-client"])
 }
 
-/// For HTTP.
+/// For HTTP, 2 before 1.1.
 pub fn http_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    config(certificate, key, &[b"http/1.1"])
+    config(certificate, key, &[b"h2", b"http/1.1"])
 }
 
 pub fn acceptor(config: Arc<ServerConfig>) -> TlsAcceptor {

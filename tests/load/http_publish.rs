@@ -52,7 +52,7 @@ fn body(number: u64, padding: &str) -> String {
 }
 
 /// One keep-alive connection that publishes to one node.
-struct Connection {
+pub struct Connection {
     tcp: TcpStream,
     head: String,
     node: String,
@@ -60,13 +60,13 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(address: SocketAddr, head: String, node: String) -> Outcome<Connection> {
+    pub async fn open(address: SocketAddr, head: String, node: String) -> Outcome<Connection> {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         Ok(Connection { tcp, head, node, bytes: Vec::new() })
     }
 
-    async fn publish(&mut self, query: &str, body: &str) -> Outcome<()> {
+    pub async fn publish(&mut self, query: &str, body: &str) -> Outcome<()> {
         let mut request = Vec::with_capacity(body.len() + 512);
         let (node, head, length) = (&self.node, &self.head, body.len());
         write!(request, "POST /v1/nodes/{node}/items{query} HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n{body}")?;

@@ -11,7 +11,7 @@
 //! * `scan`, `scram`, `client`: a very small XMPP client whose cost can be told from the server's
 //! * `pubsub`: the requests and payloads
 //! * `measure`: CPU, memory, latency, the table and the JSON line
-//! * `fanout`, `publish`, `http_publish`, `idle`, `login`: the scenarios
+//! * `fanout`, `publish`, `http_publish`, `idle`, `login`, `watchers`: the scenarios
 //! * `self_check`: the driver's own checks can fail
 
 mod accounts;
@@ -29,6 +29,7 @@ mod scan;
 mod scram;
 mod self_check;
 mod server;
+mod watchers;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -78,6 +79,7 @@ fn run(options: &Options) -> Outcome<bool> {
             Scenario::HttpPublish => http_publish::run(options, &server).await,
             Scenario::Idle => idle::run(options, &server).await,
             Scenario::Login => login::run(options, &server).await,
+            Scenario::Watchers => watchers::run(options, &server).await,
             Scenario::SelfCheck => Err("the self check needs no server".into()),
         }
     };

@@ -13,6 +13,7 @@ pub enum Scenario {
     HttpPublish,
     Idle,
     Login,
+    Watchers,
     SelfCheck,
 }
 
@@ -78,6 +79,7 @@ impl Options {
                 "http-publish" => scenario = Some(Scenario::HttpPublish),
                 "idle" => scenario = Some(Scenario::Idle),
                 "login" => scenario = Some(Scenario::Login),
+                "watchers" => scenario = Some(Scenario::Watchers),
                 "self-check" => scenario = Some(Scenario::SelfCheck),
                 "--full-jid" => options.full_jid = true,
                 "--one-account" => options.one_account = true,
@@ -253,6 +255,7 @@ SCENARIO
   http-publish  the same over HTTP with an API token (not on Prosody)
   idle          resident memory per logged-in session, as the slope between two numbers of sessions
   login         server CPU per login (TLS handshake, SASL, bind)
+  watchers      event streams over HTTP on one node: memory of an idle one, CPU and latency of a delivered event
   self-check    the driver's own checks, without a server
 
 SERVER
@@ -270,7 +273,7 @@ SERVER
   --tls starttls|direct      direct TLS needs a server that listens for it (starttls)
 
 LOAD
-  --sessions N      sessions of fanout and login (1000)
+  --sessions N      sessions of fanout and login, event streams of watchers (1000)
   --levels A,B      sessions of idle (1000,5000)
   --inflight N      publishes in flight, over all publishers (8)
   --publishers N    publishing sessions of publish, connections excepted (8)
@@ -282,7 +285,7 @@ LOAD
   --one-account     every session logs in to one account
   --seconds N       how long is measured (30)
   --warmup N        seconds before that (3)
-  --settle N        idle: seconds between the last login and the reading (60)
+  --settle N        idle, watchers: seconds between the last login and the reading (60)
   --concurrency N   logins under way at once (32)
   --threads N       threads of the driver (2)
 ";

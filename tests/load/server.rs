@@ -101,6 +101,9 @@ fn start_tidings(options: &Options) -> Outcome<Server> {
     if options.one_account {
         settings.push(format!("limits.sessions_per_account={}", options.sessions.max(options.publishers) + 16));
     }
+    if options.scenario == Scenario::Watchers {
+        settings.push(format!("limits.watches_per_account={}", options.sessions + 16));
+    }
     settings.extend(options.settings.iter().cloned());
     let tidings = |words: &[&str]| {
         let mut command = Command::new(&options.binary);
@@ -113,7 +116,7 @@ fn start_tidings(options: &Options) -> Outcome<Server> {
     let name = output(Command::new(&options.binary).arg("version"))?;
     accounts::import_into_tidings(options, folder.path(), &tidings)?;
     let token = match options.scenario {
-        Scenario::HttpPublish => Some(accounts::token(&tidings, &options.domain)?),
+        Scenario::HttpPublish | Scenario::Watchers => Some(accounts::token(&tidings, &options.domain)?),
         _ => None,
     };
     let mut command = tidings(&["serve"]);

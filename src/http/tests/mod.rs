@@ -1,11 +1,14 @@
 //! The door over real sockets, with the engine and a store in memory behind it.
 
 mod admin;
+mod browsers;
 mod connections;
 mod ingest;
 mod publish;
 mod read;
+mod transports;
 mod watch;
+mod watch_rights;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,13 +28,14 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{self, Access, NewPassword, NewToken, NewUser};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine};
-use crate::http::{Door, Options, Rooms, admin_router, router, serve};
+use crate::http::{Door, Metric, MetricKind, Options, Rooms, admin_router, router, serve};
 use crate::jid::BareJid;
 use crate::store::memory::MemoryStore;
 use crate::time::SystemClock;
 
 /// A server, and what it takes to talk to it.
 struct Stage {
+    door: Arc<Door>,
     http: SocketAddr,
     admin: SocketAddr,
     access: Access,
@@ -55,17 +59,29 @@ impl Stage {
         tokio::spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
         tokio::spawn(delivery.clone().run(over.clone()));
         let cursors = delivery.cursors().clone();
-        let rooms = Rooms { engine, delivery, cursors, access: access.clone(), clock };
+        let metric = Metric {
+            name: "tidings_engine_test",
+            help: "What another room tells.",
+            kind: MetricKind::Gauge,
+            read: Box::new(|| 7),
+        };
+        let metrics = vec![metric];
+        let rooms = Rooms { engine, delivery, cursors, access: access.clone(), clock, metrics };
         let service = BareJid::parse("pubsub.localhost").unwrap();
         let door = Door::new(rooms, service, closing.clone(), options.clone());
         let mut addresses = vec![];
         let mut served = vec![];
-        for router in [router(door.clone()), admin_router(door)] {
+        for router in [router(door.clone()), admin_router(door.clone())] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             served.push(tokio::spawn(serve(listener, router, None, closing.clone(), options.clone())));
         }
-        Stage { http: addresses[0], admin: addresses[1], access, closing, over, served }
+        Stage { door, http: addresses[0], admin: addresses[1], access, closing, over, served }
+    }
+
+    /// How many watches are open.
+    fn watches(&self) -> u64 {
+        self.door.watches.count()
     }
 
     /// An account with a token of these scopes; none for everything.

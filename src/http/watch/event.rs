@@ -1,16 +1,16 @@
-//! How events look on an event stream (WHATWG HTML §9.2), and the objects they bear.
+//! How an event looks: the objects of events, and the blocks in which an event stream bears them
+//! (WHATWG HTML §9.2).
 //!
 //! The block of an entry is the same for all its watchers, cursor included: it is made once and kept
-//! with the entry.
+//! with the entry. Its data is one line of JSON, so the other forms are parts of it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::delivery::Cursors;
+use crate::delivery::{CURSOR_CHARS, Cursors};
 use crate::engine::{Entry, Position};
 use crate::http::json::{Object, Shown, write_config};
-use crate::http::problem::Problem;
 use crate::payload;
 use crate::pubsub::{EventKind, NodeId};
 use crate::store::Item;
@@ -71,7 +71,7 @@ impl Block {
     }
 }
 
-/// The event of an entry, made once.
+/// The event of an entry as a block, made once.
 pub(super) fn entry(entry: &Entry, cursors: &Cursors) -> Bytes {
     let make = || {
         let cursor = cursors.encode(Position { node: entry.key, seq: entry.event.seq });
@@ -81,9 +81,41 @@ pub(super) fn entry(entry: &Entry, cursors: &Cursors) -> Bytes {
     entry.http.get_or_init(make).clone()
 }
 
+/// The same as a line of JSON, which shares the block's bytes.
+pub(super) fn line(entry: &Entry, cursors: &Cursors) -> Bytes {
+    let block = self::entry(entry, cursors);
+    block.slice(data_begin(&entry.event.kind)..block.len() - 1)
+}
+
+/// The same without its line end.
+pub(super) fn object_of(entry: &Entry, cursors: &Cursors) -> Bytes {
+    let block = self::entry(entry, cursors);
+    block.slice(data_begin(&entry.event.kind)..block.len() - 2)
+}
+
+/// The same with another cursor, that of a watcher of several nodes.
+pub(super) fn object_with(entry: &Entry, cursors: &Cursors, cursor: &str) -> Vec<u8> {
+    let block = self::entry(entry, cursors);
+    let name = name(&entry.event.kind);
+    // What follows the cursor is the same for everybody.
+    let rest = data_begin(&entry.event.kind) + OBJECT_BEGIN.len() + name.len() + OBJECT_CURSOR.len() + CURSOR_CHARS;
+    let rest = &block[rest..block.len() - 2];
+    let mut out = Vec::with_capacity(64 + cursor.len() + rest.len());
+    for part in [OBJECT_BEGIN, name, OBJECT_CURSOR, cursor] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+/// Where the JSON begins in the block of an entry.
+fn data_begin(kind: &EventKind) -> usize {
+    "event: \nid: \ndata: ".len() + name(kind).len() + CURSOR_CHARS
+}
+
 /// A current item, as the publication that it stands on. It bears no cursor: a client that breaks off
 /// among these must begin again.
-pub(super) fn current(node: &NodeId, item: &Item, deliver_payloads: bool) -> Bytes {
+pub(super) fn current(node: &NodeId, item: &Item, deliver_payloads: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     let mut object = Object::begin(&mut out);
     object.text("type", "published");
@@ -95,35 +127,7 @@ pub(super) fn current(node: &NodeId, item: &Item, deliver_payloads: bool) -> Byt
         object.raw("data", &payload::to_json(held));
     }
     object.end();
-    Block::default().event("published").data(&out).end().into_bytes()
-}
-
-/// The cursor moves, and nothing is dispatched.
-pub(super) fn bookmark(cursor: &str) -> Bytes {
-    Block::default().id(cursor).end().into_bytes()
-}
-
-/// The position is gone. The stream goes on from the earliest event, and the client's position with
-/// it, or with the current state, until whose end the client has no position that would do.
-pub(super) fn reset(cursors: &Cursors, earliest: Position, latest: Position, initial: bool) -> Bytes {
-    let cursor = cursors.encode(earliest);
-    let mut out = vec![];
-    let mut object = Object::begin(&mut out);
-    object.text("type", "reset");
-    object.text("title", "Cursor gone");
-    object.number("status", 410);
-    object.text("detail", "the position is not in the log any more, or never was");
-    object.text("earliest", &cursor);
-    object.text("latest", &cursors.encode(latest));
-    object.end();
-    let block = Block::default().event("reset");
-    let block = if initial { block } else { block.id(&cursor) };
-    block.data(&out).end().into_bytes()
-}
-
-/// The stream ends, and this is why.
-pub(super) fn end(problem: &Problem) -> Bytes {
-    Block::default().event("end").data(&problem.to_json()).end().into_bytes()
+    out
 }
 
 fn object(entry: &Entry, cursor: &str) -> Vec<u8> {
@@ -165,7 +169,7 @@ fn object(entry: &Entry, cursor: &str) -> Vec<u8> {
     out
 }
 
-fn name(kind: &EventKind) -> &'static str {
+pub(super) fn name(kind: &EventKind) -> &'static str {
     match kind {
         EventKind::Published { .. } => "published",
         EventKind::Retracted { .. } => "retracted",
@@ -175,6 +179,10 @@ fn name(kind: &EventKind) -> &'static str {
     }
 }
 
+/// How an object of [`object`] begins, up to its type and up to its cursor.
+const OBJECT_BEGIN: &str = "{\"type\":\"";
+const OBJECT_CURSOR: &str = "\",\"cursor\":\"";
+
 #[cfg(test)]
-#[path = "sse_tests.rs"]
+#[path = "event_tests.rs"]
 mod tests;

@@ -1,7 +1,9 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::http::problem::Problem;
+use crate::http::watch::format::{Format, Gone};
 use crate::jid::BareJid;
 use crate::pubsub::{
     Event, ItemFact, ItemId, NodeAddress, NodeConfig, NodeKey, Payload, Seq, ServicePolicy, WhoCreates,
@@ -228,7 +230,7 @@ fn a_node_that_delivers_no_payloads_delivers_none_here() {
     let item = Item { fact, payload: Some(text_payload("x")) };
     let node = NodeId::parse("n").unwrap();
     for deliver in [true, false] {
-        let browser = Browser::read(&current(&node, &item, deliver));
+        let browser = Browser::read(&Format::Blocks.current(&node, &item, deliver));
         let object: serde_json::Value = serde_json::from_str(&browser.dispatched[0].data).unwrap();
         assert_eq!((object.get("data").is_some(), browser.last_id.as_str()), (deliver, ""));
     }
@@ -244,20 +246,75 @@ fn the_block_of_an_entry_is_made_once_and_shared() {
 #[test]
 fn bookmarks_resets_and_ends() {
     let at = |seq| Position { node: NodeKey(3), seq: Seq(seq) };
-    let browser = Browser::read(&bookmark("c7"));
+    let blocks = Format::Blocks;
+    let browser = Browser::read(&blocks.bookmark("c7"));
     assert_eq!((browser.last_id.as_str(), browser.dispatched.len()), ("c7", 0));
     for initial in [false, true] {
-        let browser = Browser::read(&reset(&cursors(), at(4), at(9), initial));
+        let (earliest, latest) = (cursors().encode(at(4)), cursors().encode(at(9)));
+        let browser = Browser::read(&blocks.reset(&Gone { node: None, earliest, latest, initial }));
         let object: serde_json::Value = serde_json::from_str(&browser.dispatched[0].data).unwrap();
         assert_eq!(browser.dispatched[0].event, "reset");
         let cursor = |name: &str| cursors().decode(object[name].as_str().unwrap(), NodeKey(3));
         assert_eq!((cursor("earliest"), cursor("latest")), (Ok(Seq(4)), Ok(Seq(9))));
         assert_eq!(browser.last_id.is_empty(), initial);
     }
-    let browser = Browser::read(&end(&Problem::forbidden("why\nnot")));
+    let browser = Browser::read(&blocks.end(&Problem::forbidden("why\nnot")));
     let object: serde_json::Value = serde_json::from_str(&browser.dispatched[0].data).unwrap();
     assert_eq!((browser.dispatched[0].event.as_str(), object["status"].as_u64()), ("end", Some(403)));
-    let greeting = Block::default().retry(Duration::from_secs(2)).comment("tidings").end().into_bytes();
+    let greeting = blocks.greeting(Duration::from_secs(2)).unwrap();
     let browser = Browser::read(&greeting);
     assert_eq!((browser.retry, browser.dispatched.len()), (Some(2000), 0));
+}
+
+#[test]
+fn every_format_bears_the_same_object_and_shares_the_bytes() {
+    let cursor = cursors().encode(Position { node: NodeKey(3), seq: Seq(9) });
+    for kind in [
+        published("i", Some(text_payload("x\ny"))),
+        EventKind::Retracted { item: ItemId::parse("i").unwrap(), notify: true },
+        EventKind::Purged,
+        EventKind::Configured { config: config() },
+        EventKind::Deleted { redirect: None },
+    ] {
+        let entry = entry_of("n", kind, config());
+        let block = Format::Blocks.entry(&entry, &cursors());
+        let object: serde_json::Value = serde_json::from_str(&Browser::read(&block).dispatched[0].data).unwrap();
+        let line = Format::Lines.entry(&entry, &cursors());
+        let bare = Format::Objects.entry(&entry, &cursors());
+        assert_eq!(line.strip_suffix(b"\n"), Some(&bare[..]));
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&bare).unwrap(), object);
+        assert!(block.as_ptr_range().contains(&bare.as_ptr()) && block.as_ptr_range().contains(&line.as_ptr()));
+        // A watcher of several nodes has a cursor of its own, and else the same.
+        for format in [Format::Lines, Format::Objects, Format::Blocks] {
+            let other = format.entry_with(&entry, &cursors(), "other");
+            let object_again: serde_json::Value = if format == Format::Blocks {
+                let browser = Browser::read(&other);
+                assert_eq!(browser.last_id, "other");
+                serde_json::from_str(&browser.dispatched[0].data).unwrap()
+            } else {
+                serde_json::from_slice(&other).unwrap()
+            };
+            let mut expected = object.clone();
+            assert_eq!(expected["cursor"], cursor.as_str());
+            expected["cursor"] = "other".into();
+            assert_eq!(object_again, expected);
+        }
+    }
+}
+
+#[test]
+fn lines_are_told_of_bookmarks_resets_and_ends_too() {
+    let read = |bytes: Bytes| -> serde_json::Value {
+        assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    let lines = Format::Lines;
+    assert_eq!(read(lines.bookmark("c")), serde_json::json!({"type": "bookmark", "cursor": "c"}));
+    assert_eq!(read(lines.idle("c")), serde_json::json!({"type": "bookmark", "cursor": "c"}));
+    let gone = Gone { node: NodeId::parse("n"), earliest: "e".to_owned(), latest: "l".to_owned(), initial: false };
+    let reset = read(lines.reset(&gone));
+    assert_eq!((&reset["type"], &reset["node"], &reset["latest"]), (&"reset".into(), &"n".into(), &"l".into()));
+    let end = read(lines.end(&Problem::forbidden("why\nnot")));
+    assert_eq!((&end["type"], &end["problem"]["status"]), (&"end".into(), &403.into()));
+    assert_eq!(lines.greeting(Duration::from_secs(2)), None);
 }

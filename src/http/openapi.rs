@@ -1,0 +1,157 @@
+//! `/openapi.json`, made from the table of operations, and `/docs`, a page that shows it.
+
+use std::sync::LazyLock;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method};
+use axum::response::Response;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use crate::http::operations::{Content, HEADERS, OPERATIONS, Operation, Parameter, QUERY};
+
+/// The documents of the API, which need no credentials.
+pub(super) fn answer(method: &Method, path: &str) -> Option<Response> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let (content_type, body) = match path {
+        "/openapi.json" => ("application/json", DOCUMENT.clone()),
+        "/docs" => ("text/html; charset=utf-8", Bytes::from_static(include_bytes!("docs/page.html"))),
+        "/docs/page.js" => ("text/javascript; charset=utf-8", Bytes::from_static(include_bytes!("docs/page.js"))),
+        "/docs/page.css" => ("text/css; charset=utf-8", Bytes::from_static(include_bytes!("docs/page.css"))),
+        _ => return None,
+    };
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // A page that loads its own script and style, and speaks to nobody but us.
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    Some(response)
+}
+
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into());
+
+fn document() -> Value {
+    let mut paths = Map::new();
+    for service in [false, true] {
+        for row in OPERATIONS {
+            let path = if service { row.template.replacen("/v1", SERVICE, 1) } else { row.template.to_owned() };
+            let place = paths.entry(path).or_insert_with(|| json!({"parameters": in_path(row.template, service)}));
+            place[row.method.to_lowercase()] = operation(row, service);
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tidings",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Every resource is a node: its state, its changes and its writes stand at one URL. Each path \
+                            of `/v1` stands under `/v1/services/{service}` too, for another service.",
+        },
+        "security": [{"bearer": []}, {"basic": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API token, or a JSON Web Token of a trusted issuer."},
+                "basic": {"type": "http", "scheme": "basic", "description": "The JID of an account and its password, over TLS or loopback."},
+            },
+            "responses": {
+                "Problem": {
+                    "description": "What went wrong (RFC 9457).",
+                    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                },
+            },
+            "schemas": schemas(),
+        },
+    })
+}
+
+fn in_path(template: &str, service: bool) -> Vec<Value> {
+    let names = [("service", service), ("node", template.contains("{node}")), ("id", template.contains("{id}"))];
+    let parameter = |name: &str| {
+        // What is no name at all, or one that a client would tidy away, is none here either.
+        let schema = json!({"type": "string", "minLength": 1, "maxLength": 1023});
+        json!({"name": name, "in": "path", "required": true, "schema": schema})
+    };
+    names.iter().filter(|(_, there)| *there).map(|(name, _)| parameter(name)).collect()
+}
+
+fn operation(row: &Operation, service: bool) -> Value {
+    let find = |table: &[Parameter], name: &str, place: &str| {
+        let Parameter(name, schema, what) =
+            table.iter().find(|row| row.0 == name).expect("a test holds that it is there");
+        let schema: Value = serde_json::from_str(schema).expect("a test reads every schema");
+        json!({"name": name, "in": place, "description": what, "schema": schema, "required": *name == "node"})
+    };
+    let query = row.query.iter().map(|name| find(QUERY, name, "query"));
+    let headers = row.headers.iter().map(|name| find(HEADERS, name, "header"));
+    let parameters: Vec<Value> = query.chain(headers).collect();
+    let mut answers = Map::new();
+    for answer in row.answers {
+        let mut object = json!({"description": answer.what});
+        if !answer.content.is_empty() {
+            object["content"] = contents(answer.content);
+        }
+        answers.insert(answer.status.to_owned(), object);
+    }
+    answers.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));
+    let id = if service { format!("{}At", row.id) } else { row.id.to_owned() };
+    let mut object = json!({"operationId": id, "summary": row.summary, "parameters": parameters, "responses": answers});
+    if !row.body.is_empty() {
+        object["requestBody"] = json!({"content": contents(row.body)});
+    }
+    object
+}
+
+fn contents(contents: &[Content]) -> Value {
+    let media = |Content(media, schema): &Content| {
+        ((*media).to_owned(), json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}}))
+    };
+    Value::Object(contents.iter().map(media).collect())
+}
+
+/// What bodies look like, kept as JSON.
+fn schemas() -> Value {
+    serde_json::from_str(include_str!("docs/schemas.json")).expect("a test reads the schemas")
+}
+
+const SERVICE: &str = "/v1/services/{service}";
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
+                           form-action 'none'; frame-ancestors 'none'";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_whole_and_stands_in_the_document_twice() {
+        let document = document();
+        let mut ids = std::collections::HashSet::new();
+        for row in OPERATIONS {
+            for name in row.query {
+                assert!(QUERY.iter().any(|known| known.0 == *name), "{name}");
+            }
+            for prefix in ["/v1", SERVICE] {
+                let path = row.template.replacen("/v1", prefix, 1);
+                let operation = &document["paths"][&path][row.method.to_lowercase()];
+                assert!(ids.insert(operation["operationId"].to_string()), "{path} {}", row.method);
+            }
+            for Content(_, schema) in row.body.iter().chain(row.answers.iter().flat_map(|answer| answer.content)) {
+                assert!(!document["components"]["schemas"][*schema].is_null(), "{schema}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_uses_nothing_of_other_hosts() {
+        for text in [include_str!("docs/page.html"), include_str!("docs/page.js"), include_str!("docs/page.css")] {
+            assert!(!text.contains("http:") && !text.contains("https:") && !text.contains("//cdn"));
+        }
+        assert!(answer(&Method::GET, "/docs").is_some());
+        assert!(answer(&Method::POST, "/docs").is_none());
+        assert!(answer(&Method::GET, "/docs/../openapi.json").is_none());
+    }
+}

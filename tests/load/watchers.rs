@@ -1,0 +1,162 @@
+//! Watchers over HTTP: what an idle event stream costs in memory, and what a delivered event costs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::Outcome;
+use crate::http_publish::Connection;
+use crate::measure::{Histogram, Moment, Report};
+use crate::options::Options;
+use crate::server::Server;
+
+/// What all watchers and publishers share.
+struct Shared {
+    began: Instant,
+    measuring: AtomicBool,
+    stop: AtomicBool,
+    open: AtomicU64,
+    events: AtomicU64,
+    broken: AtomicU64,
+    latency: Histogram,
+}
+
+pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
+    let process = server.process().ok_or("watchers wants --pid with --connect")?;
+    let token = server.token.clone().ok_or("watchers wants an API token")?;
+    let address = server.http()?;
+    let shared = Arc::new(Shared {
+        began: Instant::now(),
+        measuring: AtomicBool::new(false),
+        stop: AtomicBool::new(false),
+        open: AtomicU64::new(0),
+        events: AtomicU64::new(0),
+        broken: AtomicU64::new(0),
+        latency: Histogram::new(),
+    });
+    let head = format!("Host: {address}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+    let mut first = Connection::open(address, head.clone(), NODE.to_owned()).await?;
+    first.publish("?create=true", "{}").await?;
+    let mut report = Report::new("watchers", server);
+    tokio::time::sleep(SETTLE_BEFORE).await;
+    let before = process.resident_kib()?;
+    let mut watching = JoinSet::new();
+    for number in 0..options.sessions {
+        watching.spawn(watch(Arc::clone(&shared), address, head.clone()));
+        // As many handshakes at once as the listener's queue takes.
+        while shared.open.load(Ordering::Relaxed) + BEGINNING_MAX <= number as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    while shared.open.load(Ordering::Relaxed) < options.sessions as u64 {
+        if shared.broken.load(Ordering::Relaxed) > 0 {
+            return Err("a watcher could not be opened".into());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(options.settle)).await;
+    let after = process.resident_kib()?;
+    let each = after.saturating_sub(before) as f64 / options.sessions as f64;
+    report.number("watchers", "idle event streams", options.sessions as f64, "");
+    report.number("kib_per_watcher", "resident per idle event stream", each, "KiB");
+
+    let padding = "x".repeat(options.payload_bytes.saturating_sub(r#"{"at":000000000000,"p":""}"#.len()));
+    let mut publishing = JoinSet::new();
+    for _ in 0..options.inflight {
+        let connection = Connection::open(address, head.clone(), NODE.to_owned()).await?;
+        publishing.spawn(publish(Arc::clone(&shared), connection, padding.clone()));
+    }
+    tokio::time::sleep(Duration::from_secs(options.warmup)).await;
+    shared.measuring.store(true, Ordering::Relaxed);
+    let (from, started) = (shared.events.load(Ordering::Relaxed), Moment::now(server)?);
+    tokio::time::sleep(Duration::from_secs(options.seconds)).await;
+    let spent = started.until(&Moment::now(server)?);
+    let events = shared.events.load(Ordering::Relaxed) - from;
+    shared.stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = publishing.join_next().await {
+        ended??;
+    }
+    watching.shutdown().await;
+    report.number("inflight", "publishes in flight", options.inflight as f64, "");
+    report.number("events_per_second", "events delivered", spent.rate(events), "/s");
+    report.spent(&spent, "event", events);
+    report.latency("delivery", "publish to delivery", &shared.latency);
+    report.must_be_none("watchers_broken", shared.broken.load(Ordering::Relaxed));
+    Ok(report)
+}
+
+async fn publish(shared: Arc<Shared>, mut connection: Connection, padding: String) -> Outcome<()> {
+    while !shared.stop.load(Ordering::Relaxed) {
+        // A JSON number has no leading noughts: a first digit keeps the width.
+        let at = FIRST_DIGIT + shared.began.elapsed().as_micros() as u64;
+        connection.publish("", &format!("{{\"at\":{at},\"p\":\"{padding}\"}}")).await?;
+    }
+    Ok(())
+}
+
+/// Opens one event stream and counts what comes, until the driver ends it.
+async fn watch(shared: Arc<Shared>, address: SocketAddr, head: String) {
+    if let Err(why) = follow(&shared, address, &head).await
+        && shared.broken.fetch_add(1, Ordering::Relaxed) == 0
+    {
+        eprintln!("a watcher: {why}");
+    }
+}
+
+async fn follow(shared: &Shared, address: SocketAddr, head: &str) -> Outcome<()> {
+    let mut tcp = TcpStream::connect(address).await?;
+    let request = format!(
+        "GET /v1/nodes/{NODE}/items?watch=true&types=published HTTP/1.1\r\n{head}Accept: text/event-stream\r\n\r\n"
+    );
+    tcp.write_all(request.as_bytes()).await?;
+    let mut unread: Vec<u8> = Vec::new();
+    let mut open = false;
+    loop {
+        if tcp.read_buf(&mut unread).await? == 0 {
+            return Err("the server closed an event stream".into());
+        }
+        if !open {
+            if unread.len() < STATUS.len() {
+                continue;
+            }
+            if !unread.starts_with(STATUS) {
+                return Err(format!("no event stream: {}", String::from_utf8_lossy(&unread)).into());
+            }
+            open = true;
+            shared.open.fetch_add(1, Ordering::Relaxed);
+        }
+        let now = shared.began.elapsed().as_micros() as u64;
+        let mut taken = 0;
+        for at in memchr::memmem::find_iter(&unread, MARK) {
+            let digits = at + MARK.len()..at + MARK.len() + DIGITS;
+            let Some(digits) = unread.get(digits.clone()) else { break };
+            taken = at + MARK.len() + DIGITS;
+            let sent = std::str::from_utf8(digits)?.parse::<u64>()?.saturating_sub(FIRST_DIGIT);
+            shared.events.fetch_add(1, Ordering::Relaxed);
+            if shared.measuring.load(Ordering::Relaxed) {
+                shared.latency.record(Duration::from_micros(now.saturating_sub(sent)));
+            }
+        }
+        // What may be the beginning of a mark stays.
+        let keep = unread.len() - taken.max(unread.len().saturating_sub(MARK.len() + DIGITS));
+        unread.drain(..unread.len() - keep);
+        unread.shrink_to(UNREAD_KEPT);
+    }
+}
+
+const NODE: &str = "load%2Fwatched";
+const STATUS: &[u8] = b"HTTP/1.1 200";
+const MARK: &[u8] = b"{\"at\":";
+const FIRST_DIGIT: u64 = 100_000_000_000;
+const DIGITS: usize = 12;
+/// What a watcher of the driver keeps between two readings, so that thousands of them fit.
+const UNREAD_KEPT: usize = 512;
+/// Event streams that are begun and not open yet.
+const BEGINNING_MAX: u64 = 64;
+/// The server has started, and what its start needed is given back.
+const SETTLE_BEFORE: Duration = Duration::from_secs(2);
