@@ -101,6 +101,9 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let xep = Xep::new(engine.clone(), messaging.clone(), hosts.collect(), xep_options(config));
     xep.administer(xep::Administration { access: access.clone() });
     let router = Router::new(messaging, xep);
+    if let Some(herald) = router.herald(&delivery) {
+        rooms.spawn(herald.run(over.clone()));
+    }
     let sessions = Sessions::new(
         access.clone(),
         delivery.clone(),
@@ -278,6 +281,7 @@ fn engine_options(config: &Config) -> engine::Options {
         },
         who_creates: config.pubsub.create,
         auto_create: config.pubsub.auto_create,
+        templates: config.templates.clone().into(),
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
         memos_per_caller_max: config.limits.idempotency_keys_per_account,
@@ -289,6 +293,7 @@ fn xep_options(config: &Config) -> xep::Options {
     xep::Options {
         command_sessions_max: config.limits.commands_waiting,
         command_session_seconds: config.limits.command_seconds,
+        contacts: config.contact.clone(),
         ..xep::Options::default()
     }
 }
@@ -401,6 +406,6 @@ fn metrics(engine: &Engine, delivery: &Delivery) -> Vec<Metric> {
 }
 
 /// What a stanza needs beside the payload that it bears.
-const STANZA_OVERHEAD_BYTES: u64 = 8192;
+pub const STANZA_OVERHEAD_BYTES: u64 = 8192;
 /// How long peers, and then rooms, may take to end.
 const DRAIN_MAX: Duration = Duration::from_secs(15);

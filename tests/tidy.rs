@@ -20,7 +20,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("access", &["store", "jid", "time"]),
     ("engine", &["pubsub", "store", "jid", "time"]),
     ("delivery", &["engine", "payload", "pubsub", "store", "jid", "time"]),
-    ("messaging", &["engine", "im", "store", "xmpp", "xml", "jid", "time"]),
+    ("messaging", &["engine", "pubsub", "im", "store", "xmpp", "xml", "jid", "time"]),
     (
         "xep",
         &[
@@ -127,9 +127,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("argon2", &["access"]),
     ("pbkdf2", &["access"]),
-    ("sha1", &["access", "http", "stream"]),
+    ("sha1", &["access", "http", "stream", "messaging"]),
     ("tokio_tungstenite", &["http", "net"]),
-    ("sha2", &["access", "stream", "delivery", "xep", "http"]),
+    ("sha2", &["access", "stream", "delivery", "messaging", "xep", "http"]),
     ("hmac", &["access", "stream", "delivery"]),
     ("subtle", &["access", "stream"]),
     ("serde_json", &["payload", "http", "access", "cli", "server"]),
@@ -153,6 +153,15 @@ const IMPURE: &[&str] = &["tokio", "tokio_util", "getrandom", "tracing", "future
 
 const FILE_LINES_MAX: usize = 700;
 const FUNCTION_LINES_MAX: usize = 70;
+/// Files that may have more lines, how many, and why.
+const LONGER: &[(&str, usize, &str)] = &[
+    ("src/config/settings.rs", 1000, "one table: every setting, in the order of the configuration file"),
+    (
+        "src/store/memory.rs",
+        900,
+        "one match for each operation of the port; its parts stand beside it where they are whole",
+    ),
+];
 
 /// What the top level holds, beside dot files.
 const TOP: &[&str] = &["Cargo.lock", "Cargo.toml", "README.md", "certs", "docs", "src", "tests", "xeps"];
@@ -231,7 +240,8 @@ fn files_and_functions_stay_small() {
     let mut wrong = Vec::new();
     for (path, _, code) in sources() {
         let lines = code.lines().count();
-        if lines > FILE_LINES_MAX {
+        let longer = LONGER.iter().find(|(name, ..)| path.ends_with(name)).map(|(_, max, _)| *max);
+        if lines > longer.unwrap_or(FILE_LINES_MAX) {
             wrong.push(format!("{}: {lines} lines", path.display()));
         }
         for (name, length) in functions(&code) {

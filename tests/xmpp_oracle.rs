@@ -149,6 +149,7 @@ fn policy() -> ServicePolicy {
         service: BareJid::parse("pubsub.b.example").expect("an address"),
         who_creates: WhoCreates::Accounts,
         auto_create: false,
+        templates: std::sync::Arc::default(),
         payload_bytes_max: 100_000,
         items_max: 1000,
         batch_items_max: 16,

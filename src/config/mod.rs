@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{Template, WhoCreates};
 pub use crate::stream::component::{Secret, Served};
 
 pub use crate::store::sqlite::Durability;
@@ -39,6 +39,8 @@ pub struct Config {
     /// Components that may connect.
     pub components: Vec<Served>,
     pub component_of: ComponentOf,
+    /// What holds for nodes by their names, in the order of the file.
+    pub templates: Vec<Template>,
     pub data: Data,
     pub auth: Auth,
     pub limits: Limits,
@@ -46,6 +48,7 @@ pub struct Config {
     pub store: Store,
     pub retention: Retention,
     pub im: Im,
+    pub contact: crate::xep::Contacts,
     pub tls: Tls,
     pub log: Log,
 }

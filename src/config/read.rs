@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -10,6 +11,7 @@ use super::mistake::{Mistake, Place};
 use super::settings::{Kind, SETTINGS, Setting, Value};
 use super::{Secret, Served, Sources, VARIABLE_PREFIX};
 use crate::jid::BareJid;
+use crate::pubsub::{Glob, RawField, Template};
 
 /// What was written, the last source's word for each setting.
 #[derive(Default)]
@@ -17,6 +19,7 @@ pub struct Given {
     pub values: BTreeMap<&'static str, (Value, Place)>,
     pub hosts: Vec<GivenHost>,
     pub components: Vec<GivenComponent>,
+    pub templates: Vec<GivenTemplate>,
 }
 
 /// A `[[host]]` of the file.
@@ -29,6 +32,12 @@ pub struct GivenHost {
 /// A `[[component]]` of the file.
 pub struct GivenComponent {
     pub served: Served,
+    pub place: Place,
+}
+
+/// A `[[template]]` of the file.
+pub struct GivenTemplate {
+    pub template: Template,
     pub place: Place,
 }
 
@@ -101,6 +110,10 @@ impl File<'_> {
                 ("host", DeValue::Array(hosts)) => hosts.iter().for_each(|host| self.host(host)),
                 ("component", DeValue::Array(all)) => all.iter().for_each(|component| self.component(component)),
                 ("component", _) => self.wrong(key.span().start, "component must be written as [[component]]"),
+                ("template", DeValue::Array(templates)) => {
+                    templates.iter().for_each(|template| self.template(template));
+                }
+                ("template", _) => self.wrong(key.span().start, "template must be written as [[template]]"),
                 ("host", _) => self.wrong(key.span().start, "host must be written as [[host]]"),
                 (section, DeValue::Table(entries)) if is_section(section) => {
                     for (name, value) in entries {
@@ -188,6 +201,50 @@ impl File<'_> {
         }
     }
 
+    fn template(&mut self, template: &Spanned<DeValue<'_>>) {
+        let at = template.span().start;
+        let DeValue::Table(entries) = template.get_ref() else {
+            return self.wrong(at, "template must be written as [[template]]");
+        };
+        let (mut matching, mut creators, mut auto_create, mut config) = (None, Vec::new(), true, Vec::new());
+        for (name, value) in entries {
+            let name_at = name.span().start;
+            match (name.get_ref().as_ref(), value.get_ref()) {
+                ("match", DeValue::String(glob)) if !glob.is_empty() => matching = Some(Glob(Arc::from(glob.as_ref()))),
+                ("match", _) => self.wrong(name_at, "template.match must be text in quotes, such as \"orders/*\""),
+                ("creators", DeValue::Array(globs)) => match globs.iter().map(text_of).collect::<Option<Vec<_>>>() {
+                    Some(globs) => creators = globs.into_iter().map(|glob| Glob(Arc::from(glob))).collect(),
+                    None => self.wrong(name_at, CREATORS),
+                },
+                ("creators", _) => self.wrong(name_at, CREATORS),
+                ("auto_create", value) => match typed(Kind::Flag, value) {
+                    Ok(value) => auto_create = value == Value::Flag(true),
+                    Err(wanted) => self.wrong(name_at, format!("template.auto_create {wanted}")),
+                },
+                ("config", DeValue::Table(fields)) => {
+                    for (name, value) in fields {
+                        match values_of(value) {
+                            Some(values) => config.push(RawField { name: name.get_ref().to_string(), values }),
+                            None => {
+                                self.wrong(name.span().start, format!("template.config.{} {VALUES}", name.get_ref()))
+                            }
+                        }
+                    }
+                }
+                ("config", _) => self.wrong(name_at, "template.config must be written as [template.config]"),
+                (other, _) => self.wrong(name_at, unknown(&format!("template.{other}"))),
+            }
+        }
+        let place = self.place(at);
+        match matching {
+            Some(matching) => {
+                let template = Template { matching, creators, auto_create, config };
+                self.given.templates.push(GivenTemplate { template, place });
+            }
+            None => self.wrong(at, "[[template]] needs a match"),
+        }
+    }
+
     fn wrong(&mut self, at: usize, what: impl Into<String>) {
         let mistake = Mistake::new(&self.place(at), what);
         self.mistakes.push(mistake);
@@ -215,6 +272,24 @@ fn typed(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
     }
 }
 
+fn text_of<'a>(value: &'a Spanned<DeValue<'_>>) -> Option<&'a str> {
+    match value.get_ref() {
+        DeValue::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The values of a field of a configuration, as a form would bear them.
+fn values_of(value: &Spanned<DeValue<'_>>) -> Option<Vec<String>> {
+    Some(match value.get_ref() {
+        DeValue::String(text) => vec![text.to_string()],
+        DeValue::Boolean(flag) => vec![if *flag { "1" } else { "0" }.to_owned()],
+        DeValue::Integer(number) if number.radix() == 10 => vec![number.as_str().to_owned()],
+        DeValue::Array(texts) => texts.iter().map(|text| text_of(text).map(str::to_owned)).collect::<Option<_>>()?,
+        _ => return None,
+    })
+}
+
 fn named(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text in quotes",
@@ -238,8 +313,18 @@ fn is_section(name: &str) -> bool {
 fn unknown(key: &str) -> String {
     let shown: String = key.chars().take(KEY_CHARS_SHOWN).collect();
     let sections = SETTINGS.iter().filter_map(|setting| setting.key.split_once('.').map(|(section, _)| section));
-    let keys = SETTINGS.iter().map(|setting| setting.key).chain(["host", "host.domain", "host.service"]);
-    let candidates: Vec<&str> = if key.contains('.') { keys.collect() } else { sections.chain(["host"]).collect() };
+    let keys = SETTINGS.iter().map(|setting| setting.key).chain([
+        "host",
+        "host.domain",
+        "host.service",
+        "template",
+        "template.match",
+        "template.creators",
+        "template.auto_create",
+        "template.config",
+    ]);
+    let candidates: Vec<&str> =
+        if key.contains('.') { keys.collect() } else { sections.chain(["host", "template"]).collect() };
     let near = candidates.into_iter().map(|candidate| (distance(&shown, candidate), candidate)).min();
     match near {
         Some((far, candidate)) if far <= TYPO_EDITS_MAX => {
@@ -267,6 +352,9 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// A file of settings is a few kilobytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+const CREATORS: &str = "template.creators must be a list of addresses in quotes, such as [\"*@example.org\"]";
+const VALUES: &str = "must be text in quotes, a whole number, true or false, or a list of texts";
 
 const KEY_CHARS_SHOWN: usize = 80;
 

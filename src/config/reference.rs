@@ -27,12 +27,14 @@ pub fn reference() -> String {
         writeln!(text, "- Also: `--set {}=…`, `TIDINGS__{variable}`", setting.key).expect(WRITES);
     }
     text.push_str(HOSTS);
+    text.push_str(TEMPLATES);
     text
 }
 
 /// A default as it would stand in a file.
 fn written(kind: Kind, value: &str) -> String {
     match kind {
+        Kind::Uris => format!("\"{value}\""),
         Kind::Flag | Kind::Count { .. } => value.to_owned(),
         Kind::Text | Kind::Word(_) | Kind::Address | Kind::Domain | Kind::Path => format!("\"{value}\""),
     }
@@ -40,6 +42,7 @@ fn written(kind: Kind, value: &str) -> String {
 
 fn described(kind: Kind) -> String {
     match kind {
+        Kind::Uris => "URIs, with spaces between them".to_owned(),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Count { min, max: u64::MAX } => format!("whole number, at least {min}"),
         Kind::Count { min, max } => format!("whole number, {min} to {max}"),
@@ -94,4 +97,53 @@ The JID of the host's pub/sub service.
 
 - Type: name of a host
 - Default: `pubsub.` and the domain
+";
+
+const TEMPLATES: &str = "
+## [[template]]
+
+What holds for nodes of pub/sub services by their names. The first template that matches a name counts, and no other.
+Only in the file.
+
+```toml
+[[template]]
+match = \"orders/*\"
+creators = [\"shop@example.org\", \"*@ops.example.org\"]
+
+[template.config]
+access_model = \"whitelist\"
+max_items = 100
+hidden = true
+```
+
+### `match`
+
+The names, in which `*` stands for any characters, `/` among them.
+
+- Type: text
+- Default: none, it must stand there
+
+### `creators`
+
+For whom the names are reserved: patterns of bare JIDs. They may create these nodes whatever `pubsub.create` says, and
+nobody else may but administrators.
+
+- Type: list of texts
+- Default: none; the names are not reserved
+
+### `auto_create`
+
+Whether a publish to an absent node creates it, if the publisher may create it; for other names `pubsub.auto_create`
+says that.
+
+- Type: `true` or `false`
+- Default: `true`
+
+### `config`
+
+What differs from the defaults of a new node: the fields of the configuration form without `pubsub#`, and `hidden`.
+Whoever creates a node may choose otherwise.
+
+- Type: table of texts, numbers, flags and lists of texts
+- Default: nothing
 ";

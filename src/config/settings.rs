@@ -25,6 +25,8 @@ pub struct Setting {
 /// What can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// URIs with spaces between them.
+    Uris,
     Flag,
     Count {
         min: u64,
@@ -51,6 +53,7 @@ pub enum Unset {
 /// A value of its setting's kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
+    Uris(Vec<String>),
     Flag(bool),
     Count(u64),
     Text(String),
@@ -63,6 +66,10 @@ impl Kind {
     /// Reads a value as `--set` and variables bear it.
     pub(super) fn parse(self, text: &str) -> Result<Value, String> {
         match self {
+            Kind::Uris if text.split_whitespace().all(is_uri) => {
+                Ok(Value::Uris(text.split_whitespace().map(str::to_owned).collect()))
+            }
+            Kind::Uris => Err(self.wanted()),
             Kind::Flag => match text {
                 "true" => Ok(Value::Flag(true)),
                 "false" => Ok(Value::Flag(false)),
@@ -89,6 +96,7 @@ impl Kind {
     /// What should have been written.
     pub(super) fn wanted(self) -> String {
         match self {
+            Kind::Uris => "must be URIs with spaces between them, such as \"mailto:a@example.org\"".to_owned(),
             Kind::Flag => "must be true or false".to_owned(),
             Kind::Count { min, max: u64::MAX } => format!("must be a whole number, at least {min}"),
             Kind::Count { min, max } => format!("must be a whole number from {min} to {max}"),
@@ -101,6 +109,18 @@ impl Kind {
             Kind::Path => "must be the path of a file or folder".to_owned(),
         }
     }
+}
+
+/// A scheme and what follows it (RFC 3986 §3.1), of characters that need no escape.
+fn is_uri(text: &str) -> bool {
+    let scheme = |scheme: &str| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+    };
+    let parts = text.split_once(':');
+    parts.is_some_and(|(before, after)| {
+        scheme(before) && !after.is_empty() && text.chars().all(|c| c.is_ascii_graphic())
+    })
 }
 
 impl Value {
@@ -132,6 +152,13 @@ impl Value {
     fn address(self) -> Option<SocketAddr> {
         match self {
             Value::Address(address) => address,
+            other => unreachable!("{other:?} is not of the kind that the table gives"),
+        }
+    }
+
+    fn uris(self) -> Vec<String> {
+        match self {
+            Value::Uris(uris) => uris,
             other => unreachable!("{other:?} is not of the kind that the table gives"),
         }
     }
@@ -660,6 +687,62 @@ pub const SETTINGS: &[Setting] = &[
                   never wait here.",
         why: "Whoever writes more to somebody who is away is told that it did not arrive.",
         apply: |config, value| config.im.offline_messages = value.count(),
+    },
+    Setting {
+        key: "contact.abuse",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about abuse of the service (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.abuse = value.uris(),
+    },
+    Setting {
+        key: "contact.admin",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about its administration (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.admin = value.uris(),
+    },
+    Setting {
+        key: "contact.feedback",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about what people think of it (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.feedback = value.uris(),
+    },
+    Setting {
+        key: "contact.sales",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about what it costs (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.sales = value.uris(),
+    },
+    Setting {
+        key: "contact.security",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about its security (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.security = value.uris(),
+    },
+    Setting {
+        key: "contact.status",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about whether it is up (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.status = value.uris(),
+    },
+    Setting {
+        key: "contact.support",
+        kind: Kind::Uris,
+        unset: Unset::Is(""),
+        meaning: "Where to write about help with it (XEP-0157), as URIs.",
+        why: "",
+        apply: |config, value| config.contact.support = value.uris(),
     },
     Setting {
         key: "tls.certificate",

@@ -55,6 +55,7 @@ fn every_setting_reaches_the_configuration() {
     let default = format!("{:?}", load(&Sources::default()).unwrap());
     for setting in SETTINGS {
         let other = match setting.kind {
+            Kind::Uris => Value::Uris(vec!["mailto:other@example.org".to_owned()]),
             Kind::Flag => Value::Flag(setting.unset != Unset::Is("true")),
             Kind::Count { max, .. } => Value::Count(max),
             Kind::Text => Value::Text("other".to_owned()),
@@ -91,9 +92,33 @@ listen = "off"
 
 [[host]]
 domain = "example.net"
+
+[[template]]
+match = "orders/*"
+creators = ["shop@example.org", "*@ops.example.org"]
+auto_create = false
+
+[template.config]
+access_model = "whitelist"
+max_items = 100
+hidden = true
+roster_groups_allowed = ["A", "B"]
+
+[[template]]
+match = "*"
 "#,
     )
     .unwrap();
+    let [orders, all] = config.templates.as_slice() else { panic!("{:?}", config.templates) };
+    let creators: Vec<&str> = orders.creators.iter().map(|glob| &*glob.0).collect();
+    assert_eq!((&*orders.matching.0, orders.auto_create), ("orders/*", false));
+    assert_eq!(creators, ["shop@example.org", "*@ops.example.org"]);
+    let mut fields: Vec<_> = orders.config.iter().map(|field| (field.name.as_str(), field.values.join(","))).collect();
+    fields.sort();
+    let expected =
+        [("access_model", "whitelist"), ("hidden", "1"), ("max_items", "100"), ("roster_groups_allowed", "A,B")];
+    assert_eq!(fields, expected.map(|(name, values)| (name, values.to_owned())));
+    assert_eq!((&*all.matching.0, all.auto_create, all.creators.len(), all.config.len()), ("*", true, 0, 0));
     assert_eq!(config.xmpp.domain.as_str(), "example.org");
     assert_eq!(config.http.listen.unwrap().port(), 0);
     assert_eq!(config.admin.listen, None);
@@ -137,6 +162,24 @@ service = "pubsub.example.net"
 [[host]]
 domain = "localhost"
 color = 1
+
+[[template]]
+creators = ["a@b"]
+
+[[template]]
+match = "a/*"
+creators = "a@b"
+auto_create = 1
+color = "red"
+
+[template.config]
+max_items = 1.5
+
+[[template]]
+match = "b/*"
+
+[template.config]
+max_items = 0
 "#,
     )
     .unwrap_err();
@@ -157,6 +200,12 @@ tidings.toml:24: [[host]] needs a domain
 tidings.toml:27: localhost stands for two things: domains and services must differ
 tidings.toml:27: pubsub.localhost stands for two things: domains and services must differ
 tidings.toml:29: there is no setting host.color
+tidings.toml:31: [[template]] needs a match
+tidings.toml:36: template.creators must be a list of addresses in quotes, such as ["*@example.org"]
+tidings.toml:37: template.auto_create must be true or false, not a number
+tidings.toml:38: there is no setting template.color
+tidings.toml:41: template.config.max_items must be text in quotes, a whole number, true or false, or a list of texts
+tidings.toml:43: template.config.max_items: not a whole number from 1 to 10000
 "#;
     assert_eq!(wrong, expected);
 }
@@ -241,5 +290,15 @@ fn the_reference_lists_every_setting() {
         assert!(reference.contains(&format!("`--set {}=…`", setting.key)), "{}", setting.key);
         assert!(reference.contains(setting.meaning), "{}", setting.key);
     }
-    assert!(reference.contains("[[host]]"));
+    assert!(reference.contains("[[host]]") && reference.contains("[[template]]"));
+}
+
+#[test]
+fn addresses_are_uris_with_spaces_between_them() {
+    let two = vec!["mailto:a@b.example".to_owned(), "xmpp:b.example".to_owned()];
+    assert_eq!(Kind::Uris.parse(" mailto:a@b.example  xmpp:b.example"), Ok(Value::Uris(two)));
+    assert_eq!(Kind::Uris.parse(""), Ok(Value::Uris(Vec::new())));
+    for text in ["a@b.example", "mailto:", ":x", "1a:x", "mailto:\u{e9}"] {
+        assert!(Kind::Uris.parse(text).is_err(), "{text}");
+    }
 }

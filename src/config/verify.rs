@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::mistake::{Mistake, Place};
-use super::read::Given;
+use super::read::{Given, GivenTemplate};
 use super::settings::{SETTINGS, Unset};
 use super::{
     Admin, Auth, ComponentOf, Config, Data, Durability, Host, Http, Jwt, Limits, Log, LogFormat, Plain, Pubsub,
@@ -12,7 +13,8 @@ use super::{
 };
 use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::jid::BareJid;
-use crate::pubsub::WhoCreates;
+use crate::pubsub::{NodeConfig, Refusal, ServicePolicy, WhoCreates};
+use crate::server::STANZA_OVERHEAD_BYTES;
 
 pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     let mut config = blank();
@@ -30,6 +32,7 @@ pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     checks.hosts(&mut config);
     checks.components(&mut config);
     checks.component_of(&mut config);
+    checks.templates(&mut config);
     checks.certificate(&config.tls);
     checks.encryption("http.listen", config.http.listen, &config.tls);
     checks.encryption("admin.listen", config.admin.listen, &config.tls);
@@ -119,6 +122,31 @@ impl Checks {
             }
             Some(users) => of.users = Some(users),
             None => self.wrong("component_of.users", "component_of.users must be set: nothing follows for it"),
+        }
+    }
+
+    /// Each must be a configuration that a new node may have, or every node of its names were refused.
+    fn templates(&mut self, config: &mut Config) {
+        let policy = ServicePolicy {
+            service: config.pubsub.service.clone(),
+            who_creates: config.pubsub.create,
+            auto_create: config.pubsub.auto_create,
+            templates: Arc::default(),
+            payload_bytes_max: (config.limits.stanza_bytes as u64).saturating_sub(STANZA_OVERHEAD_BYTES),
+            items_max: config.pubsub.items_max,
+            batch_items_max: 1,
+        };
+        let given = std::mem::take(&mut self.given.templates);
+        if let Some(beyond) = given.get(TEMPLATES_MAX) {
+            let what = format!("at most {TEMPLATES_MAX} templates are read: each name is compared with all");
+            self.mistakes.push(Mistake::new(&beyond.place, what));
+        }
+        for GivenTemplate { template, place } in given {
+            if let Err(Refusal::InvalidConfig { field, why }) = NodeConfig::new(&policy).with(&template.config, &policy)
+            {
+                self.mistakes.push(Mistake::new(&place, format!("template.config.{field}: {why}")));
+            }
+            config.templates.push(template);
         }
     }
 
@@ -221,6 +249,8 @@ fn readable(path: &Path) -> std::io::Result<()> {
 
 /// Whoever guesses it speaks for a whole domain.
 const SECRET_BYTES_MIN: usize = 16;
+/// More than anybody writes by hand.
+const TEMPLATES_MAX: usize = 256;
 
 /// A configuration in which nothing stands yet. The table fills every field; a test holds that.
 fn blank() -> Config {
@@ -235,6 +265,7 @@ fn blank() -> Config {
         hosts: Vec::new(),
         components: Vec::new(),
         component_of: ComponentOf { host: String::new(), domain: None, secret: Secret::new(""), users: None },
+        templates: Vec::new(),
         data: Data { dir: PathBuf::new() },
         auth: Auth { scram_iterations: 0, plain: Plain::Off, sha1: false, verifier: VerifierKind::Argon2id },
         limits: Limits {
@@ -260,6 +291,7 @@ fn blank() -> Config {
         },
         sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
         store: Store { durability: Durability::Relaxed, readers: 0 },
+        contact: crate::xep::Contacts::default(),
         retention: Retention { events: 0, days: 0, bytes: 0 },
         im: super::Im::default(),
         tls: Tls { certificate: None, key: None },

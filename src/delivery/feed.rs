@@ -4,8 +4,9 @@
 //! through its [`Inlet`]: "this watch may have grown", "this subscription came", "it went".
 
 mod again;
+mod personal;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,11 +21,14 @@ use super::{Delivery, Shared, lock};
 use crate::engine::{Entry, Pull, Tail, Wake, WatcherId, Wrong};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Caller, Node, NodeAddress, NodeKey, Refusal, Request, Role, Seq, SubId, Subscription, SubscriptionState, Verb,
+    Caller, Node, NodeAddress, NodeId, NodeKey, Refusal, Request, Role, Seq, SubId, Subscription, SubscriptionState,
+    Verb,
 };
-use crate::store::Failure;
+use crate::store::{Failure, Item};
 
 pub use again::{Again, Tag};
+pub(super) use personal::Followers;
+pub use personal::Personal;
 
 /// A session's watches. Dropping it ends them.
 pub struct Feed {
@@ -40,6 +44,8 @@ pub struct Feed {
     /// Subscriptions that went while the stored ones were being read.
     went: Option<HashSet<(NodeKey, SubId)>>,
     behind: Option<Behind>,
+    /// What it follows without a subscription.
+    personal: Personal,
 }
 
 /// An event for a session, while it is being shown.
@@ -77,6 +83,8 @@ pub enum Whom {
 pub(super) struct Inlet {
     whom: Whom,
     available: AtomicBool,
+    /// Which nodes of accounts it is interested in.
+    nodes: Mutex<Arc<BTreeSet<NodeId>>>,
     inbox: Mutex<Inbox>,
     notify: Notify,
 }
@@ -123,6 +131,10 @@ struct Watch {
 enum Done {
     /// With the position at which each was read.
     Loaded(Vec<(Arc<Tail>, Subscription, Seq)>),
+    /// Of accounts that it follows.
+    Personal(Vec<personal::Found>),
+    /// Last items of nodes that an account has subscribed to.
+    Last(Vec<(Node, Item)>),
     Checked {
         watch: u64,
         access: u64,
@@ -164,8 +176,13 @@ impl Delivery {
 
     /// The feed of whoever speaks for others: all their subscriptions are watched at once.
     pub fn attach_to(&self, whom: Whom, role: Role) -> Feed {
-        let inlet =
-            Arc::new(Inlet { whom, available: AtomicBool::new(false), inbox: Mutex::default(), notify: Notify::new() });
+        let inlet = Arc::new(Inlet {
+            whom,
+            available: AtomicBool::new(false),
+            nodes: Mutex::default(),
+            inbox: Mutex::default(),
+            notify: Notify::new(),
+        });
         match &inlet.whom {
             Whom::Session(full) => {
                 lock(&self.shared.online).entry(full.bare().clone()).or_default().push(inlet.clone());
@@ -183,6 +200,7 @@ impl Delivery {
             work: FuturesUnordered::new(),
             went: None,
             behind: None,
+            personal: Personal::default(),
         };
         feed.load();
         feed
@@ -230,6 +248,11 @@ impl Feed {
     /// many bytes it took. It is called under the lock that a removal of rights needs.
     pub fn pull(&mut self, mut room: usize, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Result<(), Behind> {
         self.take_inbox();
+        let away = !self.inlet.available.load(Ordering::Acquire);
+        // XEP-0060 §12.6: an owner may want nobody told who is not available.
+        let show = &mut |shown: Shown<'_>| {
+            if away && shown.entry.config.presence_based_delivery { 0 } else { show(shown) }
+        };
         let mut turns = self.ready.len();
         while room > 0
             && turns > 0
@@ -401,12 +424,14 @@ impl Feed {
         match done {
             Done::Loaded(found) => {
                 let went = self.went.take().unwrap_or_default();
+                let first = self.next_watch;
                 for (tail, subscription, position) in found {
                     let wanted = self.inlet.wants(&subscription.jid);
                     if wanted && !went.contains(&(tail.key(), subscription.subid.clone())) {
                         self.watch(tail, subscription, position);
                     }
                 }
+                self.want_last_items(first);
             }
             Done::Checked { watch: id, access, outcome } => {
                 let Some(watch) = self.watches.get_mut(&id) else { return };
@@ -426,6 +451,8 @@ impl Feed {
                 }
                 self.queue(id);
             }
+            Done::Personal(found) => self.personal_found(found),
+            Done::Last(found) => self.last_items(found),
             Done::Read { watch: id, after, page } => self.read_done(id, after, page),
         }
     }
@@ -434,6 +461,11 @@ impl Feed {
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.busy = false;
         match page {
+            Ok(Some(page)) if page.floor > after.next() && watch.is_personal() => {
+                // Nobody was promised these: it goes on with what comes.
+                watch.position = page.last;
+                self.queue(id);
+            }
             Ok(Some(page)) if page.floor > after.next() => {
                 self.behind = Some(Behind { address: watch.tail.address().clone(), watch: id, floor: page.floor });
             }
@@ -458,6 +490,7 @@ impl Feed {
 
 impl Drop for Feed {
     fn drop(&mut self) {
+        self.unfollow();
         let Whom::Session(full) = &self.inlet.whom else {
             return lock(&self.shared.links).retain(|inlet| !Arc::ptr_eq(inlet, &self.inlet));
         };
@@ -473,6 +506,11 @@ impl Drop for Feed {
 }
 
 impl Watch {
+    /// Whether nobody subscribed to it.
+    fn is_personal(&self) -> bool {
+        self.subscription.subid.as_str().is_empty()
+    }
+
     fn look(&mut self, id: u64, room: &mut usize, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Look {
         let Watch { tail, subscription, backlog, head, position, checked, .. } = self;
         let to = &subscription.jid;
@@ -496,10 +534,11 @@ impl Watch {
             return match shown {
                 None => Look::Ask(tail.access()),
                 Some(Look::Shown { position, more }) => {
-                    if !more {
-                        *backlog = None;
+                    if more {
+                        return Look::Shown { position, more };
                     }
-                    Look::Shown { position, more: true }
+                    *backlog = None;
+                    Look::Shown { position: page.resume.map_or(position, |resume| resume.max(position)), more: true }
                 }
                 Some(other) => other,
             };

@@ -7,21 +7,23 @@ mod cursor;
 mod feed;
 mod follow;
 mod pages;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Committed, Engine, Sink, Tail};
 use crate::jid::BareJid;
-use crate::pubsub::{Change, SubscriptionState};
+use crate::pubsub::{Change, SubscriptionState, notices};
 
 pub use cursor::{CURSOR_CHARS, CursorError, Cursors, NODES_MAX};
-pub use feed::{Again, Behind, Feed, Shown, Tag, Whom};
+pub use feed::{Again, Behind, Feed, Personal, Shown, Tag, Whom};
 pub use follow::{Ending, Followed, Follower, Ring, Start};
+pub use told::Told;
 
 /// The settings of delivery.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub struct Options {
     pub watches_per_session_max: usize,
     /// The same for whoever speaks for a domain.
     pub watches_per_link_max: usize,
+    /// Notices of subscriptions and affiliations that wait to be sent; what comes beyond is not told.
+    pub notices_waiting_max: usize,
 }
 
 impl Default for Options {
@@ -45,6 +49,7 @@ impl Default for Options {
             page_bytes_max: 256 << 10,
             watches_per_session_max: 10_000,
             watches_per_link_max: 1_000_000,
+            notices_waiting_max: 16_384,
         }
     }
 }
@@ -63,6 +68,8 @@ struct Shared {
     online: Mutex<HashMap<BareJid, Vec<Arc<feed::Inlet>>>>,
     /// Those who speak for others: components, and the server behind which we are one.
     links: Mutex<Vec<Arc<feed::Inlet>>>,
+    /// Sessions by the accounts that they follow without a subscription.
+    followers: Mutex<feed::Followers>,
     /// Tails whose watchers have not been woken yet; each at most once.
     grown: Mutex<Vec<Arc<Tail>>>,
     growth: Notify,
@@ -71,6 +78,9 @@ struct Shared {
     /// Pages of logs read since the start.
     pages_read: AtomicU64,
     stop: CancellationToken,
+    told: mpsc::Sender<Told>,
+    /// Until somebody takes it.
+    to_tell: Mutex<Option<mpsc::Receiver<Told>>>,
 }
 
 impl Delivery {
@@ -78,6 +88,7 @@ impl Delivery {
     pub fn new(engine: Engine, options: Options, stop: CancellationToken) -> Self {
         let cursors = Cursors::new(engine.identity());
         let catchups = Semaphore::new(options.catchups_max);
+        let (told, to_tell) = mpsc::channel(options.notices_waiting_max);
         Delivery {
             shared: Arc::new(Shared {
                 engine,
@@ -85,18 +96,26 @@ impl Delivery {
                 options,
                 online: Mutex::default(),
                 links: Mutex::default(),
+                followers: Mutex::default(),
                 grown: Mutex::default(),
                 growth: Notify::new(),
                 pages: pages::Pages::default(),
                 catchups,
                 pages_read: AtomicU64::new(0),
                 stop,
+                told,
+                to_tell: Mutex::new(Some(to_tell)),
             }),
         }
     }
 
     pub fn cursors(&self) -> &Cursors {
         &self.shared.cursors
+    }
+
+    /// What is to be told, for whoever tells it. Taken once.
+    pub fn notices(&self) -> Option<mpsc::Receiver<Told>> {
+        lock(&self.shared.to_tell).take()
     }
 
     /// XMPP sessions that events are delivered to.
@@ -136,6 +155,13 @@ impl Delivery {
 
 impl Sink for Delivery {
     fn committed(&self, commit: &Committed<'_>) {
+        self.shared.offer(commit);
+        for notice in notices(&commit.node.config, commit.by, commit.changes) {
+            let told = Told { node: commit.node.clone(), by: commit.by.cloned(), notice };
+            if self.shared.told.try_send(told).is_err() {
+                tracing::warn!(node = %commit.node.address, "too many notices wait to be sent: one is not told");
+            }
+        }
         for change in commit.changes {
             let Change::SetSubscription { subscription } = change else { continue };
             let online = lock(&self.shared.online);

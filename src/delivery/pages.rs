@@ -16,6 +16,8 @@ pub(super) struct Page {
     pub entries: Vec<Arc<Entry>>,
     pub floor: Seq,
     pub last: Seq,
+    /// Where a watcher goes on that has been shown all of it, if not after the last entry.
+    pub resume: Option<Seq>,
 }
 
 type Shelf = HashMap<(NodeKey, Seq), Weak<OnceCell<Option<Arc<Page>>>>>;
@@ -45,6 +47,7 @@ impl Shared {
                     entries: page.events.into_iter().map(entry).collect(),
                     floor: page.floor_seq,
                     last: page.last_seq,
+                    resume: None,
                 })
             }))
         });

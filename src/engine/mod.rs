@@ -9,9 +9,12 @@
 //! Not here: rules (`pubsub`), SQL (`store`), sockets and who is woken (`delivery`).
 
 mod cache;
+mod due;
 mod overlay;
 mod retention;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::sync::Arc;
@@ -21,8 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Change, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy, Subscription,
-    WhoCreates,
+    Affiliation, Change, Event, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy,
+    Subscription, Template, WhoCreates,
 };
 use crate::store::{Failure, Identity, Item, List, Store};
 use crate::time::Clock;
@@ -54,6 +57,8 @@ pub enum Answer {
     AffiliationsOf(List<(NodeId, Affiliation)>),
     NodeSubscriptions(List<Subscription>),
     NodeAffiliations(List<(BareJid, Affiliation)>),
+    /// Who waits for approval, and where.
+    Pending(Vec<(Node, Subscription)>),
     Nodes(List<Node>),
 }
 
@@ -107,6 +112,9 @@ pub struct Committed<'a> {
     /// The node as it is after this decision.
     pub node: &'a Arc<Node>,
     pub changes: &'a [Change],
+    pub events: &'a [Event],
+    /// Who asked for it; nobody, where the service did it by itself.
+    pub by: Option<&'a BareJid>,
     tails: &'a tail::Tails,
 }
 
@@ -133,6 +141,8 @@ pub struct Options {
     pub retention: Retention,
     pub who_creates: WhoCreates,
     pub auto_create: bool,
+    /// Of pub/sub services; accounts have none.
+    pub templates: Arc<[Template]>,
     pub payload_bytes_max: u64,
     pub items_max: u64,
     pub batch_items_max: usize,
@@ -153,6 +163,7 @@ impl Default for Options {
             retention: Retention::default(),
             who_creates: WhoCreates::Accounts,
             auto_create: false,
+            templates: Arc::default(),
             payload_bytes_max: 262_144 - 8192,
             items_max: 10_000,
             batch_items_max: 256,
@@ -165,10 +176,14 @@ impl Default for Options {
 impl Options {
     /// The rules of a service under these settings.
     pub fn policy(&self, service: BareJid) -> ServicePolicy {
+        let personal = service.local().is_some();
+        let templates = if personal { Arc::default() } else { self.templates.clone() };
         ServicePolicy {
             service,
-            who_creates: self.who_creates,
-            auto_create: self.auto_create,
+            templates,
+            // XEP-0163 §3.
+            who_creates: if personal { WhoCreates::Itself } else { self.who_creates },
+            auto_create: personal || self.auto_create,
             payload_bytes_max: self.payload_bytes_max,
             items_max: self.items_max,
             batch_items_max: self.batch_items_max,
@@ -293,9 +308,10 @@ impl Engine {
 fn address_of(request: &Request) -> Option<NodeAddress> {
     use crate::pubsub::Verb;
     let node = match &request.verb {
-        Verb::Create { node, .. } | Verb::Subscriptions { node, .. } | Verb::Affiliations { node, .. } => {
-            node.as_ref()?
-        }
+        Verb::Create { node, .. }
+        | Verb::Subscriptions { node, .. }
+        | Verb::Affiliations { node, .. }
+        | Verb::Pending { node } => node.as_ref()?,
         Verb::Nodes { .. } => return None,
         Verb::Configure { node, .. }
         | Verb::Configuration { node }
@@ -311,6 +327,8 @@ fn address_of(request: &Request) -> Option<NodeAddress> {
         | Verb::NodeAffiliations { node, .. }
         | Verb::SetAffiliations { node, .. }
         | Verb::Metadata { node }
+        | Verb::Approve { node, .. }
+        | Verb::Expire { node }
         | Verb::Watch { node } => node,
     };
     Some(NodeAddress { service: request.service.clone(), node: node.clone() })

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::cache::{Cache, Hot, WINDOW_MAX, Window};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Change, Decision, Facts, ItemFact, ItemId, Needs, Node, NodeAddress, NodeKey, NodeState, Request, Seq,
-    ServicePolicy, Subscription, SubscriptionState, Tombstone, needs,
+    Affiliation, Change, Contact, Decision, Facts, ItemFact, ItemId, Needs, Node, NodeAddress, NodeKey, NodeState,
+    Request, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState, Tombstone, needs,
 };
 use crate::store::{Ask, Memo, MemoKey, NodeCommit};
 use crate::time::Timestamp;
@@ -19,6 +19,9 @@ pub(super) struct Overlay {
     commits: Vec<NodeCommit>,
     /// Items that the store was asked for in this turn.
     items: HashMap<(NodeKey, ItemId), Option<ItemFact>>,
+    /// The same of owners, and of what rosters say: they change apart from turns.
+    owners: HashMap<NodeKey, Vec<BareJid>>,
+    contacts: HashMap<(BareJid, BareJid), Option<Contact>>,
     /// What was answered before under the keys of this turn, and how many their callers have.
     memos: HashMap<MemoKey, (Option<Box<Memo>>, u64)>,
 }
@@ -48,12 +51,31 @@ impl Overlay {
         &self.commits
     }
 
+    /// Whether anything of this name changes.
+    pub fn touches(&self, address: &NodeAddress) -> bool {
+        self.drafts.contains_key(address)
+    }
+
     pub fn addresses(&self) -> impl Iterator<Item = &NodeAddress> {
         self.drafts.keys()
     }
 
     pub fn learn_item(&mut self, node: NodeKey, item: ItemId, fact: Option<ItemFact>) {
         self.items.insert((node, item), fact);
+    }
+
+    /// What rosters said holds for those who asked before it was read, and not for whoever comes later
+    /// into the same turn: a roster may have changed, and the change been answered.
+    pub fn forget_rosters(&mut self) {
+        self.contacts.clear();
+    }
+
+    pub fn learn_owners(&mut self, node: NodeKey, owners: Vec<BareJid>) {
+        self.owners.insert(node, owners);
+    }
+
+    pub fn learn_contact(&mut self, owner: BareJid, contact: BareJid, fact: Option<Contact>) {
+        self.contacts.insert((owner, contact), fact);
     }
 
     pub fn learn_memo(&mut self, key: MemoKey, memo: Option<Box<Memo>>, of_caller: u64) {
@@ -87,7 +109,10 @@ impl Overlay {
             node: NodeState::Absent,
             affiliation: Affiliation::None,
             subscriptions: Vec::new(),
+            contacts: Vec::new(),
+            rosters_of: Vec::new(),
             affiliations: Vec::new(),
+            contacts_of: Vec::new(),
             subscribers: Vec::new(),
             items: Vec::new(),
             oldest: Vec::new(),
@@ -100,18 +125,26 @@ impl Overlay {
         };
         facts.node = state.clone();
         let present = state.present();
-        let Needs { affiliations, subscribers, items, oldest } = needs(request, present.map(|node| &**node));
+        let Needs { affiliations, subscribers, items, oldest, rosters } = needs(request, present.map(|node| &**node));
         let Some(node) = present else {
             facts.affiliations = vec![Affiliation::None; affiliations.len()];
+            facts.contacts_of = vec![Vec::new(); affiliations.len()];
             facts.subscribers = vec![Vec::new(); subscribers.len()];
             facts.items = vec![None; items.len()];
             return Ok(facts);
         };
-        let view = View { key: node.key, draft, hot, items: &self.items };
+        let view = View { key: node.key, draft, hot, learnt: self };
         let mut asks = Vec::new();
         let caller = request.caller.jid.bare();
         facts.affiliation = view.affiliation(caller, &mut asks);
         facts.subscriptions = view.subscriptions(caller, &mut asks);
+        facts.rosters_of = match rosters {
+            Rosters::None => Vec::new(),
+            Rosters::Service => vec![node.address.service.clone()],
+            Rosters::Owners(max) => view.owners(max, &mut asks),
+        };
+        facts.contacts = view.contacts(&facts.rosters_of, caller, &mut asks);
+        facts.contacts_of = affiliations.iter().map(|jid| view.contacts(&facts.rosters_of, jid, &mut asks)).collect();
         facts.affiliations = affiliations.iter().map(|jid| view.affiliation(jid, &mut asks)).collect();
         facts.subscribers = subscribers.iter().map(|jid| view.subscriptions(jid, &mut asks)).collect();
         facts.items = items.iter().map(|item| view.item(item, &mut asks)).collect();
@@ -205,8 +238,13 @@ impl Draft {
                 *self = Draft { fresh: true, items_fresh: true, ..Draft::new(NodeState::Absent) };
             }
             Change::DeleteNode { redirect } => {
-                let tombstone =
-                    Tombstone { key: node.key, last_seq: node.last_seq, deleted: now, redirect: redirect.clone() };
+                let tombstone = Tombstone {
+                    key: node.key,
+                    last_seq: node.last_seq,
+                    deleted: now,
+                    redirect: redirect.clone(),
+                    hidden: node.config.hidden,
+                };
                 let commit = self.commit;
                 *self = Draft { fresh: true, commit, ..Draft::new(NodeState::Deleted(tombstone)) };
             }
@@ -264,7 +302,7 @@ struct View<'a> {
     key: NodeKey,
     draft: Option<&'a Draft>,
     hot: Option<&'a Hot>,
-    items: &'a HashMap<(NodeKey, ItemId), Option<ItemFact>>,
+    learnt: &'a Overlay,
 }
 
 impl View<'_> {
@@ -313,13 +351,45 @@ impl View<'_> {
                 return None;
             }
         }
-        match self.items.get(&(self.key, item.clone())) {
+        match self.learnt.items.get(&(self.key, item.clone())) {
             Some(known) => known.clone(),
             None => {
                 asks.push(Ask::Item(self.key, item.clone()));
                 None
             }
         }
+    }
+
+    /// Some of the node's owners, as this turn leaves them.
+    fn owners(&self, max: usize, asks: &mut Vec<Ask>) -> Vec<BareJid> {
+        let mut owners = match self.learnt.owners.get(&self.key) {
+            _ if self.fresh() => Vec::new(),
+            Some(known) => known.clone(),
+            None => {
+                asks.push(Ask::Owners(self.key, max));
+                return Vec::new();
+            }
+        };
+        for (jid, affiliation) in self.draft.into_iter().flat_map(|draft| &draft.affiliations) {
+            owners.retain(|owner| owner != jid);
+            if *affiliation == Affiliation::Owner {
+                owners.push(jid.clone());
+            }
+        }
+        owners.truncate(max);
+        owners
+    }
+
+    /// What these rosters say of somebody.
+    fn contacts(&self, rosters_of: &[BareJid], jid: &BareJid, asks: &mut Vec<Ask>) -> Vec<Contact> {
+        let mut contacts = Vec::new();
+        for owner in rosters_of {
+            match self.learnt.contacts.get(&(owner.clone(), jid.clone())) {
+                Some(known) => contacts.extend(known.clone()),
+                None => asks.push(Ask::Contact(owner.clone(), jid.clone())),
+            }
+        }
+        contacts
     }
 
     fn oldest(&self, wanted: usize, asks: &mut Vec<Ask>) -> Vec<ItemFact> {

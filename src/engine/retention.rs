@@ -38,7 +38,12 @@ impl Retention {
     }
 
     pub fn seconds_of(&self, node: &Node) -> i64 {
-        if node.config.persist_items { self.seconds } else { self.transient_seconds.min(self.seconds) }
+        if node.config.persist_items { self.seconds } else { self.transient_seconds_of_all() }
+    }
+
+    /// How long events of nodes that keep no items stay.
+    pub fn transient_seconds_of_all(&self) -> i64 {
+        self.transient_seconds.min(self.seconds)
     }
 
     fn events_of(&self, node: &Node) -> u64 {

@@ -20,6 +20,8 @@ pub struct Entry {
     pub event: Event,
     /// The configuration under which it was committed, which says how it is shown.
     pub config: Arc<NodeConfig>,
+    /// It is told after its time, as the last item of a node that somebody comes to watch.
+    pub late: bool,
     /// The XMPP body, made by the first who needs it.
     pub xmpp: OnceLock<Bytes>,
     /// The HTTP form, made by the first who needs it.
@@ -28,7 +30,12 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>) -> Self {
-        Entry { key, address, event, config, xmpp: OnceLock::new(), http: OnceLock::new() }
+        Entry { key, address, event, config, late: false, xmpp: OnceLock::new(), http: OnceLock::new() }
+    }
+
+    /// One that is told after its time.
+    pub fn late(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>) -> Self {
+        Entry { late: true, ..Entry::new(key, address, event, config) }
     }
 
     /// What the entry costs in memory, with both forms made.
@@ -181,7 +188,8 @@ impl Tail {
                 Change::CreateNode | Change::PutItem { .. } => {}
             }
         }
-        if state.config.access_model != node.config.access_model {
+        let readers = |config: &NodeConfig| (config.access_model, config.roster_groups_allowed.clone());
+        if readers(&state.config) != readers(&node.config) {
             state.access += 1;
         }
         state.config = node.config.clone();
@@ -256,7 +264,7 @@ impl Drop for Tail {
 /// All tails that somebody watches. Lengthened by the turn alone.
 pub(super) struct Tails {
     by_key: Mutex<HashMap<NodeKey, Weak<Tail>>>,
-    /// The same, of services that are accounts: their rosters say who may read.
+    /// The same, by the accounts whose rosters say who may read.
     of_accounts: Mutex<HashMap<BareJid, Vec<Weak<Tail>>>>,
     total: Arc<AtomicUsize>,
     tail_bytes_max: usize,
@@ -305,6 +313,22 @@ impl Tails {
             self.note_account(&tail);
         }
         tail
+    }
+
+    /// These accounts' rosters say who may read the node.
+    pub fn note_rosters(&self, key: NodeKey, rosters_of: &[BareJid]) {
+        if rosters_of.is_empty() {
+            return;
+        }
+        let Some(tail) = self.of(key) else { return };
+        let mut of_accounts = self.of_accounts();
+        for account in rosters_of {
+            let tails = of_accounts.entry(account.clone()).or_default();
+            if !tails.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(&tail))) {
+                tails.retain(|tail| tail.strong_count() > 0);
+                tails.push(Arc::downgrade(&tail));
+            }
+        }
     }
 
     /// Every watcher of this account's nodes must ask for its right again. When this returns, nobody
@@ -371,6 +395,7 @@ mod tests {
             service: service.clone(),
             who_creates: WhoCreates::Accounts,
             auto_create: false,
+            templates: Arc::default(),
             payload_bytes_max: 1000,
             items_max: 10,
             batch_items_max: 10,

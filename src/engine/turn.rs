@@ -1,7 +1,12 @@
 //! The loop: take what has queued up, decide it, commit it, tell, answer.
+//!
+//! While one turn is being committed, the next is decided. It may not touch a node of the one under
+//! way: a request that does waits, with all that came after it, until that commit has ended. So a turn
+//! never stands on anything that is not committed, and one that fails takes no other with it.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,13 +15,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::cache::Cache;
+use super::due::Due;
 use super::overlay::Overlay;
 use super::tail::Tail;
 use super::{Answer, Answered, Before, Committed, Job, Once, Position, Shared, Sink, Wrong, address_of};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request, Seq,
-    ServicePolicy, decide,
+    Caller, Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request,
+    Role, Seq, ServicePolicy, Verb, decide,
 };
 use crate::store::{Ask, Failure, Found, Memo, MemoKey, NodeCommit, Store};
 use crate::time::Timestamp;
@@ -24,24 +30,45 @@ use crate::time::Timestamp;
 /// The turns of an engine, to be run by one task.
 pub struct Turns {
     jobs: mpsc::Receiver<Job>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     cache: Cache,
     /// Requests that a turn could not reach; they go first in the next.
-    waiting: VecDeque<Asked>,
+    pub(super) waiting: VecDeque<Asked>,
     node_keys: Range<i64>,
     names: Names,
     policies: HashMap<BareJid, Arc<ServicePolicy>>,
     /// Bytes logged since the size of the log was last looked at.
     logged: HashMap<NodeAddress, u64>,
+    pub(super) due: Due,
 }
 
-struct Asked {
+pub(super) struct Asked {
     request: Request,
+    /// Whether somebody asked, or the service itself.
+    by_somebody: bool,
     address: Option<NodeAddress>,
     /// Under which key it is to happen once.
     once: Option<(MemoKey, [u8; 32])>,
     reply: oneshot::Sender<Result<Answered, Wrong>>,
+    /// How often it was decided in vain, because another writer was faster.
+    tries: u8,
 }
+
+/// What has been decided and is to be committed as one.
+#[derive(Default)]
+struct Turn {
+    decided: Vec<Decided>,
+    overlay: Overlay,
+}
+
+/// A turn that is being committed.
+struct Flight {
+    turn: Turn,
+    commit: Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>,
+}
+
+/// Nodes whose tails somebody wants.
+type TailsAsked = (Vec<Arc<Node>>, oneshot::Sender<Vec<Option<Arc<Tail>>>>);
 
 /// A request that has been decided, and what is owed to whom once the turn is committed.
 struct Decided {
@@ -65,7 +92,15 @@ impl Asked {
             let caller = request.caller.jid.bare().clone();
             (MemoKey { caller, address, key: once.key }, once.fingerprint)
         });
-        Asked { request, address, once, reply }
+        Asked { request, by_somebody: true, address, once, reply, tries: 0 }
+    }
+
+    /// What the service asks by itself, as an administrator of its own.
+    pub(super) fn by_service(address: NodeAddress, verb: Verb) -> (Self, oneshot::Receiver<Result<Answered, Wrong>>) {
+        let caller = Caller { jid: address.service.clone().into(), role: Role::Admin };
+        let request = Request { caller, service: address.service.clone(), verb };
+        let (reply, answer) = oneshot::channel();
+        (Asked { request, by_somebody: false, address: Some(address), once: None, reply, tries: 0 }, answer)
     }
 }
 
@@ -81,6 +116,7 @@ impl Turns {
             names: Names::default(),
             policies: HashMap::new(),
             logged: HashMap::new(),
+            due: Due::default(),
         }
     }
 
@@ -90,74 +126,117 @@ impl Turns {
         tending.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tending.reset();
         let mut stopping = false;
+        // Whether more may come, and whether old logs are to be looked at.
+        let (mut open, mut due) = (true, false);
+        let mut flight: Option<Flight> = None;
+        let mut next = Turn::default();
+        let mut tails: Vec<TailsAsked> = Vec::new();
         let mut jobs = Vec::new();
         loop {
-            if self.waiting.is_empty() {
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled(), if !stopping => {
-                        stopping = true;
-                        self.jobs.close();
-                        continue;
-                    }
-                    taken = self.jobs.recv_many(&mut jobs, self.shared.options.turn_requests_max) => {
-                        if taken == 0 {
-                            return;
-                        }
-                    }
-                    _ = tending.tick() => {
-                        self.tend(&*sink).await;
-                        continue;
-                    }
+            if flight.is_none() {
+                for (nodes, reply) in tails.drain(..) {
+                    let _ = reply.send(self.tails(nodes).await);
+                }
+                if !next.decided.is_empty() {
+                    flight = self.launch(std::mem::take(&mut next));
+                    continue;
+                }
+                if std::mem::take(&mut due) {
+                    self.tend(&*sink).await;
+                }
+                if !self.waiting.is_empty() {
+                    let waiting = self.waiting.drain(..).collect();
+                    self.decide_into(&mut next, waiting).await;
+                    continue;
+                }
+                if !open && tails.is_empty() {
+                    return;
                 }
             }
-            let mut asked: Vec<Asked> = self.waiting.drain(..).collect();
-            let mut tails = Vec::new();
-            for job in jobs.drain(..) {
-                match job {
-                    Job::Ask { request, once, reply } => asked.push(Asked::new(request, once, reply)),
-                    Job::Tails { nodes, reply } => tails.push((nodes, reply)),
+            let max = self.shared.options.turn_requests_max;
+            // Those that wait go first, and whoever asks for tails wants those after the commit.
+            let taking = open && self.waiting.is_empty() && tails.is_empty() && !due && next.decided.len() < max;
+            tokio::select! {
+                biased;
+                outcome = landing(&mut flight) => {
+                    if let Some(Flight { turn, .. }) = flight.take() {
+                        self.land(turn, outcome, &*sink);
+                    }
                 }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.jobs.close();
+                }
+                taken = self.jobs.recv_many(&mut jobs, max.saturating_sub(next.decided.len())), if taking => {
+                    open = taken > 0;
+                    let asked = sort(&mut jobs, &mut tails);
+                    let asked = self.free(asked, flight.as_ref());
+                    self.decide_into(&mut next, asked).await;
+                }
+                () = self.due.come(&*self.shared.clock), if open => self.expire().await,
+                _ = tending.tick(), if !due => due = true,
             }
-            self.turn(asked, &*sink).await;
-            for (nodes, reply) in tails {
-                let _ = reply.send(self.tails(nodes).await);
-            }
-            self.cache.end_turn();
         }
     }
 
-    async fn turn(&mut self, mut asked: Vec<Asked>, sink: &dyn Sink) {
-        for _ in 0..STALE_RETRIES_MAX {
-            let mut overlay = Overlay::default();
-            if let Err(failure) = self.prepare(&asked, &mut overlay).await {
-                return refuse_all(asked, &failure);
+    /// Those that need not wait for the flight: up to the first that touches a node of it.
+    fn free(&mut self, mut asked: Vec<Asked>, flight: Option<&Flight>) -> Vec<Asked> {
+        if let Some(Flight { turn, .. }) = flight {
+            let touches = |asked: &Asked| asked.address.as_ref().is_some_and(|at| turn.overlay.touches(at));
+            let free = asked.iter().position(touches).unwrap_or(asked.len());
+            self.waiting.extend(asked.drain(free..));
+        }
+        asked
+    }
+
+    /// Decides these and adds them to a turn.
+    async fn decide_into(&mut self, turn: &mut Turn, asked: Vec<Asked>) {
+        if asked.is_empty() {
+            return;
+        }
+        turn.overlay.forget_rosters();
+        match self.prepare(&asked, &mut turn.overlay).await {
+            Ok(()) => {
+                let now = self.shared.clock.now();
+                self.decide_all(asked, turn, now);
             }
-            let now = self.shared.clock.now();
-            let decided = self.decide_all(asked, &mut overlay, now);
-            if overlay.is_empty() {
+            Err(failure) => refuse_all(asked, &failure),
+        }
+    }
+
+    /// Begins the commit of a turn; answers at once where there is nothing to commit.
+    fn launch(&mut self, turn: Turn) -> Option<Flight> {
+        self.cache.end_turn();
+        if turn.overlay.is_empty() {
+            self.answer(turn.decided);
+            return None;
+        }
+        let (store, batch) = (self.shared.store.clone(), turn.overlay.commits().to_vec());
+        Some(Flight { turn, commit: Box::pin(async move { store.commit(batch).await }) })
+    }
+
+    /// A commit has ended.
+    fn land(&mut self, turn: Turn, outcome: Result<(), Failure>, sink: &dyn Sink) {
+        let Turn { decided, overlay } = turn;
+        let again = match outcome {
+            Ok(()) => {
+                self.count_logged(overlay.commits());
+                let now = self.shared.clock.now();
+                overlay.commits().iter().for_each(|commit| self.due.note(commit, now));
+                overlay.merge(&mut self.cache);
+                self.tell(&decided, sink);
                 return self.answer(decided);
             }
-            match self.shared.store.commit(overlay.commits().to_vec()).await {
-                Ok(()) => {
-                    self.count_logged(overlay.commits());
-                    overlay.merge(&mut self.cache);
-                    self.tell(&decided, sink);
-                    return self.answer(decided);
-                }
-                Err(failure) => {
-                    overlay.addresses().for_each(|address| self.cache.forget(address));
-                    asked = match failure {
-                        Failure::Stale => decided.into_iter().map(|decided| decided.asked).collect(),
-                        failure => refuse_writes(decided, &failure),
-                    };
-                    if asked.is_empty() {
-                        return;
-                    }
-                }
+            Err(Failure::Stale) => {
+                overlay.addresses().for_each(|address| self.cache.forget(address));
+                retry(decided)
             }
-        }
-        refuse_all(asked, &Failure::Stale);
+            Err(failure) => {
+                overlay.addresses().for_each(|address| self.cache.forget(address));
+                refuse_writes(decided, &failure)
+            }
+        };
+        again.into_iter().rev().for_each(|asked| self.waiting.push_front(asked));
     }
 
     /// Gathers what the requests need, as far as that can be known before any of them is decided.
@@ -191,6 +270,10 @@ impl Turns {
             for ((ask, found), address) in asks.into_iter().zip(found).zip(of) {
                 match (ask, found) {
                     (Ask::Item(node, item), Found::Item(fact)) => overlay.learn_item(node, item, fact),
+                    (Ask::Owners(node, _), Found::Owners(owners)) => overlay.learn_owners(node, owners),
+                    (Ask::Contact(owner, contact), Found::Contact(fact)) => {
+                        overlay.learn_contact(owner, contact, fact);
+                    }
                     (Ask::Memo(key), Found::Memo(memo, of_caller)) => overlay.learn_memo(key, memo, of_caller),
                     (ask, found) => self.cache.learn(address, ask, found),
                 }
@@ -201,28 +284,26 @@ impl Turns {
 
     /// Decides in order, each request upon what the ones before it decided. One whose facts this
     /// turn has made insufficient waits, with all that follow it, for the next turn.
-    fn decide_all(&mut self, asked: Vec<Asked>, overlay: &mut Overlay, now: Timestamp) -> Vec<Decided> {
-        let mut all = Vec::with_capacity(asked.len());
+    fn decide_all(&mut self, asked: Vec<Asked>, turn: &mut Turn, now: Timestamp) {
         let mut asked = asked.into_iter();
         while let Some(next) = asked.next() {
             let policy = policy(&mut self.policies, &self.shared, &next.request.service);
-            match overlay.facts(&mut self.cache, &next.request, next.address.as_ref(), &policy) {
+            match turn.overlay.facts(&mut self.cache, &next.request, next.address.as_ref(), &policy) {
                 Ok(facts) => {
-                    let outcome = self.decide_one(&next, &facts, overlay, now);
-                    all.push(Decided { asked: next, outcome });
+                    let outcome = self.decide_one(&next, &facts, &mut turn.overlay, now);
+                    turn.decided.push(Decided { asked: next, outcome });
                 }
-                Err(_) if all.is_empty() => {
+                Err(_) if turn.decided.is_empty() => {
                     // Its facts were gathered and are gone again: the cache is smaller than one request.
                     let _ = next.reply.send(Err(Wrong::Overloaded));
                 }
                 Err(_) => {
-                    self.waiting.push_back(next);
-                    self.waiting.extend(asked);
-                    break;
+                    let rest = std::iter::once(next).chain(asked).collect::<Vec<_>>();
+                    rest.into_iter().rev().for_each(|asked| self.waiting.push_front(asked));
+                    return;
                 }
             }
         }
-        all
     }
 
     fn decide_one(
@@ -238,6 +319,10 @@ impl Turns {
         let names = &mut self.names;
         let mut fresh_id = || names.next(now);
         let mut given = Given { now, node_key: NodeKey(self.node_keys.start), fresh_id: &mut fresh_id };
+        if let (Verb::Watch { .. }, Some(node)) = (&asked.request.verb, facts.node.present()) {
+            // Before the right is known: a roster that changes from now on puts it in doubt.
+            self.shared.tails.note_rosters(node.key, &facts.rosters_of);
+        }
         let decision = match decide(asked.request.clone(), facts, &mut given) {
             Ok(decision) => decision,
             Err(refusal) => {
@@ -300,19 +385,20 @@ impl Turns {
         let mut grown: Vec<Arc<Tail>> = Vec::new();
         let writes = || {
             decided.iter().filter_map(|decided| match &decided.outcome {
-                Outcome::Write { node, changes, events, .. } => Some((node, changes, events)),
+                Outcome::Write { node, changes, events, .. } => Some((decided, node, changes, events)),
                 Outcome::Answer(..) | Outcome::Once(..) => None,
             })
         };
-        for (node, changes, events) in writes() {
+        for (_, node, changes, events) in writes() {
             if let Some(tail) = self.shared.tails.of(node.key)
                 && self.shared.tails.append(&tail, node, changes, events)
             {
                 grown.push(tail);
             }
         }
-        for (node, changes, _) in writes() {
-            sink.committed(&Committed { node, changes, tails: &self.shared.tails });
+        for (decided, node, changes, events) in writes() {
+            let by = decided.asked.by_somebody.then(|| decided.asked.request.caller.jid.bare());
+            sink.committed(&Committed { node, changes, events, by, tails: &self.shared.tails });
         }
         if !grown.is_empty() {
             sink.grown(grown);
@@ -409,10 +495,12 @@ impl Turns {
         if self.logged.len() >= LOGGED_NODES_MAX {
             self.logged.clear();
         }
-        let oldest = retention.seconds.min(retention.transient_seconds);
-        match self.shared.store.stale_logs(now.plus_seconds(-oldest), STALE_LOGS_MAX).await {
-            Ok(stale) => due.extend(stale),
-            Err(failure) => tracing::warn!(%failure, "logs that have grown old cannot be listed"),
+        // Each kind by its own time: or those that are kept longer would stand before the others.
+        for (keeps_items, seconds) in [(true, retention.seconds), (false, retention.transient_seconds_of_all())] {
+            match self.shared.store.stale_logs(keeps_items, now.plus_seconds(-seconds), STALE_LOGS_MAX).await {
+                Ok(stale) => due.extend(stale),
+                Err(failure) => tracing::warn!(%failure, "logs that have grown old cannot be listed"),
+            }
         }
         for address in due {
             if let Err(failure) = self.trim(&address, now, sink).await {
@@ -452,7 +540,7 @@ impl Turns {
         if let Some(tail) = self.shared.tails.of(after.key) {
             self.shared.tails.append(&tail, &after, &[], &[]);
         }
-        sink.committed(&Committed { node: &after, changes: &[], tails: &self.shared.tails });
+        sink.committed(&Committed { node: &after, changes: &[], events: &[], by: None, tails: &self.shared.tails });
         Ok(())
     }
 }
@@ -475,7 +563,10 @@ async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failure> {
         Read::NodeAffiliations { node, page } => {
             Answer::NodeAffiliations(store.read_node_affiliations(node, page).await?)
         }
-        Read::Nodes { service, page } => Answer::Nodes(store.read_nodes(service, page).await?),
+        Read::Nodes { service, viewer, page } => Answer::Nodes(store.read_nodes(service, viewer, page).await?),
+        Read::Pending { service, owner, node } => {
+            Answer::Pending(store.read_pending(Some(service), owner, node, PENDING_READ_MAX).await?)
+        }
     })
 }
 
@@ -495,10 +586,41 @@ fn policy(
     made
 }
 
+/// Requests among what was taken from the queue; who asks for tails is put aside.
+fn sort(jobs: &mut Vec<Job>, tails: &mut Vec<TailsAsked>) -> Vec<Asked> {
+    let mut asked = Vec::with_capacity(jobs.len());
+    for job in jobs.drain(..) {
+        match job {
+            Job::Ask { request, once, reply } => asked.push(Asked::new(request, once, reply)),
+            Job::Tails { nodes, reply } => tails.push((nodes, reply)),
+        }
+    }
+    asked
+}
+
+/// The outcome of the commit under way; never, where there is none.
+async fn landing(flight: &mut Option<Flight>) -> Result<(), Failure> {
+    match flight {
+        Some(flight) => flight.commit.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
 fn refuse_all(asked: Vec<Asked>, failure: &Failure) {
     for asked in asked {
         let _ = asked.reply.send(Err(Wrong::Failed(failure.clone())));
     }
+}
+
+/// The requests of a turn that another writer has outrun, to be decided again; refused are those that
+/// this happened to too often.
+fn retry(decided: Vec<Decided>) -> Vec<Asked> {
+    let (again, given_up): (Vec<Asked>, Vec<Asked>) = decided
+        .into_iter()
+        .map(|decided| Asked { tries: decided.asked.tries + 1, ..decided.asked })
+        .partition(|asked| asked.tries < STALE_RETRIES_MAX);
+    refuse_all(given_up, &Failure::Stale);
+    again
 }
 
 /// Answers those who wanted something written, and gives back the others: what they were told may
@@ -549,7 +671,7 @@ const NAMES_DRAWN: usize = 256;
 /// Node keys taken from the store at once; those that a restart leaves unused are lost.
 const NODE_KEYS_RESERVED: u32 = 1024;
 /// How often a turn is decided anew because another instance was faster.
-const STALE_RETRIES_MAX: usize = 4;
+const STALE_RETRIES_MAX: u8 = 4;
 /// First the nodes, then what depends on them, then items and the oldest of them.
 const GATHERINGS_MAX: usize = 4;
 const POLICIES_MAX: usize = 4096;
@@ -557,4 +679,6 @@ const POLICIES_MAX: usize = 4096;
 const LOGGED_NODES_MAX: usize = 100_000;
 /// Logs trimmed because of age in one tending.
 const STALE_LOGS_MAX: usize = 256;
+/// Those who wait, read at once: an owner looks at no more at a time, and what is answered makes room.
+const PENDING_READ_MAX: usize = 256;
 const TENDING_INTERVAL: Duration = Duration::from_secs(30);

@@ -145,7 +145,7 @@ impl WriteCondition {
 pub(super) fn candidates(tags: &[Tag], cursors: &Cursors, node: NodeKey) -> Vec<Precondition> {
     let mut seqs: Vec<Seq> = tags.iter().filter(|tag| !tag.weak).filter_map(|tag| tag.seq(cursors, node)).collect();
     seqs.dedup();
-    seqs.into_iter().map(Precondition::At).collect()
+    seqs.into_iter().map(|seq| Precondition::At(node, seq)).collect()
 }
 
 /// What a conditional reading comes to.
@@ -244,7 +244,7 @@ mod tests {
                 let quoted = entity_tag(&cursors, at, media, form);
                 let read = Tags::read(&headers(&IF_MATCH, &[quoted.as_str()]), &IF_MATCH).unwrap().unwrap();
                 let Tags::These(tags) = read else { panic!("{quoted}") };
-                assert_eq!(candidates(&tags, &cursors, node), [Precondition::At(Seq(seq))], "{quoted}");
+                assert_eq!(candidates(&tags, &cursors, node), [Precondition::At(node, Seq(seq))], "{quoted}");
                 assert_eq!(candidates(&tags, &cursors, NodeKey(78)), [], "{quoted}");
             }
         }

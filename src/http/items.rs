@@ -14,6 +14,7 @@ use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope, json, no_content};
 use crate::http::watch;
+use crate::jid::BareJid;
 use crate::payload;
 use crate::pubsub::{Edge, ItemId, Media, NodeId, Page, Refusal, Selection, Verb};
 use crate::store::{Item, List};
@@ -36,13 +37,14 @@ async fn list(call: &Call, node: NodeId, paging: &Paging) -> Result<Response, Pr
     let verb = Verb::Items { node, selection: Selection::All, page: paging.page.clone() };
     let answered = call.ask(verb).await?;
     let items = items(&answered)?;
+    let Answer::Items { node, .. } = &answered.answer else { return Err(mistaken()) };
     let bytes: usize = items.entries.iter().filter_map(|item| item.payload.as_ref()).map(|held| held.xml.len()).sum();
     let mut out = Vec::with_capacity(256 + items.entries.len() * 160 + bytes);
     let mut object = Object::begin(&mut out);
     let mut array = object.array("items");
     for item in paging.ordered(items) {
         let mut entry = array.object();
-        write_item(&mut entry, item);
+        write_item(&mut entry, item, node.config.told_publisher(&item.fact.publisher));
         entry.end();
     }
     array.end();
@@ -102,11 +104,13 @@ pub(super) fn items(answered: &Answered) -> Result<&List<Item>, Problem> {
 }
 
 /// A current item as it stands in a list.
-fn write_item(object: &mut Object<'_>, item: &Item) {
+fn write_item(object: &mut Object<'_>, item: &Item, publisher: Option<&BareJid>) {
     object.text("id", item.fact.id.as_str());
     object.number("seq", item.fact.seq.0);
     object.plain("published", item.fact.published);
-    object.text("publisher", item.fact.publisher.as_str());
+    if let Some(publisher) = publisher {
+        object.text("publisher", publisher.as_str());
+    }
     if let Some(held) = &item.payload {
         object.text("type", media_type(held.media));
         object.raw("data", &payload::to_json(held));

@@ -126,7 +126,8 @@ fn write_field(object: &mut Object<'_>, field: &Field, config: &NodeConfig) {
         FieldKind::Boolean => object.boolean(field.name, matches!(first, Some("1" | "true"))),
         FieldKind::Number => match first.and_then(|text| text.parse().ok()) {
             Some(number) => object.number(field.name, number),
-            None => object.null(field.name),
+            // `max`, as it may be written, too.
+            None => object.text(field.name, first.unwrap_or("max")),
         },
         FieldKind::Text | FieldKind::Secret | FieldKind::Jid | FieldKind::Choice(_) => {
             object.text(field.name, first.unwrap_or(""))

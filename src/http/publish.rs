@@ -218,4 +218,4 @@ fn success(call: &Call, node: &NodeId, published: &Published, at: Position, medi
 }
 
 /// No publication stands at the seq before the first.
-const NEVER: Precondition = Precondition::At(crate::pubsub::Seq(0));
+const NEVER: Precondition = Precondition::At(NodeKey(0), crate::pubsub::Seq(0));

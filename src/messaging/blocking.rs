@@ -33,7 +33,9 @@ impl Messaging {
         self.push_blocked(owner, "block", &jids);
         for contact in known.iter().filter(|contact| im::blocks(&after, &Jid::Bare((*contact).clone()))) {
             self.hide(owner, contact);
+            self.shared.directory.hint(contact);
         }
+        self.shared.directory.hint(owner);
         Ok(())
     }
 
@@ -51,7 +53,9 @@ impl Messaging {
         let free = self.known(owner, &after).await?;
         for contact in free.iter().filter(|contact| im::blocks(&before, &Jid::Bare((*contact).clone()))) {
             self.reveal(owner, contact);
+            self.shared.directory.hint(contact);
         }
+        self.shared.directory.hint(owner);
         Ok(())
     }
 

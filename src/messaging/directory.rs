@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::caps::{Capable, Interests};
 use super::words::Spoken;
 use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
@@ -18,8 +19,12 @@ use crate::jid::{BareJid, FullJid, Jid};
 pub enum Routed {
     /// A stanza, as it stands on the wire.
     Stanza(Bytes),
+    /// An administrator ends it (XEP-0133 §4.5).
+    Ended,
     /// Another session has taken its resource (RFC 6120 §7.7.2.2).
     Replaced,
+    /// Whose nodes it follows may have changed: it should ask.
+    Follow,
 }
 
 /// Why a resource cannot be bound.
@@ -54,6 +59,8 @@ struct Session {
     wants: Wants,
     /// To whom it has directed its presence (RFC 6121 §4.6).
     directed: Vec<Jid>,
+    /// Nothing for most: a session that never said what it can costs no more.
+    capable: Option<Box<Capable>>,
 }
 
 /// What a session has asked to be told.
@@ -89,6 +96,15 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Announced {
     pub before: Option<i8>,
+}
+
+/// Who of an account is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Online {
+    pub account: BareJid,
+    pub sessions: Vec<FullJid>,
+    /// One of them is available, and does not say that it is away.
+    pub active: bool,
 }
 
 /// What remains of a session that has left.
@@ -137,6 +153,7 @@ impl Directory {
             presence: None,
             wants: Wants::default(),
             directed: Vec::new(),
+            capable: None,
         });
         Ok(Bound { place: Place { full, inbox }, replaced })
     }
@@ -149,6 +166,35 @@ impl Directory {
         let gone = account.sessions.remove(own);
         forget_if_empty(&mut accounts, place.full.bare());
         Some(Left { available: gone.priority.is_some(), directed: gone.directed })
+    }
+
+    /// Takes out the session of a full JID, or all of an account, and tells them that they are over.
+    pub fn end(&self, who: &Jid) -> Vec<(FullJid, Left)> {
+        let mut accounts = self.lock();
+        let Some(account) = accounts.get_mut(who.bare()) else { return Vec::new() };
+        let meant = |session: &mut Session| match who {
+            Jid::Full(full) => session.full == *full,
+            Jid::Bare(_) => true,
+        };
+        let ended = account.sessions.extract_if(.., meant).map(|session| {
+            // One that cannot even be told does not read any more, and is given up for that.
+            let _ = session.inbox.try_send(Routed::Ended);
+            (session.full, Left { available: session.priority.is_some(), directed: session.directed })
+        });
+        let ended = ended.collect();
+        forget_if_empty(&mut accounts, who.bare());
+        ended
+    }
+
+    /// Who is here, in no order.
+    pub fn online(&self) -> Vec<Online> {
+        let accounts = self.lock();
+        let online = |(account, here): (&BareJid, &Account)| Online {
+            account: account.clone(),
+            sessions: here.sessions.iter().map(|session| session.full.clone()).collect(),
+            active: here.sessions.iter().any(|session| session.presence.as_ref().is_some_and(Spoken::is_attentive)),
+        };
+        accounts.iter().filter(|(_, here)| !here.sessions.is_empty()).map(online).collect()
     }
 
     /// The session is available with this priority, or not. Nothing when it is not here any more.
@@ -319,6 +365,31 @@ impl Directory {
         }
     }
 
+    /// Looks at what a session can, and changes it. Nothing when it is not here any more.
+    pub fn capable<T>(&self, place: &Place, work: impl FnOnce(&mut Capable) -> T) -> Option<T> {
+        self.with_session(place, |session| work(session.capable.get_or_insert_default()))
+    }
+
+    /// What an available session wants to be notified of.
+    pub fn interests(&self, place: &Place) -> Option<Interests> {
+        self.with_session(place, |session| {
+            let available = session.priority.is_some();
+            session.capable.as_ref().filter(|_| available).map(|capable| capable.interests.clone())
+        })?
+    }
+
+    /// Tells an account's sessions that follow others to ask whom.
+    pub fn hint(&self, account: &BareJid) {
+        let accounts = self.lock();
+        let sessions = accounts.get(account).into_iter().flat_map(|account| &account.sessions);
+        let follows =
+            |session: &&Session| session.capable.as_ref().is_some_and(|capable| !capable.interests.is_empty());
+        for session in sessions.filter(follows) {
+            // A session whose queue is full asks when it announces itself the next time.
+            let _ = session.inbox.try_send(Routed::Follow);
+        }
+    }
+
     fn with_session<T>(&self, place: &Place, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
         let mut accounts = self.lock();
         let account = accounts.get_mut(place.full.bare())?;
@@ -421,6 +492,25 @@ mod tests {
         assert!(directory.leave(&bound.place).is_some());
         assert!(!directory.is_online(&full("a")));
         assert!(directory.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_ended_session_is_told_and_is_here_no_more() {
+        let directory = Directory::default();
+        let (inbox_a, mut a) = mpsc::channel(4);
+        let (inbox_b, mut b) = mpsc::channel(4);
+        let place_a = directory.bind(full("a"), inbox_a, 10).unwrap().place;
+        directory.bind(full("b"), inbox_b, 10).unwrap();
+        directory.announce(&place_a, Some(0), &spoken());
+        assert!(directory.end(&Jid::Full(full("c"))).is_empty());
+        let ended = directory.end(&Jid::Full(full("a")));
+        assert!(matches!(&ended[..], [(who, left)] if *who == full("a") && left.available));
+        assert!(matches!(a.try_recv(), Ok(Routed::Ended)) && b.try_recv().is_err());
+        assert!(directory.leave(&place_a).is_none(), "it has left");
+        let online = Online { account: alice(), sessions: vec![full("b")], active: false };
+        assert_eq!(directory.online(), [online]);
+        assert_eq!(directory.end(&Jid::Bare(alice())).len(), 1);
+        assert!(directory.online().is_empty() && directory.lock().is_empty());
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 //! (`xep`).
 
 mod blocking;
+mod caps;
 mod directory;
 mod messages;
 mod presence;
@@ -18,7 +19,9 @@ mod subscriptions;
 mod turns;
 mod words;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -28,10 +31,14 @@ use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Failure, Store};
 
+pub use caps::Interests;
 pub use directory::{BindFailed, Place, Routed};
 pub use messages::Sending;
+pub use requests::Access;
 pub use roster::RosterAnswer;
 pub use words::{presence_error, roster_item, wire_bytes, word as subscription_word};
+
+pub use directory::Online;
 
 use directory::{Directory, Of};
 
@@ -80,6 +87,8 @@ struct Shared {
     engine: Engine,
     directory: Directory,
     turns: turns::Turns,
+    caps: caps::Cache,
+    questions: AtomicU64,
     options: Options,
 }
 
@@ -109,6 +118,18 @@ pub struct Told {
     pub stanzas: Vec<Bytes>,
     /// Whether it takes what goes to its account's bare JID from now on, where that was decided.
     pub available: Option<bool>,
+    /// It was not available before, and is now.
+    pub arrived: bool,
+    /// Whose nodes it follows without a subscription from now on, where that was decided.
+    pub follows: Option<Follows>,
+}
+
+/// Nodes of accounts that a session follows (XEP-0060 §9.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Follows {
+    /// Those whose presence it sees, its own account among them.
+    pub accounts: BTreeSet<BareJid>,
+    pub nodes: Interests,
 }
 
 /// A session's place among those who are online; dropping it ends the place, and tells those who
@@ -121,7 +142,8 @@ pub struct Presence {
 impl Messaging {
     pub fn new(engine: Engine, options: Options) -> Self {
         let (directory, turns) = (Directory::default(), turns::Turns::default());
-        Messaging { shared: Arc::new(Shared { engine, directory, turns, options }) }
+        let (caps, questions) = (caps::Cache::default(), AtomicU64::new(0));
+        Messaging { shared: Arc::new(Shared { engine, directory, turns, caps, questions, options }) }
     }
 
     /// Enters a session under its address.
@@ -136,6 +158,23 @@ impl Messaging {
             self.farewell(bound.place.full.clone(), left);
         }
         Ok(Presence { messaging: self.clone(), place: bound.place })
+    }
+
+    /// Who is here, ordered by address. For administrators: its cost grows with all who are.
+    pub fn online(&self) -> Vec<Online> {
+        let mut online = self.shared.directory.online();
+        online.sort_by(|one, other| one.account.as_str().cmp(other.account.as_str()));
+        online
+    }
+
+    /// Ends the session of a full JID, or all of an account. How many there were.
+    pub fn end(&self, who: &Jid) -> usize {
+        let ended = self.shared.directory.end(who);
+        let count = ended.len();
+        for (full, left) in ended {
+            self.farewell(full, left);
+        }
+        count
     }
 
     /// Whether a message to the bare JID reaches a session.
@@ -170,9 +209,18 @@ impl Messaging {
         if let Some(known) = self.shared.directory.blocked(account) {
             return Ok(known);
         }
-        let read: Arc<[Jid]> = self.store().blocked(account.clone()).await?.into();
+        let read = self.blocked_meanwhile(account).await?;
         self.shared.directory.set_blocked(account, &read);
         Ok(read)
+    }
+
+    /// The same, outside of its turn: it may change while somebody looks, and is not remembered.
+    async fn blocked_meanwhile(&self, account: &BareJid) -> Result<Arc<[Jid]>, Failure> {
+        if let Some(known) = self.shared.directory.blocked(account) {
+            return Ok(known);
+        }
+        let read = self.store().blocked(vec![account.clone()]).await?;
+        Ok(read.into_iter().next().unwrap_or_default().into())
     }
 
     /// The version of a roster as clients are given it: that of another history of the store is another.

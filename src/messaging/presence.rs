@@ -1,16 +1,18 @@
 //! Presence told to all, to one, and asked for (RFC 6121 §4).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::directory::Place;
-use super::directory::{Left, Of};
+use super::caps::{ALGORITHMS, Capable};
+use super::directory::{Left, Of, Place};
 use super::words::{self, Spoken};
-use super::{Messaging, Told};
+use super::{Follows, Messaging, Told};
 use crate::im::{self, RosterItem, StoredStanza};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Ask, Failure, Found};
+use crate::xmpp::caps::Mark;
 use crate::xmpp::{Condition, Presence as Stanza, PresenceType, StanzaError};
 
 impl Messaging {
@@ -24,7 +26,7 @@ impl Messaging {
             Err(failure) => {
                 tracing::error!(%failure, session = %session.jid(), "a session's presence cannot be told");
                 let error = StanzaError::new(Condition::InternalServerError);
-                Told { stanzas: vec![words::presence_error(stanza, &error)], available: None }
+                Told { stanzas: vec![words::presence_error(stanza, &error)], ..Told::default() }
             }
         }
     }
@@ -91,7 +93,7 @@ impl Messaging {
         if stanzas.is_empty() {
             Told::only(answer(PresenceType::Unavailable, &to))
         } else {
-            Told { stanzas, available: None }
+            Told { stanzas, ..Told::default() }
         }
     }
 
@@ -146,7 +148,12 @@ impl Messaging {
             let asks = to.iter().map(|contact| Ask::Contact(contact.clone(), own.clone())).collect();
             let found = self.store().gather(asks).await?;
             let shares = |found: &Found| matches!(found, Found::Contact(Some(contact)) if contact.from);
-            facts.seen = to.into_iter().zip(found).filter(|(_, found)| shares(found)).map(|(to, _)| to).collect();
+            let seen: Vec<BareJid> =
+                to.into_iter().zip(found).filter(|(_, found)| shares(found)).map(|(to, _)| to).collect();
+            let block = self.store().blocked(seen.clone()).await?;
+            let me = Jid::Bare(own.clone());
+            facts.seen =
+                seen.into_iter().zip(block).filter(|(_, list)| !im::blocks(list, &me)).map(|(to, _)| to).collect();
         }
         Ok(facts)
     }
@@ -156,9 +163,14 @@ impl Messaging {
         let directory = &self.shared.directory;
         let (full, own) = (session.jid(), session.jid().bare());
         let priority = (stanza.kind == PresenceType::Available).then_some(stanza.priority);
+        let mark = Mark::of(&stanza.content, ALGORITHMS);
         let said = Spoken::of(stanza);
         let Some(change) = directory.announce(session, priority, &said) else { return Told::default() };
-        let mut told = Told { stanzas: vec![said.to_bare(own)], available: Some(priority.is_some_and(|p| p >= 0)) };
+        let mut told = Told {
+            available: Some(priority.is_some_and(|p| p >= 0)),
+            arrived: priority.is_some() && change.before.is_none(),
+            ..Told::only(said.to_bare(own))
+        };
         if priority.is_none() && change.before.is_none() {
             // It was not available before, and nobody thought so.
             let directed = directory.take_directed(session);
@@ -176,7 +188,40 @@ impl Messaging {
             self.welcome(full, &facts, &mut told.stanzas);
         }
         self.hand_over_kept(own, &facts, &mut told.stanzas);
+        if priority.is_some() {
+            told.stanzas.extend(self.note_capabilities(session, mark));
+            told.follows = self.follows(session, &facts);
+        } else {
+            self.shared.directory.capable(session, |capable| *capable = Capable::default());
+            told.follows = Some(Follows::default());
+        }
         told
+    }
+
+    /// Whose nodes a session follows, asked again because something may have changed.
+    pub async fn follow(&self, session: &Place) -> Told {
+        let _turn = self.shared.turns.of(session.jid().bare()).await;
+        self.follow_in_turn(session).await
+    }
+
+    pub(super) async fn follow_in_turn(&self, session: &Place) -> Told {
+        match self.facts(session.jid().bare(), true).await {
+            Ok(facts) => Told { follows: self.follows(session, &facts), ..Told::default() },
+            Err(failure) => {
+                tracing::error!(%failure, session = %session.jid(), "what a session follows cannot be read");
+                Told::default()
+            }
+        }
+    }
+
+    fn follows(&self, session: &Place, facts: &Facts) -> Option<Follows> {
+        let nodes = self.shared.directory.interests(session)?;
+        let mut accounts = BTreeSet::new();
+        if !nodes.is_empty() {
+            accounts.insert(session.jid().bare().clone());
+            accounts.extend(facts.unhidden().cloned());
+        }
+        Some(Follows { accounts, nodes })
     }
 
     /// XEP-0160 §2, step 5. They are forgotten once they are on their way.
@@ -221,11 +266,7 @@ impl Messaging {
                 stanzas.push(said.to(&me));
             }
         }
-        for contact in &facts.seen {
-            let as_bare = Jid::Bare(contact.clone());
-            if im::blocks(&facts.blocked, &as_bare) || self.has_blocked(contact, &me) {
-                continue;
-            }
+        for contact in facts.unhidden() {
             stanzas.extend(directory.presences(contact).iter().map(|(_, said)| said.to_bare(full.bare())));
         }
         // RFC 6121 §3.1.3: until the owner answers, at the beginning of every session.
@@ -250,14 +291,21 @@ impl Messaging {
 struct Facts {
     items: Vec<RosterItem>,
     blocked: Arc<[Jid]>,
-    /// Contacts whose presence the account may see.
+    /// Contacts whose presence the account may see, and who have not blocked it.
     seen: Vec<BareJid>,
     /// Messages that wait for the account.
     messages: Vec<(i64, StoredStanza)>,
 }
 
+impl Facts {
+    /// Those of them whom the account has not blocked itself.
+    fn unhidden(&self) -> impl Iterator<Item = &BareJid> {
+        self.seen.iter().filter(|contact| !im::blocks(&self.blocked, &Jid::Bare((*contact).clone())))
+    }
+}
+
 impl Told {
     pub(super) fn only(stanza: Bytes) -> Self {
-        Told { stanzas: vec![stanza], available: None }
+        Told { stanzas: vec![stanza], ..Told::default() }
     }
 }

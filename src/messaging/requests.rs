@@ -7,9 +7,17 @@ use bytes::Bytes;
 use super::words::{blocked_by_sender, wire_bytes};
 use super::{Messaging, Sending};
 use crate::im;
-use crate::jid::{FullJid, Jid};
+use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Ask, Failure, Found};
 use crate::xmpp::{Condition, Iq, IqKind, StanzaError};
+
+/// What somebody is to an account.
+pub struct Access {
+    /// One of both has blocked the other.
+    pub refusal: Option<StanzaError>,
+    /// The account shows its presence to him.
+    pub shares: bool,
+}
 
 impl Messaging {
     /// Takes an iq from one session to another of this server, which may not exist.
@@ -32,22 +40,35 @@ impl Messaging {
         Sending::Later(settling)
     }
 
+    /// What somebody may know and ask of an account of this server.
+    pub async fn access(&self, from: &Jid, to: &BareJid) -> Result<Access, Failure> {
+        let asked = Jid::Bare(to.clone());
+        let refusal = if im::blocks(&self.blocked_meanwhile(from.bare()).await?, &asked) {
+            Some(blocked_by_sender())
+        } else if im::blocks(&self.blocked_meanwhile(to).await?, from) {
+            Some(StanzaError::new(Condition::ServiceUnavailable))
+        } else {
+            None
+        };
+        let found = self.store().gather(vec![Ask::Contact(to.clone(), from.bare().clone())]).await?;
+        let shares = matches!(&found[..], [Found::Contact(Some(contact))] if contact.from);
+        Ok(Access { refusal, shares })
+    }
+
     async fn may_ask(&self, from: &FullJid, to: &FullJid, iq: &Iq) -> Result<Option<StanzaError>, Failure> {
-        let unavailable = || Some(StanzaError::new(Condition::ServiceUnavailable));
         let (asker, asked) = (Jid::Full(from.clone()), Jid::Full(to.clone()));
         if im::blocks(&self.blocked(from.bare()).await?, &asked) {
             return Ok(Some(blocked_by_sender()));
         }
-        if im::blocks(&self.blocked(to.bare()).await?, &asker) {
-            return Ok(unavailable());
+        let access = self.access(&asker, to.bare()).await?;
+        if access.refusal.is_some() {
+            return Ok(access.refusal);
         }
         if matches!(iq.kind, IqKind::Result(_) | IqKind::Error(..)) || self.shared.directory.has_directed(to, &asker) {
             return Ok(None);
         }
         // Whoever may not see that a session is there must not find out by asking it something.
-        let found = self.store().gather(vec![Ask::Contact(to.bare().clone(), from.bare().clone())]).await?;
-        let shares = matches!(&found[..], [Found::Contact(Some(contact))] if contact.from);
-        Ok(if shares { None } else { unavailable() })
+        Ok((!access.shares).then(|| StanzaError::new(Condition::ServiceUnavailable)))
     }
 
     fn hand_request(&self, to: &FullJid, iq: Iq) -> Option<Bytes> {

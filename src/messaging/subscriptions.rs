@@ -103,7 +103,9 @@ impl Messaging {
             [speaker.change(&listener.owner), listener.change(&speaker.owner)].into_iter().flatten().collect();
         let owners: Vec<BareJid> = changes.iter().map(|change| change.owner.clone()).collect();
         let versions = if changes.is_empty() { Vec::new() } else { self.store().put_roster(changes).await? };
-        owners.iter().for_each(|owner| self.shared.engine.contact_changed(owner));
+        for owner in &owners {
+            self.shared.engine.contact_changed(owner);
+        }
         let version = |side: &Side| {
             owners.iter().position(|owner| *owner == side.owner).and_then(|at| versions.get(at)).copied().unwrap_or(0)
         };
@@ -130,6 +132,9 @@ impl Messaging {
         }
         if began(&listener) {
             self.reveal(&speaker.owner, &listener.owner);
+        }
+        for side in [&speaker, &listener].into_iter().filter(|side| side.was().to != side.is().to) {
+            self.shared.directory.hint(&side.owner);
         }
         Ok(())
     }

@@ -9,12 +9,18 @@ use crate::xmpp::{Condition, Message, MessageType, NS_CLIENT, Presence, Presence
 
 /// The presence of a session, ready to be addressed to many.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spoken(Bytes);
+pub struct Spoken {
+    stanza: Bytes,
+    attentive: bool,
+}
 
 impl Spoken {
     /// Whatever `to` the stanza bears is left out.
     pub fn of(presence: Presence) -> Self {
-        Spoken(wire_bytes(&Presence { to: None, ..presence }.into_element()))
+        let shown = presence.content.child("show", NS_CLIENT).map(Element::text);
+        let away = matches!(shown.as_deref(), Some("away" | "xa"));
+        let attentive = presence.kind == PresenceType::Available && !away;
+        Spoken { stanza: wire_bytes(&Presence { to: None, ..presence }.into_element()), attentive }
     }
 
     /// What is said for a session that did not say it itself (RFC 6121 §4.5.2).
@@ -22,11 +28,11 @@ impl Spoken {
         let gone = Element::new("presence", NS_CLIENT)
             .with_attr("from", full.to_string())
             .with_attr("type", PresenceType::Unavailable.as_str());
-        Spoken(wire_bytes(&gone))
+        Spoken { stanza: wire_bytes(&gone), attentive: false }
     }
 
     pub fn to(&self, to: &Jid) -> Bytes {
-        let rest = &self.0[START.len()..];
+        let rest = &self.stanza[START.len()..];
         let mut bytes = Vec::with_capacity(rest.len() + 64);
         bytes.extend_from_slice(START);
         bytes.extend_from_slice(b" to='");
@@ -34,6 +40,12 @@ impl Spoken {
         bytes.push(b'\'');
         bytes.extend_from_slice(rest);
         Bytes::from(bytes)
+    }
+
+    /// Whether it says that somebody is there: available, and neither away nor for longer (RFC 6121
+    /// §4.7.2.1).
+    pub fn is_attentive(&self) -> bool {
+        self.attentive
     }
 
     pub fn to_bare(&self, to: &BareJid) -> Bytes {

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use crate::jid::BareJid;
+use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
-use crate::pubsub::subscribe::ended;
+use crate::pubsub::subscribe::{approved, ended};
 use crate::pubsub::{
-    Affiliation, Caller, Change, Decision, Facts, Given, Node, Page, Read, Refusal, Reply, Role, Unchanged, may_read,
-    rights,
+    Affiliation, Caller, Change, Decision, Facts, Given, Node, Page, Read, Reader, Refusal, Reply, SubscriptionState,
+    Unchanged, rights,
 };
 
 /// The caller's own, at the addressed node or everywhere (XEP-0060 §5.7).
@@ -45,9 +46,16 @@ pub(super) fn set(
             continue;
         }
         draft.change(Change::SetAffiliation { jid: jid.clone(), affiliation: *next });
-        if !may_read(&node.config, *next, Role::Stranger) {
-            for subscription in facts.subscribers.get(position).into_iter().flatten() {
-                draft.change(Change::SetSubscription { subscription: ended(subscription) });
+        let reader = Reader { affiliation: *next, ..facts.other(position) };
+        let why_not = why_unreadable(&node.config, &reader);
+        for subscription in facts.subscribers.get(position).into_iter().flatten() {
+            let pending = subscription.state == SubscriptionState::Pending;
+            match &why_not {
+                // XEP-0060 §8.7.4: who is let in anyway need not be approved.
+                None if pending => draft.change(Change::SetSubscription { subscription: approved(subscription) }),
+                None => {}
+                Some(Refusal::SubscriptionRequired) if pending => {}
+                Some(_) => draft.change(Change::SetSubscription { subscription: ended(subscription) }),
             }
         }
     }

@@ -1,10 +1,21 @@
 //! Who may read, and what a watcher is shown.
 
-use crate::pubsub::{AccessModel, Affiliation, Event, EventKind, NodeConfig, Refusal, Role};
+use crate::pubsub::{AccessModel, Affiliation, Contact, Event, EventKind, NodeConfig, Refusal, Role};
+
+/// What an entity is to a node, as far as reading it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    pub affiliation: Affiliation,
+    pub role: Role,
+    /// It has a subscription that stands: one that waits for an owner does not count.
+    pub subscribed: bool,
+    /// What the rosters that count say of it: the account's, or the owners' (XEP-0060 §4.5).
+    pub contacts: &'a [Contact],
+}
 
 /// May an entity read this node: subscribe, retrieve, and be notified (XEP-0060 §4.1, §4.5)?
-pub fn may_read(config: &NodeConfig, affiliation: Affiliation, role: Role) -> bool {
-    why_unreadable(config, affiliation, role).is_none()
+pub fn may_read(config: &NodeConfig, reader: &Reader<'_>) -> bool {
+    why_unreadable(config, reader).is_none()
 }
 
 /// Is an XMPP subscriber shown this event, under the configuration with which it was committed?
@@ -12,6 +23,9 @@ pub fn may_read(config: &NodeConfig, affiliation: Affiliation, role: Role) -> bo
 /// What an event shows (a payload, a configuration form) is another question, and
 /// `deliver_payloads` answers it.
 pub fn shows(config: &NodeConfig, event: &Event) -> bool {
+    if !config.deliver_notifications {
+        return false;
+    }
     match &event.kind {
         EventKind::Published { .. } => true,
         EventKind::Retracted { notify, .. } => *notify,
@@ -27,17 +41,42 @@ pub fn shows(config: &NodeConfig, event: &Event) -> bool {
 /// Where Table 1 of XEP-0060 §4.1 lets "none" retrieve nothing and §4.5 lets anyone read an open
 /// node, the access model decides. The whitelist of §4.5 is the list of affiliations: whoever is on
 /// it retrieves without being subscribed, as §12.12 has it for owners and publishers.
-pub(super) fn why_unreadable(config: &NodeConfig, affiliation: Affiliation, role: Role) -> Option<Refusal> {
-    if role == Role::Admin {
+pub(super) fn why_unreadable(config: &NodeConfig, reader: &Reader<'_>) -> Option<Refusal> {
+    if reader.role == Role::Admin {
         return None;
     }
-    match (affiliation, config.access_model) {
-        (Affiliation::Owner | Affiliation::Publisher | Affiliation::Member, _) => None,
-        (Affiliation::None, AccessModel::Open) => None,
-        (Affiliation::None, AccessModel::Whitelist) => Some(Refusal::NotOnWhitelist),
-        (Affiliation::PublishOnly, _) => Some(Refusal::Forbidden),
-        (Affiliation::Outcast, _) => Some(Refusal::Outcast),
+    match reader.affiliation {
+        Affiliation::Owner | Affiliation::Publisher | Affiliation::Member => None,
+        Affiliation::PublishOnly => Some(Refusal::Forbidden),
+        Affiliation::Outcast => Some(Refusal::Outcast),
+        Affiliation::None => why_no_stranger(config, reader),
     }
+}
+
+/// The same of somebody who has no affiliation: the access model decides alone.
+fn why_no_stranger(config: &NodeConfig, reader: &Reader<'_>) -> Option<Refusal> {
+    let mut contacts = reader.contacts.iter();
+    let (lets_in, refusal) = match config.access_model {
+        AccessModel::Open => (true, Refusal::Forbidden),
+        AccessModel::Presence => (contacts.any(|contact| contact.from), Refusal::PresenceRequired),
+        // XEP-0060 §6.5.1: seen in presence, and in the group.
+        AccessModel::Roster => {
+            let allowed = |group| config.roster_groups_allowed.contains(group);
+            let mut listed = contacts.filter(|contact| contact.from && contact.groups.iter().any(allowed));
+            (listed.next().is_some(), Refusal::NotInRosterGroup)
+        }
+        AccessModel::Authorize => (reader.subscribed, Refusal::SubscriptionRequired),
+        AccessModel::Whitelist => (false, Refusal::NotOnWhitelist),
+    };
+    (!lets_in).then_some(refusal)
+}
+
+/// May an entity know that the node exists? A hidden node is absent to everybody but administrators,
+/// those whom its owners have given an affiliation, and those who are, or wait to be, subscribed.
+pub(super) fn may_know(config: &NodeConfig, affiliation: Affiliation, role: Role, has_subscriptions: bool) -> bool {
+    let affiliated = !matches!(affiliation, Affiliation::None | Affiliation::Outcast);
+    let subscribed = has_subscriptions && affiliation != Affiliation::Outcast;
+    !config.hidden || role == Role::Admin || affiliated || subscribed
 }
 
 #[cfg(test)]
@@ -46,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::pubsub::world::{World, bare, item, raw};
-    use crate::pubsub::{Payload, Seq};
+    use crate::pubsub::{Payload, RawField, Seq};
     use crate::time::Timestamp;
 
     fn event(kind: EventKind) -> Event {
@@ -54,7 +93,7 @@ mod tests {
     }
 
     /// Each switch hides its own kind of event and no other.
-    // rows: 232, 277, 325, 343, 352, F15, F16, F17
+    // rows: 232, 277, 325, 343, 352, F5, F15, F16, F17
     #[test]
     fn subscribers_are_shown_what_the_owner_wants_told() {
         let policy = World::new().policy;
@@ -70,6 +109,8 @@ mod tests {
             ("notify_config", event(EventKind::Configured { config: Arc::new(config.clone()) })),
             ("notify_delete", event(EventKind::Deleted { redirect: None })),
         ];
+        let silent = config.with(&[raw("deliver_notifications", "0")], &policy).unwrap();
+        assert!(!events.iter().any(|(_, event)| shows(&silent, event)), "nothing is told where nothing shall be");
         for (switch, event) in &events {
             assert!(shows(&config, event), "{event:?}");
             for off in ["notify_config", "notify_delete", "notify_retract"] {
@@ -80,19 +121,59 @@ mod tests {
         assert!(!shows(&config, &event(EventKind::Retracted { item: item("a"), notify: false })));
     }
 
-    // rows: 24, 25, 26, 27, 28, 29, 57, 61, 62
+    // rows: 24, 25, 26, 27, 28, 29, 57, 58, 59, 60, 61, 62, 197, 198
     #[test]
     fn the_access_model_says_who_reads() {
         let policy = World::new().policy;
-        for (model, readers) in
-            [("open", [true, true, false, true, true, false]), ("whitelist", [true, true, false, true, false, false])]
-        {
-            let config = NodeConfig::new(&policy).with(&[raw("access_model", model)], &policy).unwrap();
-            for (affiliation, reads) in Affiliation::ALL.into_iter().zip(readers) {
-                for role in [Role::Account, Role::Stranger] {
-                    assert_eq!(may_read(&config, affiliation, role), reads, "{model} {affiliation:?}");
+        let contact = |from, groups: &[&str]| Contact {
+            to: true,
+            from,
+            groups: groups.iter().map(|group| Arc::from(*group)).collect(),
+        };
+        let near = [contact(false, &["Friends"]), contact(true, &["Foes"])];
+        let friend = [contact(false, &[]), contact(true, &["Foes", "Friends"])];
+        // Who has no affiliation: subscribed, and what rosters say of him.
+        let strangers: [(bool, &[Contact]); 4] = [(false, &[]), (true, &[]), (false, &near), (false, &friend)];
+        for (model, expected) in [
+            ("open", [true, true, true, true]),
+            ("presence", [false, false, true, true]),
+            ("roster", [false, false, false, true]),
+            ("authorize", [false, true, false, false]),
+            ("whitelist", [false, false, false, false]),
+        ] {
+            let fields = [raw("access_model", model), raw("roster_groups_allowed", "Friends")];
+            let config = NodeConfig::new(&policy).with(&fields, &policy).unwrap();
+            for ((subscribed, contacts), reads) in strangers.into_iter().zip(expected) {
+                for affiliation in Affiliation::ALL {
+                    let reader = Reader { affiliation, role: Role::Account, subscribed, contacts };
+                    let expected = match affiliation {
+                        Affiliation::Owner | Affiliation::Publisher | Affiliation::Member => true,
+                        Affiliation::PublishOnly | Affiliation::Outcast => false,
+                        Affiliation::None => reads,
+                    };
+                    assert_eq!(may_read(&config, &reader), expected, "{model} {reader:?}");
+                    assert_eq!(may_read(&config, &Reader { role: Role::Stranger, ..reader }), expected);
+                    assert!(may_read(&config, &Reader { role: Role::Admin, ..reader }));
                 }
-                assert!(may_read(&config, affiliation, Role::Admin));
+            }
+        }
+    }
+
+    #[test]
+    fn a_hidden_node_is_known_to_those_who_have_to_do_with_it() {
+        let policy = World::new().policy;
+        let hidden = RawField { name: "tidings#hidden".to_owned(), values: vec!["1".to_owned()] };
+        let config = NodeConfig::new(&policy).with(&[hidden], &policy).unwrap();
+        for affiliation in Affiliation::ALL {
+            for subscribed in [false, true] {
+                let known = match affiliation {
+                    Affiliation::None => subscribed,
+                    Affiliation::Outcast => false,
+                    _ => true,
+                };
+                assert_eq!(may_know(&config, affiliation, Role::Account, subscribed), known, "{affiliation:?}");
+                assert!(may_know(&config, affiliation, Role::Admin, subscribed));
+                assert!(may_know(&NodeConfig::new(&policy), affiliation, Role::Stranger, subscribed));
             }
         }
     }

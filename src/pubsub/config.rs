@@ -1,14 +1,19 @@
 //! Node configuration (XEP-0060 §8.2, §16.4.4): one description of each field, from which forms are
 //! rendered, submissions validated, JSON read and written, and the reference is made.
 
+mod fields;
 #[cfg(test)]
 mod tests;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::jid::{Jid, JidError};
+use crate::jid::BareJid;
 use crate::pubsub::{FieldKind, Refusal, ServicePolicy};
+use crate::time::Timestamp;
+
+pub use self::fields::FIELDS;
+pub(super) use self::fields::sane;
 
 /// What a node is set to. Valid by construction: built from defaults by [`NodeConfig::with`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,14 +36,46 @@ pub struct NodeConfig {
     pub send_last_published_item: SendLast,
     /// Whether anyone may subscribe at all.
     pub subscribe: bool,
+    /// The groups that the access model `roster` lets in.
+    pub roster_groups_allowed: Arc<[Arc<str>]>,
+    /// How long an item stays, in seconds; without it, until something else lets it go.
+    pub item_expire: Option<u64>,
+    pub node_full: NodeFull,
+    pub item_reply: ItemReply,
+    /// Whether subscribers are told of anything.
+    pub deliver_notifications: bool,
+    /// Whether only sessions that are available are told (XEP-0060 §12.6).
+    pub presence_based_delivery: bool,
+    /// Whether owners are told who subscribes and unsubscribes.
+    pub notify_sub: bool,
+    /// Whether the node is absent to all who have nothing to do with it.
+    pub hidden: bool,
 }
 
-/// XEP-0060 §4.5. The models that stand on presence and rosters are not offered yet, and a
-/// configuration that asks for one is refused.
+/// XEP-0060 §4.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AccessModel {
     Open,
+    Presence,
+    Roster,
+    Authorize,
     Whitelist,
+}
+
+/// What happens when an item comes and there is no room (XEP-0060 §7.1.2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NodeFull {
+    RetractOldest,
+    /// The oldest goes, and nobody is told.
+    DiscardOldest,
+    Reject,
+}
+
+/// Whose address an item bears (XEP-0060 §12.17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ItemReply {
+    Publisher,
+    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +97,8 @@ pub enum NotificationType {
 pub enum SendLast {
     Never,
     OnSub,
+    /// And whenever a session of the subscriber becomes available.
+    OnSubAndPresence,
 }
 
 /// One field as a submission bears it: its name with or without `pubsub#`, and its values.
@@ -71,8 +110,10 @@ pub struct RawField {
 
 /// The description of one field.
 pub struct Field {
-    /// Without the prefix `pubsub#`.
+    /// Without its prefix.
     pub name: &'static str,
+    /// Whether it is one of XEP-0060's, or our own.
+    pub origin: Origin,
     pub kind: FieldKind,
     /// What it means, for forms and the reference.
     pub label: &'static str,
@@ -82,27 +123,45 @@ pub struct Field {
     set: fn(&mut NodeConfig, &[String], &ServicePolicy) -> Result<(), String>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `pubsub#`
+    Registered,
+    /// `tidings#`
+    Own,
+}
+
 impl NodeConfig {
     /// The configuration of a new node of a generic service.
     pub fn new(policy: &ServicePolicy) -> Self {
+        // XEP-0163 §5.
+        let personal = policy.is_personal();
         NodeConfig {
             title: Arc::from(""),
             description: Arc::from(""),
             payload_type: Arc::from(""),
             language: Arc::from(""),
             contact: Arc::from([]),
-            access_model: AccessModel::Open,
+            access_model: if personal { AccessModel::Presence } else { AccessModel::Open },
             publish_model: PublishModel::Publishers,
             persist_items: true,
-            max_items: ITEMS_MAX_NEW.min(policy.items_max),
+            max_items: if personal { 1 } else { ITEMS_MAX_NEW.min(policy.items_max) },
             deliver_payloads: true,
             max_payload_size: PAYLOAD_BYTES_MAX_NEW.min(policy.payload_bytes_max),
             notify_config: false,
             notify_delete: true,
             notify_retract: true,
             notification_type: NotificationType::Headline,
-            send_last_published_item: SendLast::OnSub,
+            send_last_published_item: if personal { SendLast::OnSubAndPresence } else { SendLast::OnSub },
             subscribe: true,
+            roster_groups_allowed: Arc::from([]),
+            item_expire: None,
+            node_full: NodeFull::RetractOldest,
+            item_reply: ItemReply::Publisher,
+            deliver_notifications: true,
+            presence_based_delivery: false,
+            notify_sub: false,
+            hidden: false,
         }
     }
 
@@ -113,16 +172,34 @@ impl NodeConfig {
         for change in changes {
             let name = change.bare_name();
             let invalid = |why: &str| Refusal::InvalidConfig { field: Arc::from(name), why: Arc::from(why) };
-            if name == NODE_TYPE {
+            if let Some((_, taken, why)) = FIXED.iter().find(|(fixed, ..)| *fixed == name) {
                 match change.values.as_slice() {
-                    [kind] if kind == "leaf" => continue,
-                    _ => return Err(invalid("only leaf nodes are offered")),
+                    [] if taken.contains(&"") => continue,
+                    [value] if taken.contains(&value.as_str()) => continue,
+                    _ => return Err(invalid(why)),
                 }
             }
             let field = Field::named(name).ok_or_else(|| invalid("there is no such field"))?;
             (field.set)(&mut changed, &change.values, policy).map_err(|why| invalid(&why))?;
         }
         Ok(changed)
+    }
+
+    /// Who published an item, where the owner wants that told.
+    pub fn told_publisher<'a>(&self, publisher: &'a BareJid) -> Option<&'a BareJid> {
+        (self.item_reply == ItemReply::Publisher).then_some(publisher)
+    }
+
+    /// Items published at this instant or earlier are due to go, where items are.
+    pub fn expired_before(&self, now: Timestamp) -> Option<Timestamp> {
+        let seconds = i64::try_from(self.item_expire?).unwrap_or(i64::MAX);
+        Some(now.plus_seconds(seconds.saturating_neg()))
+    }
+
+    /// When an item that was published then is due to go.
+    pub fn due(&self, published: Timestamp) -> Option<Timestamp> {
+        let seconds = i64::try_from(self.item_expire?).unwrap_or(i64::MAX);
+        Some(published.plus_seconds(seconds))
     }
 
     /// One line a field that differs from nothing: how a store keeps it.
@@ -159,15 +236,30 @@ impl NodeConfig {
 }
 
 impl RawField {
-    /// The name without `pubsub#`.
+    /// The name without its prefix, where it has the one that belongs to it.
     pub fn bare_name(&self) -> &str {
-        self.name.strip_prefix(PREFIX).unwrap_or(&self.name)
+        if let Some(own) = self.name.strip_prefix(OWN_PREFIX) {
+            let ours = Field::named(own).is_some_and(|field| field.origin == Origin::Own);
+            return if ours { own } else { &self.name };
+        }
+        match self.name.strip_prefix(PREFIX) {
+            Some(name) if Field::named(name).is_none_or(|field| field.origin == Origin::Registered) => name,
+            _ => &self.name,
+        }
     }
 }
 
 impl Field {
     pub fn named(name: &str) -> Option<&'static Field> {
         FIELDS.iter().find(|field| field.name == name)
+    }
+
+    /// The name with its prefix.
+    pub fn var(&self) -> String {
+        match self.origin {
+            Origin::Registered => format!("{PREFIX}{}", self.name),
+            Origin::Own => format!("{OWN_PREFIX}{}", self.name),
+        }
     }
 
     /// The least and the most that a field of whole numbers takes, found by asking the field itself, so
@@ -196,7 +288,34 @@ impl AccessModel {
     pub fn as_str(self) -> &'static str {
         match self {
             AccessModel::Open => "open",
+            AccessModel::Presence => "presence",
+            AccessModel::Roster => "roster",
+            AccessModel::Authorize => "authorize",
             AccessModel::Whitelist => "whitelist",
+        }
+    }
+
+    /// Whether rosters say who may read.
+    pub fn asks_rosters(self) -> bool {
+        matches!(self, AccessModel::Presence | AccessModel::Roster)
+    }
+}
+
+impl NodeFull {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NodeFull::RetractOldest => "retract-oldest",
+            NodeFull::DiscardOldest => "discard-oldest",
+            NodeFull::Reject => "reject",
+        }
+    }
+}
+
+impl ItemReply {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ItemReply::Publisher => "publisher",
+            ItemReply::None => "none",
         }
     }
 }
@@ -225,289 +344,9 @@ impl SendLast {
         match self {
             SendLast::Never => "never",
             SendLast::OnSub => "on_sub",
+            SendLast::OnSubAndPresence => "on_sub_and_presence",
         }
     }
-}
-
-/// Every field, in the order of forms.
-pub const FIELDS: &[Field] = &[
-    Field {
-        name: "title",
-        kind: FieldKind::Text,
-        label: "A short name for the node",
-        in_metadata: true,
-        get: |config| text(&config.title),
-        set: |config, values, _| {
-            config.title = Arc::from(one_text(values)?);
-            Ok(())
-        },
-    },
-    Field {
-        name: "description",
-        kind: FieldKind::Text,
-        label: "What the node is about",
-        in_metadata: true,
-        get: |config| text(&config.description),
-        set: |config, values, _| {
-            config.description = Arc::from(one_text(values)?);
-            Ok(())
-        },
-    },
-    Field {
-        name: "type",
-        kind: FieldKind::Text,
-        label: "The namespace that payloads must have; empty for any",
-        in_metadata: true,
-        get: |config| text(&config.payload_type),
-        set: |config, values, _| {
-            config.payload_type = Arc::from(one_text(values)?);
-            Ok(())
-        },
-    },
-    Field {
-        name: "language",
-        kind: FieldKind::Text,
-        label: "The default language of the node",
-        in_metadata: true,
-        get: |config| text(&config.language),
-        set: |config, values, _| {
-            config.language = Arc::from(one_text(values)?);
-            Ok(())
-        },
-    },
-    Field {
-        name: "contact",
-        kind: FieldKind::Jids,
-        label: "JIDs of those to be asked about the node",
-        in_metadata: true,
-        get: |config| config.contact.iter().map(|contact| contact.to_string()).collect(),
-        set: |config, values, _| {
-            if values.len() > CONTACTS_MAX {
-                return Err(format!("at most {CONTACTS_MAX} values"));
-            }
-            let jids = values.iter().filter(|value| !value.is_empty()).map(|value| Jid::parse(value));
-            let jids: Result<Vec<Jid>, JidError> = jids.collect();
-            config.contact = jids.map_err(|why| why.to_string())?.iter().map(|jid| jid.to_string().into()).collect();
-            Ok(())
-        },
-    },
-    Field {
-        name: "access_model",
-        kind: FieldKind::Choice(&[
-            ("open", "Anyone may subscribe and retrieve items"),
-            ("whitelist", "Only those with an affiliation may subscribe and retrieve items"),
-        ]),
-        label: "Who may subscribe and retrieve items",
-        in_metadata: true,
-        get: |config| vec![config.access_model.as_str().to_owned()],
-        set: |config, values, _| {
-            config.access_model = match one(values)? {
-                "open" => AccessModel::Open,
-                "whitelist" => AccessModel::Whitelist,
-                "presence" | "roster" | "authorize" => return Err("this access model is not offered".to_owned()),
-                _ => return Err("not an access model".to_owned()),
-            };
-            Ok(())
-        },
-    },
-    Field {
-        name: "publish_model",
-        kind: FieldKind::Choice(&[
-            ("publishers", "Only publishers may publish"),
-            ("subscribers", "Subscribers may publish too"),
-            ("open", "Anyone may publish"),
-        ]),
-        label: "Who may publish",
-        in_metadata: true,
-        get: |config| vec![config.publish_model.as_str().to_owned()],
-        set: |config, values, _| {
-            config.publish_model = match one(values)? {
-                "publishers" => PublishModel::Publishers,
-                "subscribers" => PublishModel::Subscribers,
-                "open" => PublishModel::Open,
-                _ => return Err("not a publish model".to_owned()),
-            };
-            Ok(())
-        },
-    },
-    Field {
-        name: "persist_items",
-        kind: FieldKind::Boolean,
-        label: "Whether items are kept",
-        in_metadata: false,
-        get: |config| boolean(config.persist_items),
-        set: |config, values, _| {
-            config.persist_items = one_boolean(values)?;
-            Ok(())
-        },
-    },
-    Field {
-        name: "max_items",
-        kind: FieldKind::Number,
-        label: "How many items are kept; 'max' for the most that the service allows",
-        in_metadata: false,
-        get: |config| vec![config.max_items.to_string()],
-        set: |config, values, policy| {
-            config.max_items = match one(values)? {
-                "max" => policy.items_max,
-                number => one_number(number, 1, policy.items_max)?,
-            };
-            Ok(())
-        },
-    },
-    Field {
-        name: "deliver_payloads",
-        kind: FieldKind::Boolean,
-        label: "Whether notifications bear the payload",
-        in_metadata: false,
-        get: |config| boolean(config.deliver_payloads),
-        set: |config, values, _| {
-            config.deliver_payloads = one_boolean(values)?;
-            Ok(())
-        },
-    },
-    Field {
-        name: "max_payload_size",
-        kind: FieldKind::Number,
-        label: "The largest payload, in bytes",
-        in_metadata: false,
-        get: |config| vec![config.max_payload_size.to_string()],
-        set: |config, values, policy| {
-            config.max_payload_size = one_number(one(values)?, 1, policy.payload_bytes_max)?;
-            Ok(())
-        },
-    },
-    Field {
-        name: "notify_config",
-        kind: FieldKind::Boolean,
-        label: "Whether subscribers are told when the configuration changes",
-        in_metadata: false,
-        get: |config| boolean(config.notify_config),
-        set: |config, values, _| {
-            config.notify_config = one_boolean(values)?;
-            Ok(())
-        },
-    },
-    Field {
-        name: "notify_delete",
-        kind: FieldKind::Boolean,
-        label: "Whether subscribers are told when the node is deleted",
-        in_metadata: false,
-        get: |config| boolean(config.notify_delete),
-        set: |config, values, _| {
-            config.notify_delete = one_boolean(values)?;
-            Ok(())
-        },
-    },
-    Field {
-        name: "notify_retract",
-        kind: FieldKind::Boolean,
-        label: "Whether subscribers are told when items go",
-        in_metadata: false,
-        get: |config| boolean(config.notify_retract),
-        set: |config, values, _| {
-            config.notify_retract = one_boolean(values)?;
-            Ok(())
-        },
-    },
-    Field {
-        name: "notification_type",
-        kind: FieldKind::Choice(&[
-            ("normal", "Messages of type normal"),
-            ("headline", "Messages of type headline, which nobody stores for later"),
-        ]),
-        label: "The message type of notifications",
-        in_metadata: false,
-        get: |config| vec![config.notification_type.as_str().to_owned()],
-        set: |config, values, _| {
-            config.notification_type = match one(values)? {
-                "normal" => NotificationType::Normal,
-                "headline" => NotificationType::Headline,
-                _ => return Err("not an offered message type".to_owned()),
-            };
-            Ok(())
-        },
-    },
-    Field {
-        name: "send_last_published_item",
-        kind: FieldKind::Choice(&[("never", "Never"), ("on_sub", "When somebody subscribes")]),
-        label: "When the last item is sent without being asked for",
-        in_metadata: false,
-        get: |config| vec![config.send_last_published_item.as_str().to_owned()],
-        set: |config, values, _| {
-            config.send_last_published_item = match one(values)? {
-                "never" => SendLast::Never,
-                "on_sub" => SendLast::OnSub,
-                _ => return Err("not an offered choice".to_owned()),
-            };
-            Ok(())
-        },
-    },
-    Field {
-        name: "subscribe",
-        kind: FieldKind::Boolean,
-        label: "Whether subscribing is allowed",
-        in_metadata: false,
-        get: |config| boolean(config.subscribe),
-        set: |config, values, _| {
-            config.subscribe = one_boolean(values)?;
-            Ok(())
-        },
-    },
-];
-
-fn text(value: &str) -> Vec<String> {
-    vec![value.to_owned()]
-}
-
-fn boolean(value: bool) -> Vec<String> {
-    vec![if value { "1" } else { "0" }.to_owned()]
-}
-
-fn one(values: &[String]) -> Result<&str, String> {
-    match values {
-        [value] => Ok(value),
-        _ => Err("exactly one value is needed".to_owned()),
-    }
-}
-
-/// A text field that is submitted without a value is emptied.
-fn one_text(values: &[String]) -> Result<&str, String> {
-    match values {
-        [] => Ok(""),
-        [value] => sane(value),
-        _ => Err("at most one value".to_owned()),
-    }
-}
-
-/// A text that any form can bear: not too long, and of characters that XML has (XML 1.0 §2.2).
-pub(super) fn sane(value: &str) -> Result<&str, String> {
-    if value.len() > TEXT_BYTES_MAX {
-        return Err(format!("at most {TEXT_BYTES_MAX} bytes"));
-    }
-    let foreign =
-        |c: char| matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
-    if value.contains(foreign) {
-        return Err("no control characters".to_owned());
-    }
-    Ok(value)
-}
-
-/// The lexical forms of xs:boolean, which XEP-0004 §3.3 takes.
-fn one_boolean(values: &[String]) -> Result<bool, String> {
-    match one(values)? {
-        "1" | "true" => Ok(true),
-        "0" | "false" => Ok(false),
-        _ => Err("not a boolean: 1, 0, true or false".to_owned()),
-    }
-}
-
-fn one_number(value: &str, least: u64, most: u64) -> Result<u64, String> {
-    value
-        .parse()
-        .ok()
-        .filter(|number| (least..=most).contains(number))
-        .ok_or_else(|| format!("not a whole number from {least} to {most}"))
 }
 
 fn unescape(text: &str) -> String {
@@ -529,9 +368,21 @@ fn unescape(text: &str) -> String {
 
 /// What every field of the registered form begins with (XEP-0060 §16.4.4).
 pub const PREFIX: &str = "pubsub#";
-/// The field that tells leaf nodes from collections (XEP-0060 §16.4.4).
-const NODE_TYPE: &str = "node_type";
+/// What our own fields begin with.
+pub const OWN_PREFIX: &str = "tidings#";
+/// Fields of the registered form that have but one value here, the values with which a form says so,
+/// and why there is no other. Clients send whole forms: what says nothing new is no fault.
+const FIXED: &[(&str, &[&str], &str)] = &[
+    ("node_type", &["leaf"], "only leaf nodes are offered"),
+    ("collection", &[""], "only leaf nodes are offered"),
+    ("children", &[""], "only leaf nodes are offered"),
+    ("children_max", &["", "0"], "only leaf nodes are offered"),
+    ("children_association_policy", &[""], "only leaf nodes are offered"),
+    ("children_association_whitelist", &[""], "only leaf nodes are offered"),
+    ("body_xslt", &[""], "payloads are not transformed"),
+    ("dataform_xslt", &[""], "payloads are not transformed"),
+    ("purge_offline", &["0", "false"], "items stay when their publisher goes offline"),
+    ("tempsub", &["0", "false"], "subscriptions are not bound to presence"),
+];
 const ITEMS_MAX_NEW: u64 = 1000;
 const PAYLOAD_BYTES_MAX_NEW: u64 = 131_072;
-const TEXT_BYTES_MAX: usize = 4096;
-const CONTACTS_MAX: usize = 16;

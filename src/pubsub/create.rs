@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::jid::BareJid;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
-    Affiliation, Caller, Change, Decision, Facts, Given, Node, NodeAddress, NodeConfig, NodeId, RawField, Refusal,
-    Reply, Seq, rights,
+    Affiliation, Caller, Change, Decision, Facts, Given, Node, NodeAddress, NodeId, RawField, Refusal, Reply, Seq,
+    rights,
 };
 
 pub(super) fn create(
@@ -17,7 +17,7 @@ pub(super) fn create(
     facts: &Facts,
     given: &mut Given<'_>,
 ) -> Result<Decision, Refusal> {
-    rights::creating(caller, &facts.policy)?;
+    rights::creating(caller, &facts.policy, node.as_ref())?;
     let node = match node {
         Some(_) if facts.node.present().is_some() => return Err(Refusal::NodeExists),
         Some(node) => node,
@@ -28,7 +28,7 @@ pub(super) fn create(
     Ok(draft.done(Reply::Created { node }))
 }
 
-/// A new node with the default configuration, but for the given fields, and the caller as its owner.
+/// A new node with the configuration of its name's template, or the default one, but for the given fields, and the caller as its owner.
 pub(super) fn draft(
     caller: &Caller,
     address: NodeAddress,
@@ -36,7 +36,7 @@ pub(super) fn draft(
     facts: &Facts,
     given: &Given<'_>,
 ) -> Result<Draft, Refusal> {
-    let config = NodeConfig::new(&facts.policy).with(config, &facts.policy)?;
+    let config = facts.policy.new_config(&address.node)?.with(config, &facts.policy)?;
     let creator = caller.jid.bare().clone();
     let node = Node {
         key: given.node_key,

@@ -2,9 +2,12 @@
 
 use crate::jid::Jid;
 use crate::pubsub::{
-    Caller, Decision, Facts, Needs, NewItem, Node, NodeKey, Read, Refusal, Reply, Request, SubscriptionState, Verb,
+    Caller, Decision, Facts, Needs, NewItem, Node, NodeKey, Read, Refusal, Reply, Request, Role, Rosters,
+    SubscriptionState, Verb,
 };
-use crate::pubsub::{affiliations, configure, create, delete, items, publish, purge, retract, rights};
+use crate::pubsub::{
+    affiliations, approve, audience, configure, create, delete, expire, items, publish, purge, retract, rights,
+};
 use crate::pubsub::{subscribe, subscriptions};
 use crate::time::Timestamp;
 
@@ -23,11 +26,25 @@ pub struct Given<'a> {
 /// An absent node needs nothing.
 pub fn needs(request: &Request, node: Option<&Node>) -> Needs {
     let Some(node) = node else { return Needs::default() };
+    let rosters = match (node.config.access_model.asks_rosters(), node.address.service.local()) {
+        (false, _) => Rosters::None,
+        (true, Some(_)) => Rosters::Service,
+        (true, None) => Rosters::Owners(rights::ROSTERS_MAX),
+    };
+    Needs { rosters, ..of_verb(request, node) }
+}
+
+fn of_verb(request: &Request, node: &Node) -> Needs {
     match &request.verb {
         Verb::Publish { items, .. } => of_publish(items, node),
         Verb::Retract { items, .. } => Needs { items: items.clone(), ..Needs::default() },
         Verb::Configure { config, .. } => Needs { oldest: configure::surplus(config, node), ..Needs::default() },
         Verb::Subscribe { jid, .. } | Verb::Unsubscribe { jid, .. } => of_entity(&request.caller, jid),
+        Verb::Approve { jid, .. } => {
+            let jid = jid.bare().clone();
+            Needs { affiliations: vec![jid.clone()], subscribers: vec![jid], ..Needs::default() }
+        }
+        Verb::Expire { .. } => Needs { oldest: expire::surplus(node), ..Needs::default() },
         Verb::SetSubscriptions { changes, .. } => of_subscriptions(changes),
         Verb::SetAffiliations { changes, .. } if changes.len() <= rights::CHANGES_MAX => {
             let jids: Vec<_> = changes.iter().map(|(jid, _)| jid.clone()).collect();
@@ -41,6 +58,7 @@ pub fn needs(request: &Request, node: Option<&Node>) -> Needs {
         | Verb::Subscriptions { .. }
         | Verb::Affiliations { .. }
         | Verb::NodeSubscriptions { .. }
+        | Verb::Pending { .. }
         | Verb::NodeAffiliations { .. }
         | Verb::SetAffiliations { .. }
         | Verb::Nodes { .. }
@@ -53,6 +71,12 @@ pub fn needs(request: &Request, node: Option<&Node>) -> Needs {
 /// A refusal changes nothing, and so does a decision whose `node` is absent.
 pub fn decide(request: Request, facts: &Facts, given: &mut Given<'_>) -> Result<Decision, Refusal> {
     let Request { caller, service, verb } = request;
+    if let Some(node) = facts.node.present()
+        && !audience::may_know(&node.config, facts.affiliation, caller.role, !facts.subscriptions.is_empty())
+    {
+        // Whoever may not know of a node cannot have it either.
+        return Err(if matches!(verb, Verb::Create { .. }) { Refusal::MayNotCreate } else { Refusal::NodeAbsent });
+    }
     match verb {
         Verb::Create { node, config } => create::create(&caller, service, node, &config, facts, given),
         Verb::Configure { config, .. } => configure::configure(&caller, &config, facts, given),
@@ -73,13 +97,19 @@ pub fn decide(request: Request, facts: &Facts, given: &mut Given<'_>) -> Result<
         Verb::Subscriptions { node, page } => {
             subscriptions::subscriptions(&caller, service, node.is_some(), page, facts)
         }
+        Verb::Approve { jid, subid, allow, .. } => approve::approve(&caller, &jid, subid.as_ref(), allow, facts, given),
+        Verb::Pending { node } => approve::pending(&caller, service, node.is_some(), facts),
+        Verb::Expire { .. } => expire::expire(&caller, facts, given),
         Verb::NodeSubscriptions { page, .. } => subscriptions::of_node(&caller, page, facts),
         Verb::SetSubscriptions { changes, .. } => subscriptions::set(&caller, &changes, facts, given),
         Verb::Affiliations { node, page } => affiliations::affiliations(&caller, service, node.is_some(), page, facts),
         Verb::NodeAffiliations { page, .. } => affiliations::of_node(&caller, page, facts),
         Verb::SetAffiliations { changes, .. } => affiliations::set(&caller, &changes, facts, given),
-        // XEP-0060 §5.2, §5.3: every node of the service may be known of.
-        Verb::Nodes { page } => Ok(Decision::answer(Reply::Read(Read::Nodes { service, page }))),
+        // XEP-0060 §5.2: hidden nodes are for those who know them.
+        Verb::Nodes { page } => {
+            let viewer = (caller.role != Role::Admin).then(|| caller.jid.bare().clone());
+            Ok(Decision::answer(Reply::Read(Read::Nodes { service, viewer, page })))
+        }
         Verb::Metadata { .. } => {
             let node = rights::present(facts)?.clone();
             Ok(Decision::answer(Reply::Metadata { node }))

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::jid::BareJid;
-use crate::pubsub::{Affiliation, ItemFact, ItemId, Node, NodeId, NodeKey, Seq, Subscription};
+use crate::pubsub::{
+    Affiliation, Caller, Contact, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Reader, Refusal, Role, Seq,
+    Subscription, SubscriptionState, Template,
+};
 use crate::time::Timestamp;
 
 /// Everything that one decision may look at. Lists answer [`Needs`] position by position.
@@ -15,8 +18,14 @@ pub struct Facts {
     pub affiliation: Affiliation,
     /// The caller's subscriptions to the node: its bare JID's and its full JIDs'.
     pub subscriptions: Vec<Subscription>,
+    /// Whose rosters those of [`Needs::rosters`] are.
+    pub rosters_of: Vec<BareJid>,
+    /// What they say of the caller: an entry for each that holds one.
+    pub contacts: Vec<Contact>,
     /// For each of [`Needs::affiliations`], what that entity is to the node.
     pub affiliations: Vec<Affiliation>,
+    /// For each of [`Needs::affiliations`], what the rosters of [`Needs::rosters`] say of that entity.
+    pub contacts_of: Vec<Vec<Contact>>,
     /// For each of [`Needs::subscribers`], that entity's subscriptions to the node.
     pub subscribers: Vec<Vec<Subscription>>,
     /// For each of [`Needs::items`], the current item of that name.
@@ -32,6 +41,18 @@ pub struct Needs {
     pub subscribers: Vec<BareJid>,
     pub items: Vec<ItemId>,
     pub oldest: u64,
+    pub rosters: Rosters,
+}
+
+/// Whose rosters say who may read (XEP-0060 §4.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rosters {
+    #[default]
+    None,
+    /// The account's, which is the service (XEP-0163).
+    Service,
+    /// The rosters of the node's owners, of which at most so many are looked at.
+    Owners(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +70,8 @@ pub struct Tombstone {
     pub last_seq: Seq,
     pub deleted: Timestamp,
     pub redirect: Option<Arc<str>>,
+    /// It was hidden, and its grave is.
+    pub hidden: bool,
 }
 
 /// What the operator has settled for one service.
@@ -58,6 +81,8 @@ pub struct ServicePolicy {
     pub who_creates: WhoCreates,
     /// A publish to an absent node creates it, if the caller may create (XEP-0060 §7.1.4).
     pub auto_create: bool,
+    /// What holds for nodes by their names.
+    pub templates: Arc<[Template]>,
     /// The largest payload that any node may accept, in bytes of canonical XML.
     pub payload_bytes_max: u64,
     /// What `max_items=max` means, and the most that may be asked for.
@@ -69,9 +94,60 @@ pub struct ServicePolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhoCreates {
     Admins,
+    /// The account that the service is (XEP-0163).
+    Itself,
     /// Those who have an account on this server.
     Accounts,
     Anyone,
+}
+
+impl ServicePolicy {
+    /// Whether the service is an account (XEP-0163).
+    pub fn is_personal(&self) -> bool {
+        self.service.local().is_some()
+    }
+}
+
+impl Facts {
+    /// The caller, as far as reading the node goes.
+    pub(super) fn reader(&self, caller: &Caller) -> Reader<'_> {
+        Reader {
+            affiliation: self.affiliation,
+            role: caller.role,
+            subscribed: approved(&self.subscriptions),
+            contacts: &self.contacts,
+        }
+    }
+
+    /// The entity at this place of [`Needs::affiliations`], with no rights but its own.
+    pub(super) fn other(&self, position: usize) -> Reader<'_> {
+        Reader {
+            affiliation: self.affiliations.get(position).copied().unwrap_or_default(),
+            role: Role::Stranger,
+            subscribed: self.subscribers.get(position).is_some_and(|list| approved(list)),
+            contacts: self.contacts_of.get(position).map(Vec::as_slice).unwrap_or_default(),
+        }
+    }
+}
+
+fn approved(subscriptions: &[Subscription]) -> bool {
+    subscriptions.iter().any(|subscription| subscription.state == SubscriptionState::Subscribed)
+}
+
+impl ServicePolicy {
+    /// The configuration with which a node of this name begins.
+    pub(super) fn new_config(&self, node: &NodeId) -> Result<NodeConfig, Refusal> {
+        let config = NodeConfig::new(self);
+        match Template::of(&self.templates, node) {
+            Some(template) => config.with(&template.config, self),
+            None => Ok(config),
+        }
+    }
+
+    /// Whether a publish to an absent node of this name creates it.
+    pub(super) fn creates_by_publishing(&self, node: &NodeId) -> bool {
+        Template::of(&self.templates, node).map_or(self.auto_create, |template| template.auto_create)
+    }
 }
 
 impl NodeState {

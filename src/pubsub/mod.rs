@@ -19,15 +19,19 @@ mod facts;
 mod field;
 mod item;
 mod node;
+mod notice;
 mod refusal;
 mod request;
 mod rights;
 mod subscription;
+mod template;
 
 mod affiliations;
+mod approve;
 mod configure;
 mod create;
 mod delete;
+mod expire;
 mod items;
 mod publish;
 mod purge;
@@ -45,18 +49,23 @@ mod properties;
 mod world;
 
 pub use affiliation::Affiliation;
-pub use audience::{may_read, shows};
-pub use config::{AccessModel, FIELDS, Field, NodeConfig, NotificationType, PublishModel, RawField, SendLast};
+pub use audience::{Reader, may_read, shows};
+pub use config::{
+    AccessModel, FIELDS, Field, ItemReply, NodeConfig, NodeFull, NotificationType, OWN_PREFIX, Origin, PREFIX,
+    PublishModel, RawField, SendLast,
+};
 pub use contact::Contact;
 pub use decide::{Given, decide, needs};
 pub use event::{Event, EventKind};
-pub use facts::{Facts, Needs, NodeState, ServicePolicy, Tombstone, WhoCreates};
+pub use facts::{Facts, Needs, NodeState, Rosters, ServicePolicy, Tombstone, WhoCreates};
 pub use field::FieldKind;
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
+pub use notice::{Notice, notices};
 pub use refusal::{Refusal, Unchanged};
 pub use request::{
     Caller, Change, Decision, Edge, NewItem, Page, Precondition, Published, Read, Reply, Request, Role, Selection, Verb,
 };
 pub use rights::may_create;
 pub use subscription::{SubId, Subscription, SubscriptionState};
+pub use template::{Glob, Template};

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use super::world::{World, bare, item, jid, new_item, node_id, raw, request, stand};
 use crate::pubsub::{
-    Affiliation, Edge, NodeState, Page, Precondition, Refusal, Role, Selection, SubId, Subscription, SubscriptionState,
-    Verb,
+    Affiliation, Contact, Decision, Edge, NodeState, Page, Precondition, Refusal, Reply, Role, Selection, SubId,
+    Subscription, SubscriptionState, Verb,
 };
 
 // rows: 7, 8, 20, 21, 24, 25, 26, 27, 28, 29, 31, 57, 61, 62, 195, 196, 200, 530, 555, 556
@@ -60,21 +60,27 @@ fn cell(verb: &str, access: &str, publish: &str, who: &str) -> &'static str {
     }
 }
 
-fn word(outcome: Result<(), Refusal>) -> &'static str {
+fn word(outcome: Result<Decision, Refusal>) -> &'static str {
     match outcome {
-        Ok(()) => "yes",
+        Ok(decision) => match decision.reply {
+            Reply::Subscribed { subscription, .. } if subscription.state == SubscriptionState::Pending => "wait",
+            _ => "yes",
+        },
         Err(Refusal::Forbidden) => "-",
         Err(Refusal::Outcast) => "out",
         Err(Refusal::NotOnWhitelist) => "list",
+        Err(Refusal::PresenceRequired) => "pres",
+        Err(Refusal::NotInRosterGroup) => "group",
+        Err(Refusal::SubscriptionRequired) => "appr",
         Err(other) => panic!("not a matter of rights: {other:?}"),
     }
 }
 
-fn asked(verb: &str, access: &str, publish: &str, who: &str, subscribed: bool, id: &str) -> Result<(), Refusal> {
+fn asked(verb: &str, access: &str, publish: &str, who: &str, subscribed: bool, id: &str) -> Result<Decision, Refusal> {
     let mut world = World::new();
     stand(
         &mut world,
-        &[raw("access_model", access), raw("publish_model", publish)],
+        &[raw("access_model", access), raw("roster_groups_allowed", "Friends"), raw("publish_model", publish)],
         &[("own", "caller"), ("other", "hamlet")],
     );
     let role = if who == "admin" { Role::Admin } else { Role::Stranger };
@@ -90,7 +96,17 @@ fn asked(verb: &str, access: &str, publish: &str, who: &str, subscribed: bool, i
         let (jid, subid, state) = (jid("caller"), SubId("s1".into()), SubscriptionState::Subscribed);
         world.subscriptions.push(Subscription { jid, subid, state });
     }
-    world.ask(request("caller/pc", role, asked_verb(verb, id))).map(|_| ())
+    if verb == "approve" {
+        let (jid, subid, state) = (jid("mercutio"), SubId("s2".into()), SubscriptionState::Pending);
+        world.subscriptions.push(Subscription { jid, subid, state });
+        // Who waits may come in under every access model.
+        let contact = Contact { to: false, from: true, groups: vec!["Friends".into()] };
+        world.rosters.insert((bare("hamlet"), bare("mercutio")), contact);
+        if access == "whitelist" {
+            world.affiliations.insert(bare("mercutio"), Affiliation::Member);
+        }
+    }
+    world.ask(request("caller/pc", role, asked_verb(verb, id)))
 }
 
 fn asked_verb(verb: &str, id: &str) -> Verb {
@@ -115,6 +131,8 @@ fn asked_verb(verb: &str, id: &str) -> Verb {
         "set-subscriptions" => {
             Verb::SetSubscriptions { node, changes: vec![(jid("romeo"), None, SubscriptionState::None)] }
         }
+        "approve" => Verb::Approve { node, jid: jid("mercutio"), subid: None, allow: true },
+        "pending" => Verb::Pending { node: Some(node) },
         other => panic!("no such verb: {other}"),
     }
 }
@@ -122,7 +140,7 @@ fn asked_verb(verb: &str, id: &str) -> Verb {
 const TABLE: &str = include_str!("permissions.txt");
 
 /// All but `create` and `nodes`, which address no node that stands.
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 19] = [
     "publish",
     "retract",
     "subscribe",
@@ -140,10 +158,12 @@ const VERBS: [&str; 17] = [
     "set-affiliations",
     "node-subscriptions",
     "set-subscriptions",
+    "approve",
+    "pending",
 ];
 
 const COLUMNS: [&str; 7] = ["owner", "publisher", "publish-only", "member", "none", "outcast", "admin"];
 
-const ACCESS: [&str; 2] = ["open", "whitelist"];
+const ACCESS: [&str; 5] = ["open", "presence", "roster", "authorize", "whitelist"];
 
 const PUBLISH: [&str; 3] = ["publishers", "subscribers", "open"];

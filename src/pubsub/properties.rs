@@ -1,15 +1,17 @@
 //! Any requests in any order leave a node as it must be. The steps and the state are checked by
 //! [`World`] after each request; here are the requests, and what only a whole history shows.
 
+use std::collections::BTreeMap;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
 use super::world::{World, bare, item, jid, node_id, payload, raw, request};
-use crate::jid::Jid;
+use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Edge, ItemId, NewItem, Page, Precondition, RawField, Request, Role, Selection, Seq, SubId,
-    SubscriptionState, Verb, may_read,
+    Affiliation, Contact, Edge, ItemId, NewItem, NodeKey, Page, Precondition, RawField, Request, Role, Selection, Seq,
+    SubId, SubscriptionState, Verb,
 };
 
 proptest! {
@@ -23,6 +25,7 @@ proptest! {
     fn no_sequence_of_requests_breaks_a_node(history in vec(requests(), 1..60)) {
         let mut world = World::new();
         world.policy.auto_create = true;
+        world.rosters = rosters();
         for request in history {
             let _ = world.ask(request);
         }
@@ -48,19 +51,28 @@ proptest! {
     }
 
     /// What one may not read, one neither retrieves, follows nor subscribes to, whatever came before.
-    // rows: 195, 556
+    // rows: 34, 195, 556
     #[test]
     fn nobody_reads_who_may_not(history in vec(requests(), 1..40), last in reads()) {
         let mut world = World::new();
+        world.rosters = rosters();
         for request in history {
             let _ = world.ask(request);
         }
-        let affiliation = world.affiliation(last.caller.jid.bare());
         if let Some(node) = world.node.present().cloned() {
-            let reads = may_read(&node.config, affiliation, last.caller.role);
+            let reads = world.may_read(&node, last.caller.jid.bare(), last.caller.role);
             prop_assert!(reads || world.ask(last).is_err());
         }
     }
+}
+
+/// Hamlet's roster: romeo is a friend and sees him, juliet is one and does not.
+fn rosters() -> BTreeMap<(BareJid, BareJid), Contact> {
+    let contact = |from| Contact { to: true, from, groups: vec!["Friends".into()] };
+    [("romeo", true), ("juliet", false)]
+        .into_iter()
+        .map(|(who, from)| ((bare("hamlet"), bare(who)), contact(from)))
+        .collect()
 }
 
 fn requests() -> impl Strategy<Value = Request> {
@@ -90,6 +102,7 @@ fn changes() -> impl Strategy<Value = Verb> {
         2 => vec(fields(), 0..3).prop_map(|config| Verb::Create { node: Some(node_id()), config }),
         4 => vec(fields(), 0..3).prop_map(|config| Verb::Configure { node: node_id(), config }),
         1 => Just(Verb::Purge { node: node_id() }),
+        1 => Just(Verb::Expire { node: node_id() }),
         1 => Just(Verb::Delete { node: node_id(), redirect: None }),
     ]
 }
@@ -109,7 +122,9 @@ fn relations() -> impl Strategy<Value = Verb> {
     let affiliations = vec((names().prop_map(bare), prop::sample::select(&Affiliation::ALL)), 1..3);
     let subscriptions =
         vec((jids(), option::weighted(0.2, subids()), prop::sample::select(&SubscriptionState::ALL)), 1..3);
+    let answers = (jids(), option::weighted(0.2, subids()), any::<bool>());
     prop_oneof![
+        answers.prop_map(|(jid, subid, allow)| Verb::Approve { node: node_id(), jid, subid, allow }),
         jids().prop_map(|jid| Verb::Subscribe { node: node_id(), jid }),
         (jids(), option::weighted(0.2, subids())).prop_map(|(jid, subid)| Verb::Unsubscribe {
             node: node_id(),
@@ -150,7 +165,7 @@ fn preconditions() -> impl Strategy<Value = Precondition> {
         8 => Just(Precondition::None),
         1 => Just(Precondition::Absent),
         1 => Just(Precondition::Present),
-        1 => (1_u64..20).prop_map(|seq| Precondition::At(Seq(seq))),
+        1 => (1_i64..3, 1_u64..20).prop_map(|(key, seq)| Precondition::At(NodeKey(key), Seq(seq))),
     ]
 }
 
@@ -182,7 +197,15 @@ const FIELDS: &[(&str, &str)] = &[
     ("deliver_payloads", "0"),
     ("deliver_payloads", "1"),
     ("access_model", "open"),
+    ("access_model", "presence"),
+    ("access_model", "roster"),
+    ("roster_groups_allowed", "Friends"),
+    ("access_model", "authorize"),
+    ("access_model", "authorize"),
     ("access_model", "whitelist"),
+    ("item_expire", "1"),
+    ("publish_node_full", "reject"),
+    ("publish_node_full", "discard-oldest"),
     ("publish_model", "publishers"),
     ("publish_model", "subscribers"),
     ("publish_model", "open"),

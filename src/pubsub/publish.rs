@@ -7,8 +7,9 @@ use crate::jid::BareJid;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::rights::Reach;
 use crate::pubsub::{
-    Caller, Decision, EventKind, Facts, Field, Given, ItemFact, ItemId, NewItem, Node, NodeAddress, NodeConfig, NodeId,
-    NodeState, Precondition, Published, RawField, Refusal, Reply, Seq, ServicePolicy, create, rights,
+    Caller, Decision, EventKind, Facts, Field, Given, ItemFact, ItemId, NewItem, Node, NodeAddress, NodeConfig,
+    NodeFull, NodeId, NodeKey, NodeState, Precondition, Published, RawField, Refusal, Reply, Seq, ServicePolicy,
+    create, rights,
 };
 
 /// What a publish asks for.
@@ -34,7 +35,7 @@ pub(super) fn publish(
             (Draft::over(node, given.now), reach)
         }
         NodeState::Absent | NodeState::Deleted(_) => {
-            may_begin(caller, publication.create, facts)?;
+            may_begin(caller, &publication.node, publication.create, facts)?;
             let address = NodeAddress { service: publication.service, node: publication.node };
             (create::draft(caller, address, options, facts, given)?, Reach::Any)
         }
@@ -43,7 +44,8 @@ pub(super) fn publish(
     let items = publication.items;
     check_items(&items, &draft.node.config, facts)?;
     let current = current(&items, facts);
-    check_current(caller, &items, &current, reach)?;
+    check_current(caller, &items, &current, reach, draft.node.key)?;
+    check_room(&current, &draft.node)?;
 
     let published = write(&mut draft, caller.jid.bare(), &items, &current, given);
     evict(&mut draft, &current, facts);
@@ -83,24 +85,25 @@ pub(super) fn distinct<'a>(ids: impl Iterator<Item = &'a ItemId>) -> Result<(), 
 
 impl Precondition {
     /// Does it hold for the current item of the name, if there is one?
-    pub(super) fn holds(self, current: Option<&ItemFact>) -> bool {
+    pub(super) fn holds(self, node: NodeKey, current: Option<&ItemFact>) -> bool {
         match self {
             Precondition::None => true,
             Precondition::Absent => current.is_none(),
             Precondition::Present => current.is_some(),
-            Precondition::At(seq) => current.is_some_and(|fact| fact.seq == seq),
+            Precondition::At(key, seq) => key == node && current.is_some_and(|fact| fact.seq == seq),
         }
     }
 }
 
 /// May this publish begin a node (XEP-0060 §7.1.4)? A node whose owner has sent its readers elsewhere
 /// does not rise from a publish that merely did not hear of it.
-fn may_begin(caller: &Caller, asked: bool, facts: &Facts) -> Result<(), Refusal> {
+fn may_begin(caller: &Caller, node: &NodeId, asked: bool, facts: &Facts) -> Result<(), Refusal> {
     let moved = matches!(&facts.node, NodeState::Deleted(tombstone) if tombstone.redirect.is_some());
     if asked {
-        return rights::creating(caller, &facts.policy);
+        return rights::creating(caller, &facts.policy, Some(node));
     }
-    if facts.policy.auto_create && !moved && rights::creating(caller, &facts.policy).is_ok() {
+    let creates = facts.policy.creates_by_publishing(node);
+    if creates && !moved && rights::creating(caller, &facts.policy, Some(node)).is_ok() {
         return Ok(());
     }
     rights::present(facts).map(|_| ())
@@ -169,12 +172,23 @@ fn check_current(
     items: &[NewItem],
     current: &[Option<&ItemFact>],
     reach: Reach,
+    node: NodeKey,
 ) -> Result<(), Refusal> {
     if !current.iter().flatten().all(|fact| reach.covers(caller.jid.bare(), fact)) {
         return Err(Refusal::Forbidden);
     }
-    if !items.iter().zip(current).all(|(item, current)| item.precondition.holds(*current)) {
+    if !items.iter().zip(current).all(|(item, current)| item.precondition.holds(node, *current)) {
         return Err(Refusal::PreconditionFailed);
+    }
+    Ok(())
+}
+
+/// XEP-0060 §7.1.3.4: an owner may want new items refused, rather than old ones lost.
+fn check_room(current: &[Option<&ItemFact>], node: &Node) -> Result<(), Refusal> {
+    let new = current.iter().filter(|current| current.is_none()).count() as u64;
+    let config = &node.config;
+    if config.persist_items && config.node_full == NodeFull::Reject && node.items + new > config.max_items && new > 0 {
+        return Err(Refusal::NodeFull);
     }
     Ok(())
 }
@@ -217,7 +231,8 @@ fn evict(draft: &mut Draft, current: &[Option<&ItemFact>], facts: &Facts) {
     let surplus = draft.node.items.saturating_sub(draft.node.config.max_items);
     let surplus = usize::try_from(surplus).unwrap_or(usize::MAX);
     let overwritten: HashSet<Seq> = current.iter().flatten().map(|fact| fact.seq).collect();
-    let notify = draft.node.config.notify_retract;
+    let config = &draft.node.config;
+    let notify = config.notify_retract && config.node_full != NodeFull::DiscardOldest;
     for fact in facts.oldest.iter().filter(|fact| !overwritten.contains(&fact.seq)).take(surplus) {
         draft.remove_item(fact, notify);
     }

@@ -23,6 +23,19 @@ pub enum Refusal {
     Outcast,
     /// Whitelisted node, and the caller is not on the list (XEP-0060 §6.1.3.4, §6.5.9.8).
     NotOnWhitelist,
+    /// The node is for those who see its owner's presence (XEP-0060 §6.1.3.2, §6.5.9.6).
+    PresenceRequired,
+    /// The node is for groups of its owner's roster, and the caller is in none of them (XEP-0060
+    /// §6.1.3.3, §6.5.9.7).
+    NotInRosterGroup,
+    /// Only subscribers whom an owner has approved may read the node (XEP-0060 §6.5.9.3).
+    SubscriptionRequired,
+    /// The entity has asked already, and no owner has answered (XEP-0060 §6.1.3.7).
+    SubscriptionPending,
+    /// An owner answers a request that is not, or no longer, waiting for an answer (XEP-0060 §8.6).
+    NotPending,
+    /// The node holds as much as it may, and its owner wants nothing to give way (XEP-0060 §7.1.3.4).
+    NodeFull,
     /// The caller may not create nodes here (XEP-0060 §8.1.1).
     MayNotCreate,
     /// Those who have an account here may create nodes, and the caller has none (XEP-0060 §8.1.1:

@@ -74,6 +74,10 @@ pub enum Verb {
     NodeSubscriptions { node: NodeId, page: Page },
     /// XEP-0060 §8.8.2. `SubscriptionState::None` ends one.
     SetSubscriptions { node: NodeId, changes: Vec<(Jid, Option<SubId>, SubscriptionState)> },
+    /// XEP-0060 §8.6: an owner's answer to somebody who waits to be subscribed.
+    Approve { node: NodeId, jid: Jid, subid: Option<SubId>, allow: bool },
+    /// XEP-0060 §8.7: who waits, at one node or at every node that the caller owns.
+    Pending { node: Option<NodeId> },
     /// XEP-0060 §8.9.1: everyone's, for the owner.
     NodeAffiliations { node: NodeId, page: Page },
     /// XEP-0060 §8.9.2. All changes or none.
@@ -82,6 +86,8 @@ pub enum Verb {
     Nodes { page: Page },
     /// XEP-0060 §5.3, §5.4: that a node exists, and its metadata.
     Metadata { node: NodeId },
+    /// Items that are due go (`pubsub#item_expire`). No door asks this: the engine does, in its own name.
+    Expire { node: NodeId },
     /// May the caller follow the node's log? Answers with the node, whose head is a position.
     Watch { node: NodeId },
 }
@@ -104,8 +110,8 @@ pub enum Precondition {
     Absent,
     /// `If-Match: *`
     Present,
-    /// `If-Match: "etag"`
-    At(Seq),
+    /// `If-Match: "etag"`: a publication of this node, and of none that had its name before.
+    At(NodeKey, Seq),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +200,10 @@ pub enum Reply {
         send_last: bool,
     },
     Unsubscribed,
+    /// So many items have gone because their time had come.
+    Expired {
+        items: usize,
+    },
     Configuration {
         config: Arc<NodeConfig>,
     },
@@ -236,9 +246,17 @@ pub enum Read {
         node: NodeKey,
         page: Page,
     },
+    /// Those that the viewer may know of; without one, all.
     Nodes {
         service: BareJid,
+        viewer: Option<BareJid>,
         page: Page,
+    },
+    /// Subscriptions that wait for approval: at one node, or at the nodes of an owner, or at all.
+    Pending {
+        service: BareJid,
+        owner: Option<BareJid>,
+        node: Option<NodeKey>,
     },
 }
 

@@ -31,7 +31,7 @@ pub(super) fn retract(
     if !facts_of.iter().all(|fact| reach.covers(caller.jid.bare(), fact)) {
         return Err(Refusal::Forbidden);
     }
-    if !facts_of.iter().all(|fact| precondition.holds(Some(fact))) {
+    if !facts_of.iter().all(|fact| precondition.holds(node.key, Some(fact))) {
         return Err(Refusal::PreconditionFailed);
     }
     let mut draft = Draft::over(node, given.now);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::jid::BareJid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::{
-    Affiliation, Caller, Facts, ItemFact, Node, NodeState, PublishModel, Refusal, Role, ServicePolicy,
-    SubscriptionState, WhoCreates, may_read,
+    Affiliation, Caller, Facts, ItemFact, Node, NodeId, NodeState, PublishModel, Refusal, Role, ServicePolicy,
+    Template, WhoCreates, may_read,
 };
 
 /// Which items a publisher may overwrite and retract.
@@ -27,6 +27,7 @@ impl Reach {
 pub(super) fn present(facts: &Facts) -> Result<&Arc<Node>, Refusal> {
     match &facts.node {
         NodeState::Present(node) => Ok(node),
+        NodeState::Deleted(tombstone) if tombstone.hidden => Err(Refusal::NodeAbsent),
         // XEP-0060 §6.1.3.11: a node that has moved is gone, and says where to.
         NodeState::Deleted(tombstone) => Err(Refusal::NodeGone { redirect: tombstone.redirect.clone() }),
         NodeState::Absent => Err(Refusal::NodeAbsent),
@@ -46,7 +47,7 @@ pub(super) fn owned<'a>(caller: &Caller, facts: &'a Facts) -> Result<&'a Arc<Nod
 /// The addressed node, for those who may read it.
 pub(super) fn readable<'a>(caller: &Caller, facts: &'a Facts) -> Result<&'a Arc<Node>, Refusal> {
     let node = present(facts)?;
-    why_unreadable(&node.config, facts.affiliation, caller.role).map_or(Ok(node), Err)
+    why_unreadable(&node.config, &facts.reader(caller)).map_or(Ok(node), Err)
 }
 
 /// May the caller publish to this node and take back what was published (XEP-0060 §4.1, §7.1.3.1),
@@ -73,13 +74,23 @@ pub(super) fn publishing(caller: &Caller, node: &Node, facts: &Facts) -> Result<
 
 /// Whether the caller may create nodes at this service at all.
 pub fn may_create(caller: &Caller, policy: &ServicePolicy) -> bool {
-    creating(caller, policy).is_ok()
+    creating(caller, policy, None).is_ok()
 }
 
-/// May the caller create nodes at this service (XEP-0060 §8.1.1)?
-pub(super) fn creating(caller: &Caller, policy: &ServicePolicy) -> Result<(), Refusal> {
+/// May the caller create a node at this service (XEP-0060 §8.1.1), of this name or of one that the
+/// service makes? A name may be reserved for some, who need no other right then.
+pub(super) fn creating(caller: &Caller, policy: &ServicePolicy, node: Option<&NodeId>) -> Result<(), Refusal> {
+    let template = node.and_then(|node| Template::of(&policy.templates, node));
+    match template.and_then(|template| template.reserved_for(caller.jid.bare())) {
+        Some(true) => return Ok(()),
+        Some(false) if caller.role != Role::Admin => return Err(Refusal::MayNotCreate),
+        Some(false) | None => {}
+    }
     match (policy.who_creates, caller.role) {
         (_, Role::Admin) | (WhoCreates::Anyone, _) | (WhoCreates::Accounts, Role::Account) => Ok(()),
+        // XEP-0163 §3: nobody else makes nodes of an account.
+        (WhoCreates::Itself, _) if *caller.jid.bare() == policy.service => Ok(()),
+        (WhoCreates::Itself, _) => Err(Refusal::Forbidden),
         (WhoCreates::Accounts, Role::Stranger) => Err(Refusal::RegistrationRequired),
         (WhoCreates::Admins, Role::Account | Role::Stranger) => Err(Refusal::MayNotCreate),
     }
@@ -87,13 +98,16 @@ pub(super) fn creating(caller: &Caller, policy: &ServicePolicy) -> Result<(), Re
 
 /// A subscription outlives the right to read; only both together make a subscriber.
 fn subscribed(caller: &Caller, node: &Node, facts: &Facts) -> bool {
-    may_read(&node.config, facts.affiliation, caller.role)
-        && facts.subscriptions.iter().any(|subscription| subscription.state == SubscriptionState::Subscribed)
+    let reader = facts.reader(caller);
+    reader.subscribed && may_read(&node.config, &reader)
 }
 
 /// The most affiliations or subscriptions that an owner may change in one request: each is two facts
 /// to gather and up to [`SUBSCRIPTIONS_MAX`] changes to write.
 pub(super) const CHANGES_MAX: usize = 256;
+
+/// The most owners of a node whose rosters are looked at.
+pub(super) const ROSTERS_MAX: usize = 16;
 
 /// The most subscriptions that the JIDs of one bare JID may have at one node (XEP-0060 §6.1.3.9).
 pub(super) const SUBSCRIPTIONS_MAX: usize = 10;

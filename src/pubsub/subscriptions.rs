@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::draft::Draft;
-use crate::pubsub::subscribe::{begin, ended};
+use crate::pubsub::subscribe::{approved, begin, ended};
 use crate::pubsub::{
-    Affiliation, Caller, Change, Decision, Facts, Given, NodeConfig, Page, Read, Refusal, Reply, Role, SubId,
-    Subscription, SubscriptionState, Unchanged, may_read, rights,
+    Caller, Change, Decision, Facts, Given, NodeConfig, Page, Read, Reader, Refusal, Reply, SubId, Subscription,
+    SubscriptionState, Unchanged, may_read, rights,
 };
 
 /// What an owner asks for one JID: the state, and the subscription's name if he knows it.
@@ -40,14 +40,14 @@ pub(super) fn set(caller: &Caller, wishes: &[Wish], facts: &Facts, given: &mut G
     if let Some((jid, ..)) = wishes.iter().find(|(jid, subid, _)| !seen.insert((jid, subid))) {
         return Err(Refusal::DuplicateChange { jid: jid.clone() });
     }
-    let mut standing = Standing::of(wishes, facts);
+    let mut standing = Standing::of(wishes, &node.config, facts);
     let invalid = |why| Refusal::InvalidChange { why, unchanged: unchanged(wishes, facts) };
     if wishes.len() > rights::CHANGES_MAX {
         return Err(invalid("more changes than one request may bear"));
     }
     let mut draft = Draft::over(node, given.now);
     for wish in wishes {
-        if let Some(change) = standing.grant(wish, &node.config, given).map_err(invalid)? {
+        if let Some(change) = standing.grant(wish, given).map_err(invalid)? {
             draft.change(change);
         }
     }
@@ -56,42 +56,56 @@ pub(super) fn set(caller: &Caller, wishes: &[Wish], facts: &Facts, given: &mut G
 
 /// The subscriptions of those whom a request names, as its entries change them one by one.
 struct Standing<'a> {
-    entities: BTreeMap<&'a BareJid, (Affiliation, Vec<Subscription>)>,
+    entities: BTreeMap<&'a BareJid, Entity>,
+}
+
+#[derive(Default)]
+struct Entity {
+    /// Whether it may read once an owner lets it in (XEP-0060 §4.1: an outcast, for one, may not).
+    admissible: bool,
+    subscriptions: Vec<Subscription>,
 }
 
 impl<'a> Standing<'a> {
-    fn of(wishes: &'a [Wish], facts: &Facts) -> Self {
-        let known = facts.affiliations.iter().copied().zip(facts.subscribers.iter().cloned());
+    fn of(wishes: &'a [Wish], config: &NodeConfig, facts: &Facts) -> Self {
+        let entity = |(position, subscriptions): (usize, &Vec<Subscription>)| {
+            let admissible = may_read(config, &Reader { subscribed: true, ..facts.other(position) });
+            Entity { admissible, subscriptions: subscriptions.clone() }
+        };
+        let known = facts.subscribers.iter().enumerate().map(entity);
         Standing { entities: wishes.iter().map(|(jid, ..)| jid.bare()).zip(known).collect() }
     }
 
     /// The change that an entry makes, if it makes one, or what is wrong with it.
-    fn grant(
-        &mut self,
-        (jid, subid, state): &'a Wish,
-        config: &NodeConfig,
-        given: &mut Given<'_>,
-    ) -> Result<Option<Change>, &'static str> {
-        let (affiliation, subscriptions) = self.entities.entry(jid.bare()).or_default();
+    fn grant(&mut self, (jid, subid, state): &'a Wish, given: &mut Given<'_>) -> Result<Option<Change>, &'static str> {
+        let Entity { admissible, subscriptions } = self.entities.entry(jid.bare()).or_default();
+        let admissible = *admissible;
         let found = subscriptions.iter().position(|subscription| subscription.jid == *jid);
         if subid.is_some() && found.is_none_or(|at| Some(&subscriptions[at].subid) != subid.as_ref()) {
             return Err("there is no subscription with that identifier");
         }
         match (state, found) {
+            // XEP-0060 §8.8.2: what waits for an owner is approved by him.
+            (SubscriptionState::Subscribed, Some(at)) if subscriptions[at].state == SubscriptionState::Pending => {
+                if !admissible {
+                    return Err(UNREADABLE);
+                }
+                subscriptions[at] = approved(&subscriptions[at]);
+                Ok(Some(Change::SetSubscription { subscription: subscriptions[at].clone() }))
+            }
             (SubscriptionState::None, None) | (SubscriptionState::Subscribed, Some(_)) => Ok(None),
             (SubscriptionState::None, Some(at)) => {
                 let subscription = ended(&subscriptions.remove(at));
                 Ok(Some(Change::SetSubscription { subscription }))
             }
             (SubscriptionState::Subscribed, None) => {
-                // XEP-0060 §4.1: an outcast, for one, may not be subscribed by anybody.
-                if !may_read(config, *affiliation, Role::Stranger) {
-                    return Err("the entity may not read the node");
+                if !admissible {
+                    return Err(UNREADABLE);
                 }
                 if subscriptions.len() >= rights::SUBSCRIPTIONS_MAX {
                     return Err("the entity may have no more subscriptions to the node");
                 }
-                let subscription = begin(jid.clone(), given);
+                let subscription = begin(jid.clone(), SubscriptionState::Subscribed, given);
                 subscriptions.push(subscription.clone());
                 Ok(Some(Change::SetSubscription { subscription }))
             }
@@ -110,3 +124,5 @@ fn unchanged(wishes: &[Wish], facts: &Facts) -> Unchanged {
     let entries = wishes.iter().zip(&facts.subscribers).map(|((jid, ..), of)| (jid.clone(), state(jid, of)));
     Unchanged::Subscriptions(entries.collect())
 }
+
+const UNREADABLE: &str = "the entity may not read the node";

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Caller, Change, Decision, Event, EventKind, Facts, Given, ItemFact, ItemId, Media, NewItem, Node,
-    NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Refusal, Request, Role, Seq,
-    ServicePolicy, Subscription, SubscriptionState, Tombstone, Verb, WhoCreates, decide, may_read, needs, rights,
+    Affiliation, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact, ItemId, Media,
+    NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Reader, Refusal, Request,
+    Role, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState, Tombstone, Verb, WhoCreates, decide, may_read,
+    needs, rights,
 };
 use crate::time::Timestamp;
 
@@ -18,6 +19,8 @@ pub(super) struct World {
     pub(super) node: NodeState,
     pub(super) affiliations: BTreeMap<BareJid, Affiliation>,
     pub(super) subscriptions: Vec<Subscription>,
+    /// What the roster of the first says of the second.
+    pub(super) rosters: BTreeMap<(BareJid, BareJid), Contact>,
     pub(super) items: BTreeMap<Seq, ItemFact>,
     pub(super) log: Vec<Event>,
     /// Whether the node kept items when its log began.
@@ -30,9 +33,10 @@ pub(super) struct World {
 impl World {
     pub(super) fn new() -> Self {
         let policy = ServicePolicy {
-            service: bare("pubsub"),
+            service: BareJid::new(None, "pubsub.d").unwrap(),
             who_creates: WhoCreates::Accounts,
             auto_create: false,
+            templates: Arc::default(),
             payload_bytes_max: 1000,
             items_max: 50,
             batch_items_max: 5,
@@ -42,6 +46,7 @@ impl World {
             node: NodeState::Absent,
             affiliations: BTreeMap::new(),
             subscriptions: Vec::new(),
+            rosters: BTreeMap::new(),
             items: BTreeMap::new(),
             log: Vec::new(),
             kept_at_first: true,
@@ -77,16 +82,50 @@ impl World {
         let wanted = needs(request, self.node.present().map(|node| &**node));
         let caller = request.caller.jid.bare();
         let oldest = usize::try_from(wanted.oldest).unwrap();
+        let rosters_of: Vec<BareJid> = match wanted.rosters {
+            Rosters::None => Vec::new(),
+            Rosters::Service => vec![self.policy.service.clone()],
+            Rosters::Owners(max) => {
+                let owners = self.affiliations.iter().filter(|(_, affiliation)| **affiliation == Affiliation::Owner);
+                owners.map(|(jid, _)| jid.clone()).take(max).collect()
+            }
+        };
         Facts {
             policy: Arc::new(self.policy.clone()),
             node: self.node.clone(),
             affiliation: self.affiliation(caller),
             subscriptions: self.subscriptions_of(caller),
+            contacts: self.contacts(&rosters_of, caller),
+            contacts_of: wanted.affiliations.iter().map(|jid| self.contacts(&rosters_of, jid)).collect(),
+            rosters_of,
             affiliations: wanted.affiliations.iter().map(|jid| self.affiliation(jid)).collect(),
             subscribers: wanted.subscribers.iter().map(|jid| self.subscriptions_of(jid)).collect(),
             items: wanted.items.iter().map(|id| self.items.values().find(|fact| fact.id == *id).cloned()).collect(),
             oldest: self.items.values().take(oldest).cloned().collect(),
         }
+    }
+
+    fn contacts(&self, rosters_of: &[BareJid], jid: &BareJid) -> Vec<Contact> {
+        rosters_of.iter().filter_map(|owner| self.rosters.get(&(owner.clone(), jid.clone())).cloned()).collect()
+    }
+
+    /// Sets the clock.
+    pub(super) fn now(&mut self, micros: i64) {
+        self.now = Timestamp(micros);
+    }
+
+    /// May somebody read, by all that is known, and not only by what a request asked for?
+    pub(super) fn may_read(&self, node: &Node, jid: &BareJid, role: Role) -> bool {
+        let owners = self.affiliations.iter().filter(|(_, affiliation)| **affiliation == Affiliation::Owner);
+        let owners: Vec<BareJid> = owners.map(|(owner, _)| owner.clone()).collect();
+        let mut own = self.subscriptions.iter().filter(|subscription| subscription.jid.bare() == jid);
+        let reader = Reader {
+            affiliation: self.affiliation(jid),
+            role,
+            subscribed: own.any(|subscription| subscription.state == SubscriptionState::Subscribed),
+            contacts: &self.contacts(&owners, jid),
+        };
+        may_read(&node.config, &reader)
     }
 
     pub(super) fn affiliation(&self, jid: &BareJid) -> Affiliation {
@@ -140,7 +179,8 @@ impl World {
                 }
                 Change::DeleteNode { redirect } => {
                     let (key, last_seq) = (after.key, after.last_seq);
-                    self.node = NodeState::Deleted(Tombstone { key, last_seq, deleted: self.now, redirect });
+                    let hidden = after.config.hidden;
+                    self.node = NodeState::Deleted(Tombstone { key, last_seq, deleted: self.now, redirect, hidden });
                     self.forget();
                 }
                 Change::Purge => self.items.clear(),
@@ -202,15 +242,18 @@ impl World {
         let Some(node) = self.node.present() else { return };
         for change in &decision.changes {
             match change {
-                Change::SetSubscription { subscription } if subscription.state != SubscriptionState::None => {
+                Change::SetSubscription { subscription } if subscription.state == SubscriptionState::Subscribed => {
                     let entity = subscription.jid.bare();
                     let own = entity == request.caller.jid.bare();
                     let role = if own { request.caller.role } else { Role::Stranger };
-                    assert!(may_read(&node.config, self.affiliation(entity), role), "{entity} may not read");
+                    assert!(self.may_read(node, entity, role), "{entity} may not read");
                 }
-                Change::SetAffiliation { jid, affiliation } => {
-                    let reads = may_read(&node.config, *affiliation, Role::Stranger);
-                    assert!(reads || self.subscriptions_of(jid).is_empty(), "{jid} is still subscribed");
+                Change::SetAffiliation { jid, .. } => {
+                    let reads = self.may_read(node, jid, Role::Stranger);
+                    let waits = |found: &Subscription| found.state == SubscriptionState::Pending;
+                    let left = self.subscriptions_of(jid);
+                    assert!(reads || left.iter().all(waits), "{jid} is still subscribed");
+                    assert!(!reads || !left.iter().any(waits), "{jid} waits for what it may do");
                 }
                 _ => {}
             }
@@ -273,7 +316,7 @@ fn bears(event: &Event, fact: &ItemFact) -> bool {
 }
 
 pub(super) fn request(caller: &str, role: Role, verb: Verb) -> Request {
-    Request { caller: Caller { jid: jid(caller), role }, service: bare("pubsub"), verb }
+    Request { caller: Caller { jid: jid(caller), role }, service: BareJid::new(None, "pubsub.d").unwrap(), verb }
 }
 
 pub(super) fn new_item(id: Option<&str>) -> NewItem {
@@ -285,7 +328,8 @@ pub(super) fn payload(bytes: usize, namespace: &str) -> Payload {
 }
 
 pub(super) fn raw(name: &str, value: &str) -> RawField {
-    RawField { name: format!("pubsub#{name}"), values: vec![value.to_owned()] }
+    let var = Field::named(name).map_or_else(|| format!("pubsub#{name}"), Field::var);
+    RawField { name: var, values: vec![value.to_owned()] }
 }
 
 /// `romeo` is `romeo@d`, `romeo/phone` is `romeo@d/phone`.

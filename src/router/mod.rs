@@ -3,17 +3,19 @@
 //! Not here: what a service makes of it (`xep`), and the bytes (`session`). Streams between servers
 //! do not exist, so that an address of another domain is unreachable unless a component speaks for it.
 
+mod herald;
 mod links;
 mod undelivered;
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::delivery::Shown;
+use crate::delivery::{Personal, Shown};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::messaging::{Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
+use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
 use crate::pubsub::Caller;
 use crate::xep::Xep;
 use crate::xep::pubsub::notify;
@@ -24,6 +26,7 @@ use crate::xmpp::{
 };
 
 pub use crate::messaging::{BindFailed, Presence, Routed};
+pub use herald::Herald;
 pub use links::Place;
 
 /// The router, to be cloned and handed about.
@@ -32,6 +35,9 @@ pub struct Router {
     messaging: Messaging,
     links: links::Links,
     xep: Xep,
+    arrivals: mpsc::Sender<FullJid>,
+    /// Until the herald takes it.
+    arrived: Arc<Mutex<Option<mpsc::Receiver<FullJid>>>>,
 }
 
 /// What a stanza that a session sent comes to.
@@ -51,11 +57,15 @@ pub struct Outcome {
     pub then: Vec<(Jid, Bytes)>,
     /// The session became available, or unavailable, to what goes to its account's bare JID.
     pub available: Option<bool>,
+    /// What it follows of accounts without a subscription.
+    pub follows: Option<Personal>,
 }
 
 impl Router {
     pub fn new(messaging: Messaging, xep: Xep) -> Self {
-        Router { messaging, links: links::Links::default(), xep }
+        let (arrivals, arrived) = mpsc::channel(herald::ARRIVALS_MAX);
+        let arrived = Arc::new(Mutex::new(Some(arrived)));
+        Router { messaging, links: links::Links::default(), xep, arrivals, arrived }
     }
 
     /// Enters a session under its address.
@@ -75,8 +85,17 @@ impl Router {
             Err(element) => element,
         };
         match Stanza::parse(element) {
+            Ok(Stanza::Iq(iq)) if self.messaging.is_capabilities(&iq) && is_own(caller, iq.to.as_ref()) => {
+                let (messaging, place) = (self.messaging.clone(), presence.place());
+                self.told(presence, async move { messaging.capabilities(&place, iq).await })
+            }
             Ok(Stanza::Iq(iq)) => self.iq(caller, iq),
-            Ok(Stanza::Message(message)) => self.message(message),
+            Ok(Stanza::Message(message)) => match self.xep.hear(caller, &message) {
+                Some(hearing) => {
+                    Reaction::Later(Box::pin(async move { Outcome { reply: hearing.await, ..Outcome::default() } }))
+                }
+                None => self.message(message),
+            },
             Ok(Stanza::Presence(stanza)) => self.presence(presence, stanza),
             Err(malformed) => refuse(&malformed).map_or(Reaction::Nothing, Reaction::Write),
         }
@@ -89,6 +108,15 @@ impl Router {
         }
         let head = shown.head.get_or_insert_with(|| notify::head(&shown.entry.address.service, shown.to));
         Some([head.clone(), notify::body(shown.entry).clone()])
+    }
+
+    /// Whose nodes a session follows without a subscription, when that may have changed.
+    pub fn follow(&self, session: &Presence) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let (messaging, place) = (self.messaging.clone(), session.place());
+        match self.told(session, async move { messaging.follow(&place).await }) {
+            Reaction::Later(following) => following,
+            Reaction::Nothing | Reaction::Write(_) => Box::pin(std::future::ready(Outcome::default())),
+        }
     }
 
     /// Hands a message to whom it is for, if they are here.
@@ -124,7 +152,7 @@ impl Router {
                 let answering = self.xep.answer(caller.clone(), iq);
                 Reaction::Later(Box::pin(async move {
                     match answering.await {
-                        Some(answer) => Outcome { reply: Some(answer.iq), then: answer.then, available: None },
+                        Some(answer) => Outcome { reply: Some(answer.iq), then: answer.then, ..Outcome::default() },
                         None => Outcome::default(),
                     }
                 }))
@@ -158,7 +186,7 @@ impl Router {
         let Some(to) = stanza.to.clone() else {
             return match stanza.kind {
                 PresenceType::Available | PresenceType::Unavailable => {
-                    told(session, async move { messaging.announce(&place, stanza).await })
+                    self.told(session, async move { messaging.announce(&place, stanza).await })
                 }
                 // RFC 6121 §3, §4.3: these are always for somebody.
                 _ => Reaction::Nothing,
@@ -176,20 +204,41 @@ impl Router {
         match (stanza.kind, subscription_word(stanza.kind)) {
             (_, Some(word)) => {
                 let to = to.bare().clone();
-                told(session, async move { messaging.subscription(&place, to, word, stanza).await })
+                self.told(session, async move { messaging.subscription(&place, to, word, stanza).await })
             }
             (PresenceType::Available | PresenceType::Unavailable, _) => {
-                told(session, async move { messaging.direct(&place, to, stanza).await })
+                self.told(session, async move { messaging.direct(&place, to, stanza).await })
             }
-            (PresenceType::Probe, _) => told(session, async move { messaging.probe(&place, to, stanza.id).await }),
+            (PresenceType::Probe, _) => self.told(session, async move { messaging.probe(&place, to, stanza.id).await }),
             _ => Reaction::Nothing,
         }
+    }
+
+    /// What a session is told of what it did, all of it its own.
+    fn told(&self, session: &Presence, telling: impl Future<Output = Told> + Send + 'static) -> Reaction {
+        let (own, arrivals) = (session.jid().clone(), self.arrivals.clone());
+        Reaction::Later(Box::pin(async move {
+            let told = telling.await;
+            if told.arrived {
+                // One that finds no room is told when it comes again.
+                let _ = arrivals.try_send(own.clone());
+            }
+            let own = Jid::Full(own);
+            let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
+            let follows = told.follows.map(|Follows { accounts, nodes }| Personal { accounts, nodes });
+            Outcome { reply: None, then, available: told.available, follows }
+        }))
     }
 
     fn is_local(&self, to: &Jid) -> bool {
         let domain = to.domain();
         self.xep.hosts().iter().any(|host| host.domain.domain() == domain || host.service.domain() == domain)
     }
+}
+
+/// Whether an answer is for the account of the session that sends it, which the server stands for.
+fn is_own(caller: &Caller, to: Option<&Jid>) -> bool {
+    to.is_none_or(|to| to.resource().is_none() && to.bare() == caller.jid.bare())
 }
 
 fn sending(sending: Sending) -> Reaction {
@@ -200,16 +249,6 @@ fn sending(sending: Sending) -> Reaction {
             Reaction::Later(Box::pin(async move { Outcome { reply: sending.await, ..Outcome::default() } }))
         }
     }
-}
-
-/// What a session is told of what it did, all of it its own.
-fn told(session: &Presence, telling: impl Future<Output = Told> + Send + 'static) -> Reaction {
-    let own = Jid::Full(session.jid().clone());
-    Reaction::Later(Box::pin(async move {
-        let told = telling.await;
-        let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
-        Outcome { reply: None, then, available: told.available }
-    }))
 }
 
 fn iq_error(iq: Iq, condition: Condition) -> Bytes {

@@ -25,7 +25,9 @@ pub(super) async fn hibernate(shared: &Arc<Shared>, mut standing: Box<Standing>)
         tokio::select! {
             Some(routed) = inbox.recv() => match routed {
                 Routed::Stanza(stanza) => standing.send(stanza, None),
+                Routed::Follow => standing.follow(shared),
                 Routed::Replaced => break,
+                Routed::Ended => break,
             },
             Some(answer) = answers.next(), if !answers.is_empty() => {
                 for stanza in standing.answered(shared, answer) {

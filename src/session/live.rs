@@ -145,15 +145,16 @@ impl Session<'_> {
                     if waits == Waits::ForFeed || waits == Waits::Not && !full && queued < options.output_pull_bytes => {}
                 Some(routed) = inbox.recv(), if !full && queued < options.output_bytes_max => match routed {
                     Routed::Stanza(stanza) => self.deliver(stanza),
+                    Routed::Follow => self.standing.follow(self.shared),
                     Routed::Replaced => {
                         let why = "another session has taken this resource";
                         return End::Error(StreamCondition::Conflict.because(why));
                     }
+                    Routed::Ended => return End::Error(ended()),
                 },
                 Ok(()) = revocations.changed() => {
                     if !self.shared.access.still_valid(&self.standing.login) {
-                        let why = "the credentials of this session were changed or revoked";
-                        return End::Error(StreamCondition::NotAuthorized.because(why));
+                        return End::Error(revoked());
                     }
                 }
                 () = tokio::time::sleep_until(tick) => if let Err(end) = self.tick() {
@@ -415,6 +416,15 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+fn revoked() -> StreamError {
+    StreamCondition::NotAuthorized.because("the credentials of this session were changed or revoked")
+}
+
+/// XEP-0133 §4.5.
+fn ended() -> StreamError {
+    StreamCondition::PolicyViolation.because("an administrator has ended this session")
 }
 
 /// What new events must wait for.

@@ -94,6 +94,9 @@ impl Standing {
         if let Some(available) = outcome.available {
             self.feed.set_available(available);
         }
+        if let Some(follows) = outcome.follows {
+            self.feed.follow(follows);
+        }
         let mut own: Vec<Bytes> = outcome.reply.into_iter().collect();
         for (to, bytes) in outcome.then {
             if to == self.caller.jid || to.resource().is_none() && to.bare() == self.caller.jid.bare() {
@@ -103,6 +106,13 @@ impl Standing {
             }
         }
         own
+    }
+
+    /// Asks what the session follows now.
+    pub fn follow(&mut self, shared: &Shared) {
+        let following = shared.router.follow(&self.presence);
+        // The peer has not asked for it: no stanza is answered by it.
+        self.answers.push(Box::pin(async move { (0, following.await) }));
     }
 
     /// Waits for what was asked, as long as that may take, and keeps or writes the answers.

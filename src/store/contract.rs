@@ -1,5 +1,6 @@
 //! What every store must do, run over each of them. A new store is a line at the end of this file.
 
+mod access;
 mod accounts;
 mod commits;
 mod contacts;
@@ -76,7 +77,14 @@ macro_rules! every_promise {
                 nodes_are_paged_bytewise
                 what_an_account_watches_is_read_in_slices
                 what_a_domain_watches_is_read_in_slices
+                nodes_of_accounts_come_with_their_last_items
                 lists_of_what_is_absent_are_empty;
+            access:
+                owners_are_found_and_bounded
+                who_waits_is_found_by_node_by_owner_and_by_service
+                hidden_nodes_are_listed_for_those_who_know_them
+                items_are_due_when_the_oldest_is
+                nodes_that_keep_nothing_grow_old_apart;
             memos:
                 a_memo_is_kept_with_its_commit_or_not_at_all
                 memos_of_a_caller_are_counted_and_forgotten;

@@ -3,6 +3,8 @@
 
 mod contacts;
 
+#[cfg(test)]
+use std::collections::VecDeque;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound as End, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +26,13 @@ use crate::time::Timestamp;
 pub struct MemoryStore {
     identity: Identity,
     state: Mutex<State>,
+    #[cfg(test)]
+    twists: Mutex<VecDeque<Twist>>,
 }
+
+/// What a test does before a commit is made, and instead of it where it fails.
+#[cfg(test)]
+pub type Twist = Box<dyn FnOnce(&[NodeCommit]) -> Pending<'static, ()> + Send>;
 
 #[derive(Default)]
 struct State {
@@ -53,7 +61,18 @@ impl MemoryStore {
     /// An empty store with an identity of its own.
     pub fn new() -> Self {
         let identity = Identity::draw().expect("the system gives random bytes");
-        MemoryStore { identity, state: Mutex::new(State { next_node_key: 1, ..State::default() }) }
+        MemoryStore {
+            identity,
+            state: Mutex::new(State { next_node_key: 1, ..State::default() }),
+            #[cfg(test)]
+            twists: Mutex::default(),
+        }
+    }
+
+    /// The next commit for which nothing is prepared yet goes through this.
+    #[cfg(test)]
+    pub fn twist(&self, twist: Twist) {
+        self.twists.lock().unwrap_or_else(PoisonError::into_inner).push_back(twist);
     }
 
     /// Each operation is done at once when its future is first polled, under one lock.
@@ -92,11 +111,21 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, batch: Vec<NodeCommit>) -> Pending<'_, ()> {
-        self.with(move |state| {
+        #[cfg(test)]
+        let twist = self.twists.lock().unwrap_or_else(PoisonError::into_inner).pop_front().map(|twist| twist(&batch));
+        let commit = self.with(move |state| {
             state.check_all(&batch)?;
             batch.iter().for_each(|commit| state.apply(commit));
             Ok(())
-        })
+        });
+        #[cfg(test)]
+        if let Some(twist) = twist {
+            return Box::pin(async move {
+                twist.await?;
+                commit.await
+            });
+        }
+        commit
     }
 
     fn read_log(&self, node: NodeKey, after: Seq, events_max: usize, bytes_max: usize) -> Pending<'_, Option<LogPage>> {
@@ -190,9 +219,10 @@ impl Store for MemoryStore {
         })
     }
 
-    fn read_nodes(&self, service: BareJid, page: Page) -> Pending<'_, List<Node>> {
+    fn read_nodes(&self, service: BareJid, viewer: Option<BareJid>, page: Page) -> Pending<'_, List<Node>> {
         self.with(move |state| {
-            let found = state.of(&service, None).map(|kept| (kept.node.address.node.clone(), (*kept.node).clone()));
+            let shown = state.of(&service, None).filter(|kept| kept.is_known_to(viewer.as_ref()));
+            let found = shown.map(|kept| (kept.node.address.node.clone(), (*kept.node).clone()));
             page_of(&found.collect(), page, NodeId::parse, NodeId::to_string)
         })
     }
@@ -241,11 +271,60 @@ impl Store for MemoryStore {
         })
     }
 
-    fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
+    fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>> {
+        self.with(move |state| {
+            let every = accounts.iter().flat_map(|service| {
+                nodes.iter().map(|node| NodeAddress { service: service.clone(), node: node.clone() })
+            });
+            let found = every.filter_map(|address| state.nodes.get(state.keys.get(&address)?)).map(|kept| {
+                let last = kept.facts().pop();
+                ((*kept.node).clone(), last.map(|fact| kept.item(fact)))
+            });
+            Ok(found.collect())
+        })
+    }
+
+    fn read_pending(
+        &self,
+        service: Option<BareJid>,
+        owner: Option<BareJid>,
+        node: Option<NodeKey>,
+        max: usize,
+    ) -> Pending<'_, Vec<(Node, Subscription)>> {
+        self.with(move |state| {
+            let owned = |kept: &&Kept| {
+                owner.as_ref().is_none_or(|owner| kept.affiliations.get(owner) == Some(&Affiliation::Owner))
+            };
+            let chosen = state
+                .nodes
+                .values()
+                .filter(|kept| service.as_ref().is_none_or(|service| kept.node.address.service == *service))
+                .filter(|kept| node.is_none_or(|node| kept.node.key == node))
+                .filter(owned);
+            let every = chosen.flat_map(|kept| kept.subscriptions.values().map(|found| ((*kept.node).clone(), found)));
+            let waiting = every.filter(|(_, found)| found.state == SubscriptionState::Pending);
+            Ok(waiting.map(|(node, found)| (node, found.clone())).take(max).collect())
+        })
+    }
+
+    fn due_items(&self, now: Timestamp, max: usize) -> Pending<'_, (Vec<NodeAddress>, Option<Timestamp>)> {
+        self.with(move |state| {
+            let due = |kept: &Kept| kept.node.config.due(kept.facts().first()?.published);
+            let mut all: Vec<(Timestamp, NodeAddress)> =
+                state.nodes.values().filter_map(|kept| Some((due(kept)?, kept.node.address.clone()))).collect();
+            all.sort();
+            let next = all.iter().map(|(due, _)| *due).find(|due| *due > now);
+            let due = all.into_iter().filter(|(due, _)| *due <= now).map(|(_, address)| address);
+            Ok((due.take(max).collect(), next))
+        })
+    }
+
+    fn stale_logs(&self, keeps_items: bool, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
         self.with(move |state| {
             let mut stale: Vec<(Timestamp, NodeAddress)> = state
                 .nodes
                 .values()
+                .filter(|kept| kept.node.config.persist_items == keeps_items)
                 .filter_map(|kept| Some((kept.log.get(&kept.node.floor_seq)?.time, kept.node.address.clone())))
                 .filter(|(oldest, _)| *oldest < before)
                 .collect();
@@ -371,8 +450,8 @@ impl Store for MemoryStore {
         self.with(move |state| Ok(changes.into_iter().map(|change| state.contacts.put(change)).collect()))
     }
 
-    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>> {
-        self.with(move |state| Ok(state.contacts.blocked(&owner)))
+    fn blocked(&self, owners: Vec<BareJid>) -> Pending<'_, Vec<Vec<Jid>>> {
+        self.with(move |state| Ok(owners.iter().map(|owner| state.contacts.blocked(owner)).collect()))
     }
 
     fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()> {
@@ -432,6 +511,14 @@ impl State {
                 let facts = kept(node).map_or_else(Vec::new, Kept::facts);
                 Found::Oldest(facts.into_iter().take(usize::try_from(*count).unwrap_or(usize::MAX)).collect())
             }
+            Ask::Owners(node, max) => {
+                let all = kept(node).into_iter().flat_map(|kept| &kept.affiliations);
+                let owners = all.filter(|(_, affiliation)| **affiliation == Affiliation::Owner);
+                let mut owners: Vec<BareJid> = owners.map(|(jid, _)| jid.clone()).collect();
+                owners.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+                owners.truncate(*max);
+                Found::Owners(owners)
+            }
             Ask::Memo(key) => {
                 let of_caller = self.memos.keys().filter(|other| other.caller == key.caller).count() as u64;
                 Found::Memo(self.memos.get(key).cloned().map(Box::new), of_caller)
@@ -479,7 +566,8 @@ impl State {
                 self.nodes.remove(&key);
                 self.keys.remove(address);
                 let (last_seq, deleted) = (commit.node.last_seq, deletion_time(commit));
-                let tombstone = Tombstone { key, last_seq, deleted, redirect: redirect.clone() };
+                let hidden = commit.node.config.hidden;
+                let tombstone = Tombstone { key, last_seq, deleted, redirect: redirect.clone(), hidden };
                 self.tombstones.insert(address.clone(), tombstone);
             } else if let Some(kept) = self.nodes.get_mut(&key) {
                 kept.apply(change, &mut purges);
@@ -538,6 +626,16 @@ impl Kept {
                     _ => self.subscriptions.insert(edge, subscription.clone()),
                 };
             }
+        }
+    }
+
+    /// Whether a viewer may know of it; without one, everybody may.
+    fn is_known_to(&self, viewer: Option<&BareJid>) -> bool {
+        let Some(viewer) = viewer.filter(|_| self.node.config.hidden) else { return true };
+        match self.affiliations.get(viewer) {
+            Some(Affiliation::Outcast) => false,
+            Some(_) => true,
+            None => self.subscriptions.values().any(|found| found.jid.bare() == viewer),
         }
     }
 

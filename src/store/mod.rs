@@ -93,8 +93,10 @@ pub trait Store: Send + Sync + 'static {
     /// All affiliations of a node, ordered by JID, which is the edge.
     fn read_node_affiliations(&self, node: NodeKey, page: Page) -> Pending<'_, List<(BareJid, Affiliation)>>;
 
-    /// Nodes of a service, ordered by node id (bytewise). Edges are node ids.
-    fn read_nodes(&self, service: BareJid, page: Page) -> Pending<'_, List<Node>>;
+    /// Nodes of a service, ordered by node id (bytewise). Edges are node ids. With a viewer, hidden
+    /// nodes are left out and not counted, but for those where he has an affiliation (other than
+    /// outcast) or a subscription.
+    fn read_nodes(&self, service: BareJid, viewer: Option<BareJid>, page: Page) -> Pending<'_, List<Node>>;
 
     /// Every subscription of an account, at every service: what a session must watch when it comes
     /// online. Ordered by node key, resource (none first) and subid; at most `max` of them, after the
@@ -119,8 +121,26 @@ pub trait Store: Send + Sync + 'static {
     /// The first domain after the given one (bytewise) at which somebody subscribes to something.
     fn next_subscriber_domain(&self, after: String) -> Pending<'_, Option<String>>;
 
-    /// Nodes whose oldest retained event is older than `before`, the oldest first; at most `max`.
-    fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>>;
+    /// The nodes of these names that these accounts have, each with its newest item.
+    fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>>;
+
+    /// Subscriptions that wait for approval, at nodes of a service, or of an owner, or at one node;
+    /// ordered by node key, bare JID, resource and subid; at most `max`.
+    fn read_pending(
+        &self,
+        service: Option<BareJid>,
+        owner: Option<BareJid>,
+        node: Option<NodeKey>,
+        max: usize,
+    ) -> Pending<'_, Vec<(Node, Subscription)>>;
+
+    /// Nodes with an item that is due to go by now, the earliest first and at most `max`; and when the
+    /// next one after now is.
+    fn due_items(&self, now: Timestamp, max: usize) -> Pending<'_, (Vec<NodeAddress>, Option<Timestamp>)>;
+
+    /// Nodes that keep items, or those that keep none, whose oldest retained event is older than
+    /// `before`, the oldest first; at most `max`.
+    fn stale_logs(&self, keeps_items: bool, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>>;
 
     /// The least `floor_seq` with which every retained event is at least as new as `since` and the
     /// payloads of the log make at most `bytes_max`; never below the floor that stands. 0 for a node
@@ -161,8 +181,8 @@ pub trait Store: Send + Sync + 'static {
     /// Writes all of it or nothing, in the order given; the version of the owner's roster after each.
     fn put_roster(&self, changes: Vec<RosterChange>) -> Pending<'_, Vec<u64>>;
 
-    /// Whom an account has blocked (XEP-0191), ordered by JID.
-    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>>;
+    /// Whom each of these has blocked (XEP-0191), ordered by JID.
+    fn blocked(&self, owners: Vec<BareJid>) -> Pending<'_, Vec<Vec<Jid>>>;
     /// Replaces the list.
     fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()>;
 
@@ -227,6 +247,8 @@ pub enum Ask {
     Item(NodeKey, ItemId),
     /// The so many oldest items by seq.
     Oldest(NodeKey, u64),
+    /// At most so many of the node's owners, ordered by JID.
+    Owners(NodeKey, usize),
     /// What was answered under a key, expired or not.
     Memo(MemoKey),
     /// What the roster of the first says of the second. Rosters change apart from turns: an answer
@@ -241,6 +263,7 @@ pub enum Found {
     Subscriptions(Vec<Subscription>),
     Item(Option<ItemFact>),
     Oldest(Vec<ItemFact>),
+    Owners(Vec<BareJid>),
     /// And how many memos the key's caller has in all.
     Memo(Option<Box<Memo>>, u64),
     Contact(Option<Contact>),

@@ -4,7 +4,9 @@ use crate::engine::Answer;
 use crate::pubsub::{Node, NodeId, Refusal, Reply, Request, Selection, Verb};
 use crate::store::Item;
 use crate::xep::pubsub::form;
-use crate::xep::{Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, commands, features, rsm};
+use crate::xep::{
+    Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, commands, features, personal, rsm,
+};
 use crate::xml::Element;
 use crate::xmpp::{Condition, StanzaError};
 
@@ -17,25 +19,30 @@ pub(super) const EXTENSION: Extension = Extension {
         Feature::always(NS_ITEMS, &[Entity::Server, Entity::Service, Entity::Node, Entity::Account]),
     ],
     claims: &[
-        Claim { name: "query", ns: NS_INFO, kinds: &[RequestKind::Get], at: AT, handler: info },
+        Claim { name: "query", ns: NS_INFO, kinds: &[RequestKind::Get], at: AT, handler: super::contact::info },
         Claim { name: "query", ns: NS_ITEMS, kinds: &[RequestKind::Get], at: AT, handler: items },
     ],
 };
 
 /// XEP-0030 §3.
-fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+pub(super) fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     if let Some(work) = commands::discovered(asked) {
         return Ok(work);
     }
     let entity = asked.target.entity();
-    let identity = match &asked.target {
-        Target::Service(_) if asked.element.attr("node").is_some() => return node_info(asked),
+    let account_or_other = match &asked.target {
+        Target::Service(_) | Target::Account(_) | Target::Contact(_) if asked.element.attr("node").is_some() => {
+            return node_info(asked);
+        }
         _ if asked.element.attr("node").is_some() => return Err(no_such_node()),
         Target::Server(_) => identity("server", "im", &asked.options.server_name),
         Target::Service(_) => identity("pubsub", "service", &asked.options.service_name),
-        Target::Account(_) => identity("account", "registered", ""),
+        Target::Account(_) | Target::Contact(_) => identity("account", "registered", ""),
     };
-    let query = Element::new("query", NS_INFO).with_child(identity);
+    let query = Element::new("query", NS_INFO).with_child(account_or_other);
+    // XEP-0163 §6.1.
+    let personal = matches!(entity, Entity::Account | Entity::Contact).then(|| identity("pubsub", "pep", ""));
+    let query = query.with_children(personal);
     Ok(Work::Done(Body::Element(query.with_children(feature_elements(asked, entity)))))
 }
 
@@ -61,9 +68,14 @@ fn items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     }
     let query = Element::new("query", NS_ITEMS);
     match &asked.target {
-        Target::Service(_) if asked.element.attr("node").is_some() => node_items(asked),
+        Target::Service(_) | Target::Account(_) | Target::Contact(_) if asked.element.attr("node").is_some() => {
+            node_items(asked)
+        }
         _ if asked.element.attr("node").is_some() => Err(no_such_node()),
-        Target::Service(_) => nodes(asked),
+        // Which resources are online is for those who may see their presence (XEP-0030 §8), and they
+        // are told by presence: an account's items are its nodes.
+        Target::Service(_) | Target::Account(_) => nodes(asked),
+        Target::Contact(_) => Ok(personal::readable_nodes(asked)),
         Target::Server(host) => {
             let services = asked.hosts.iter().filter(|other| other.domain == host.domain).map(|host| {
                 Element::new("item", NS_ITEMS)
@@ -72,8 +84,6 @@ fn items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
             });
             Ok(Work::Done(Body::Element(query.with_children(services))))
         }
-        // Which resources are online is for those who may see their presence (XEP-0030 §8).
-        Target::Account(_) => Ok(Work::Done(Body::Element(query))),
     }
 }
 
@@ -83,13 +93,7 @@ fn nodes(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     let service = asked.target.service().clone();
     Ok(Work::ask(asked.request(Verb::Nodes { page: wanted.page }), move |answered| {
         let Answer::Nodes(list) = answered.answer else { return None };
-        let entry = |node: &Node| {
-            let name = Some(&*node.config.title).filter(|title| !title.is_empty());
-            Element::new("item", NS_ITEMS)
-                .with_attr("jid", service.as_str())
-                .with_attr("node", node.address.node.as_str())
-                .with_attr_opt("name", name)
-        };
+        let entry = |node: &Node| personal::entry(&service, node);
         let query = Element::new("query", NS_ITEMS).with_children(list.entries.iter().map(entry));
         Some(Body::Element(query.with_children(rsm::notation(&list, wanted.paged))))
     }))
@@ -142,6 +146,6 @@ fn no_such_node() -> StanzaError {
     StanzaError::new(Condition::ItemNotFound)
 }
 
-const AT: &[Entity] = &[Entity::Server, Entity::Service, Entity::Account];
+const AT: &[Entity] = &[Entity::Server, Entity::Service, Entity::Account, Entity::Contact];
 pub(super) const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
 pub(super) const NS_ITEMS: &str = "http://jabber.org/protocol/disco#items";

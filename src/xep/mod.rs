@@ -11,9 +11,11 @@
 mod blocking;
 mod carbons;
 mod commands;
+mod contact;
 mod disco;
 mod entity_time;
 mod offline;
+mod personal;
 mod ping;
 pub mod pubsub;
 mod reference;
@@ -35,6 +37,7 @@ use crate::time::Timestamp;
 use crate::xml::{Element, escape_attribute};
 use crate::xmpp::{Condition, Iq, IqKind, NS_CLIENT, StanzaError};
 
+pub use contact::Contacts;
 pub use reference::reference as fields_reference;
 
 /// The door, to be cloned and handed about.
@@ -85,6 +88,8 @@ pub struct Options {
     pub server_name: String,
     /// The name of its pub/sub services.
     pub service_name: String,
+    /// Where to write to whom (XEP-0157).
+    pub contacts: Contacts,
 }
 
 impl Default for Options {
@@ -100,6 +105,7 @@ impl Default for Options {
             software_version: env!("CARGO_PKG_VERSION").to_owned(),
             server_name: "Tidings".to_owned(),
             service_name: "Publish-subscribe".to_owned(),
+            contacts: Contacts::default(),
         }
     }
 }
@@ -144,11 +150,18 @@ impl Xep {
     /// first, before it waits for anything.
     pub fn answer(&self, caller: Caller, iq: Iq) -> impl Future<Output = Option<Answer>> + Send + use<> {
         let shared = self.shared.clone();
+        let admission = self.admission(&caller, &iq);
         let (reply, work) = match self.begin(caller, iq) {
             Some((reply, work)) => (reply, Some(work)),
             None => (Envelope::default(), None),
         };
         async move {
+            if let Some(admission) = admission
+                && let Err(error) = admission.await
+                && work.is_some()
+            {
+                return Some(Answer { iq: reply.error(&Trouble::from(error)), then: Vec::new() });
+            }
             let done = match work? {
                 Ok(Work::Done(body)) => Ok((body, None)),
                 Ok(Work::Ask(ask)) => ask.outcome(&shared.engine).await,
@@ -170,6 +183,12 @@ impl Xep {
         }
     }
 
+    /// Whether a request to somebody else's account may reach it, which takes time to find out.
+    fn admission(&self, caller: &Caller, iq: &Iq) -> Option<personal::Admission> {
+        let to = iq.to.as_ref().filter(|to| matches!(to, Jid::Bare(bare) if bare.local().is_some()))?;
+        (to.bare() != caller.jid.bare()).then(|| personal::admission(&self.shared.messaging, caller, to.bare(), iq))
+    }
+
     fn begin(&self, caller: Caller, iq: Iq) -> Option<(Envelope, Result<Work, StanzaError>)> {
         let (kind, element) = match iq.kind {
             IqKind::Get(element) => (RequestKind::Get, element),
@@ -188,6 +207,7 @@ impl Xep {
                 policy,
                 hosts: &self.shared.hosts,
                 messaging: &self.shared.messaging,
+                engine: &self.shared.engine,
                 now: self.shared.engine.clock().now(),
                 options: &self.shared.options,
             };
@@ -233,8 +253,10 @@ pub enum Entity {
     Service,
     /// A node of a service.
     Node,
-    /// The bare JID of an account.
+    /// The bare JID of the caller's own account.
     Account,
+    /// The bare JID of somebody else's.
+    Contact,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -261,6 +283,7 @@ pub const EXTENSIONS: &[Extension] = &[
     },
     Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
+    Extension { number: 115, name: "Entity Capabilities", version: "1.6.0", features: &[], claims: &[] },
     Extension {
         number: 122,
         name: "Data Forms Validation",
@@ -270,7 +293,9 @@ pub const EXTENSIONS: &[Extension] = &[
     },
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
     commands::accounts::EXTENSION,
+    contact::EXTENSION,
     offline::EXTENSION,
+    personal::EXTENSION,
     blocking::EXTENSION,
     ping::EXTENSION,
     entity_time::EXTENSION,
@@ -290,10 +315,17 @@ impl Feature {
 fn features(of: Entity, policy: &ServicePolicy) -> Vec<&'static str> {
     EXTENSIONS
         .iter()
-        .flat_map(|extension| extension.features)
-        .filter(|feature| feature.of.contains(&of) && (feature.offered)(policy))
-        .map(|feature| feature.var)
+        .flat_map(|extension| extension.features.iter().map(move |feature| (extension.number, feature)))
+        .filter(|(number, feature)| is_of(*number, feature, of) && (feature.offered)(policy))
+        .map(|(_, feature)| feature.var)
         .collect()
+}
+
+/// Of one's own account and of others' the same is told; and accounts are pub/sub services (XEP-0163).
+fn is_of(number: u16, feature: &Feature, of: Entity) -> bool {
+    let personal = matches!(of, Entity::Account | Entity::Contact);
+    let of_accounts = feature.of.contains(&Entity::Account) || number == 60 && feature.of.contains(&Entity::Service);
+    feature.of.contains(&of) || personal && of_accounts
 }
 
 /// A request, addressed.
@@ -305,6 +337,7 @@ struct Asked<'a> {
     policy: ServicePolicy,
     hosts: &'a [Host],
     messaging: &'a Messaging,
+    engine: &'a Engine,
     now: Timestamp,
     options: &'a Options,
 }
@@ -315,6 +348,7 @@ enum Target {
     Server(Host),
     Service(BareJid),
     Account(BareJid),
+    Contact(BareJid),
 }
 
 impl Target {
@@ -326,6 +360,10 @@ impl Target {
             None => Some(Target::Account(own.clone())),
             Some(Jid::Full(_)) => None,
             Some(Jid::Bare(to)) if to == own => Some(Target::Account(own.clone())),
+            Some(Jid::Bare(to)) if to.local().is_some() => {
+                let here = hosts.iter().any(|host| host.domain.domain() == to.domain());
+                here.then(|| Target::Contact(to.clone()))
+            }
             Some(Jid::Bare(to)) => hosts.iter().find_map(|host| match () {
                 () if host.service == *to => Some(Target::Service(to.clone())),
                 () if host.domain == *to => Some(Target::Server(host.clone())),
@@ -339,14 +377,14 @@ impl Target {
         match self {
             Target::Server(host) => &host.service,
             Target::Service(service) => service,
-            Target::Account(account) => account,
+            Target::Account(account) | Target::Contact(account) => account,
         }
     }
 
     fn jid(&self) -> &BareJid {
         match self {
             Target::Server(host) => &host.domain,
-            Target::Service(jid) | Target::Account(jid) => jid,
+            Target::Service(jid) | Target::Account(jid) | Target::Contact(jid) => jid,
         }
     }
 
@@ -355,6 +393,7 @@ impl Target {
             Target::Server(_) => Entity::Server,
             Target::Service(_) => Entity::Service,
             Target::Account(_) => Entity::Account,
+            Target::Contact(_) => Entity::Contact,
         }
     }
 }
@@ -363,7 +402,7 @@ impl Asked<'_> {
     /// For what an account lets nobody else do.
     fn own_account(&self) -> Result<(), StanzaError> {
         match &self.target {
-            Target::Account(account) if account == self.caller.jid.bare() => Ok(()),
+            Target::Account(_) => Ok(()),
             _ => Err(StanzaError::new(Condition::Forbidden)),
         }
     }

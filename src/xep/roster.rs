@@ -15,8 +15,8 @@ pub(super) const EXTENSION: Extension = Extension {
     version: "1.3",
     features: &[],
     claims: &[
-        Claim { name: "query", ns: NS_ROSTER, kinds: &[RequestKind::Get], at: &[Entity::Account], handler: get },
-        Claim { name: "query", ns: NS_ROSTER, kinds: &[RequestKind::Set], at: &[Entity::Account], handler: set },
+        Claim { name: "query", ns: NS_ROSTER, kinds: &[RequestKind::Get], at: WHOSE, handler: get },
+        Claim { name: "query", ns: NS_ROSTER, kinds: &[RequestKind::Set], at: WHOSE, handler: set },
     ],
 };
 
@@ -106,4 +106,6 @@ pub(super) fn error(wrong: &Wrong) -> StanzaError {
     StanzaError::new(condition).with_text(text)
 }
 
+/// Others are told that it is not for them (RFC 6121 §2.3.3).
+const WHOSE: &[Entity] = &[Entity::Account, Entity::Contact];
 const NS_ROSTER: &str = "jabber:iq:roster";

@@ -4,6 +4,7 @@
 //! here: what a word does to anybody (`xep`, `router`), how bytes become elements (`xml`), and the
 //! words of streams (`stream`).
 
+pub mod caps;
 mod delay;
 mod error;
 mod form;

@@ -3,8 +3,8 @@
 #[derive(Debug)]
 pub struct Script {
     pub settings: Vec<(String, String)>,
-    /// A configuration file, for what is no single setting.
-    pub config: Option<String>,
+    /// The file of settings.
+    pub file: String,
     pub accounts: Vec<(String, bool)>,
     pub steps: Vec<Step>,
 }
@@ -39,7 +39,7 @@ pub enum Kind {
 }
 
 pub fn parse(text: &str) -> Result<Script, String> {
-    let mut script = Script { settings: Vec::new(), config: None, accounts: Vec::new(), steps: Vec::new() };
+    let mut script = Script { settings: Vec::new(), file: String::new(), accounts: Vec::new(), steps: Vec::new() };
     let mut lines = text.lines().enumerate().peekable();
     while let Some((number, line)) = lines.next() {
         if line.trim().is_empty() || line.starts_with('#') {
@@ -62,7 +62,7 @@ pub fn parse(text: &str) -> Result<Script, String> {
                 let (key, value) = rest.first().and_then(|pair| pair.split_once('=')).ok_or("set key=value")?;
                 script.settings.push((key.to_owned(), value.to_owned()));
             }
-            ["config"] => script.config = Some(block.join("\n")),
+            ["file"] => script.file = block.join("\n"),
             ["user", name] => script.accounts.push(((*name).to_owned(), false)),
             ["admin", name] => script.accounts.push(((*name).to_owned(), true)),
             words => {

@@ -77,11 +77,8 @@ impl Stage<'_> {
         let mut sets: Vec<String> = DEFAULTS.iter().map(|set| (*set).to_owned()).collect();
         sets.extend(self.script.settings.iter().map(|(key, value)| format!("{key}={value}")));
         let file = self.dir.join("tidings.toml");
-        if let Some(text) = &self.script.config {
-            std::fs::write(&file, text).map_err(|error| error.to_string())?;
-        }
-        let file = self.script.config.as_ref().map(|_| file);
-        let sources = Sources { sets, file, data: Some(self.dir.to_owned()), ..Sources::default() };
+        std::fs::write(&file, &self.script.file).map_err(|error| error.to_string())?;
+        let sources = Sources { sets, file: Some(file), data: Some(self.dir.to_owned()), ..Sources::default() };
         let config = config::load(&sources).map_err(|mistakes| format!("{mistakes:?}"))?;
         let (certificate, key) = (self.dir.join("cert.pem"), self.dir.join("cert.key"));
         if !certificate.exists() {

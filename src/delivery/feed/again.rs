@@ -41,6 +41,8 @@ impl Feed {
         match watch.find(tag, show) {
             Found::Shown => return Ok(Again::Done),
             Found::Ask(access) => self.ask(tag.watch, access),
+            // Nobody was promised these.
+            Found::Below if watch.is_personal() => return Ok(Again::Done),
             Found::Below => self.read_after(tag.watch, Seq(tag.seq.0.saturating_sub(1))),
             Found::Ended => self.end(tag.watch),
         }

@@ -103,7 +103,7 @@ async fn nodes_are_created_shown_configured_and_deleted() {
     for (body, pointer) in [
         (r#"{"max_items":"many"}"#, "/max_items"),
         (r#"{"max_items":0}"#, "/max_items"),
-        (r#"{"access_model":"presence"}"#, "/access_model"),
+        (r#"{"access_model":"friends"}"#, "/access_model"),
         (r#"{"colour":"red"}"#, "/colour"),
         (r#"{"persist_items":"1"}"#, "/persist_items"),
     ] {

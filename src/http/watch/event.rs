@@ -142,7 +142,9 @@ fn object(entry: &Entry, cursor: &str) -> Vec<u8> {
                 object.text("id", item.as_str());
             }
             object.plain("time", entry.event.time);
-            object.text("publisher", publisher.as_str());
+            if let Some(publisher) = entry.config.told_publisher(publisher) {
+                object.text("publisher", publisher.as_str());
+            }
             if let Some(held) = payload.as_ref().filter(|_| entry.config.deliver_payloads) {
                 object.raw("data", &payload::to_json(held));
             }

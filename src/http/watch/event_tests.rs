@@ -109,6 +109,7 @@ fn config() -> Arc<NodeConfig> {
         service: BareJid::parse("pubsub.localhost").unwrap(),
         who_creates: WhoCreates::Accounts,
         auto_create: false,
+        templates: std::sync::Arc::default(),
         payload_bytes_max: 1000,
         items_max: 10,
         batch_items_max: 10,

@@ -2,6 +2,7 @@
 //!
 //! **Given** words: `absent`, `deleted`, `moved` (deleted, with a redirect); `items:a,b/juliet` (who
 //! published, hamlet unless named; seqs from 11 on, the log stands at 20); `subs:romeo,romeo/phone`;
+//! `subs:romeo?` (waits for approval); `sees:romeo/Friends` (whom hamlet's roster has, and in which group);
 //! `FIELD=VALUE` of the node's configuration; `policy:NAME=VALUE`; `two-owners`.
 //! **Asked**: caller, verb, arguments. hamlet owns, horatio publishes, ophelia may publish only,
 //! juliet is a member, romeo nothing, tybalt an outcast; `root` administers, `visitor` has no account.
@@ -18,9 +19,9 @@ use std::sync::Arc;
 
 use super::world::{World, bare, item, jid, new_item, node_id, payload, raw, request, stand};
 use crate::pubsub::{
-    Affiliation, Change, Decision, Edge, Event, EventKind, ItemId, NewItem, NodeId, NodeState, Page, Precondition,
-    RawField, Read, Refusal, Reply, Request, Role, Selection, Seq, SubId, Subscription, SubscriptionState, Tombstone,
-    Verb, WhoCreates,
+    Affiliation, Change, Contact, Decision, Edge, Event, EventKind, Glob, ItemId, NewItem, NodeId, NodeKey, NodeState,
+    Page, Precondition, RawField, Read, Refusal, Reply, Request, Role, Selection, Seq, SubId, Subscription,
+    SubscriptionState, Template, Tombstone, Verb, WhoCreates,
 };
 use crate::time::Timestamp;
 
@@ -52,7 +53,8 @@ fn given_world(given: &str) -> World {
     if words.contains(&"deleted") || words.contains(&"moved") {
         let redirect = words.contains(&"moved").then(|| Arc::from("xmpp:elsewhere"));
         let (key, last_seq, deleted) = (crate::pubsub::NodeKey(1), Seq(20), Timestamp(1));
-        world.node = NodeState::Deleted(Tombstone { key, last_seq, deleted, redirect });
+        world.node =
+            NodeState::Deleted(Tombstone { key, last_seq, deleted, redirect, hidden: words.contains(&"buried") });
         return world;
     }
     let config: Vec<RawField> =
@@ -72,8 +74,18 @@ fn given_world(given: &str) -> World {
     }
     for (number, entity) in listed("subs:").into_iter().flatten().enumerate() {
         let subid = SubId(Arc::from(format!("s{}", number + 1)));
-        world.subscriptions.push(Subscription { jid: jid(entity), subid, state: SubscriptionState::Subscribed });
+        // `romeo?` waits for approval.
+        let state = if entity.ends_with('?') { SubscriptionState::Pending } else { SubscriptionState::Subscribed };
+        world.subscriptions.push(Subscription { jid: jid(entity.trim_end_matches('?')), subid, state });
     }
+    for contact in listed("sees:").into_iter().flatten() {
+        // `romeo` sees hamlet's presence, `romeo/Friends` in a group of his roster; `!romeo` does not.
+        let (who, group) = contact.split_once('/').map_or((contact, None), |(who, group)| (who, Some(group)));
+        let groups = group.into_iter().map(Arc::from).collect();
+        let fact = Contact { to: true, from: !who.starts_with('!'), groups };
+        world.rosters.insert((bare("hamlet"), bare(who.trim_start_matches('!'))), fact);
+    }
+    world.now(2_000_000);
     world
 }
 
@@ -84,6 +96,17 @@ fn set_policy(world: &mut World, setting: &str) {
             let all =
                 [("admins", WhoCreates::Admins), ("accounts", WhoCreates::Accounts), ("anyone", WhoCreates::Anyone)];
             policy.who_creates = all.into_iter().find(|(word, _)| *word == who).unwrap().1;
+        }
+        // Whoever a name is reserved for, and what nodes of that name begin with.
+        ("reserved", who) => {
+            let creators = who.split(',').map(|who| Glob(format!("{who}@d").into())).collect();
+            let config = vec![raw("access_model", "whitelist"), raw("title", "reserved")];
+            policy.templates = [Template { matching: Glob("n".into()), creators, auto_create: true, config }].into();
+        }
+        ("template", matching) => {
+            let config = vec![raw("max_items", "3")];
+            let template = Template { matching: Glob(matching.into()), creators: vec![], auto_create: false, config };
+            policy.templates = policy.templates.iter().cloned().chain([template]).collect();
         }
         ("auto_create", value) => policy.auto_create = value == "1",
         ("payload_bytes_max", value) => policy.payload_bytes_max = value.parse().unwrap(),
@@ -147,6 +170,12 @@ fn asked_verb(verb: &str, words: &[&str]) -> Verb {
         "node-subscriptions" => Verb::NodeSubscriptions { node, page },
         "node-affiliations" => Verb::NodeAffiliations { node, page },
         "set-subscriptions" => Verb::SetSubscriptions { node, changes: words.iter().map(|word| wish(word)).collect() },
+        "approve" | "deny" => {
+            let (jid, subid) = (jid(words[0]), words.get(1).map(|subid| SubId(Arc::from(*subid))));
+            Verb::Approve { node, jid, subid, allow: verb == "approve" }
+        }
+        "pending" => Verb::Pending { node: here },
+        "expire" => Verb::Expire { node },
         "set-affiliations" => {
             let change = |word: &&str| {
                 let (who, affiliation) = word.split_once('=').unwrap();
@@ -187,7 +216,12 @@ fn asked_item(word: &str) -> NewItem {
             "bare" => new.payload = None,
             "absent" => new.precondition = Precondition::Absent,
             "present" => new.precondition = Precondition::Present,
-            other if other.starts_with("at") => new.precondition = Precondition::At(Seq(other[2..].parse().unwrap())),
+            other if other.starts_with("at") => {
+                // The node that stands has key 1; `at11/9` is of another that had its name.
+                let (seq, key) = other[2..].split_once('/').unwrap_or((&other[2..], "1"));
+                let (seq, key) = (Seq(seq.parse().unwrap()), NodeKey(key.parse().unwrap()));
+                new.precondition = Precondition::At(key, seq);
+            }
             other if other.starts_with("ns=") => new.payload = Some(payload(10, &other[3..])),
             other => new.payload = Some(payload(other.trim_end_matches('b').parse().unwrap(), "urn-x")),
         }
@@ -224,6 +258,7 @@ fn reply(reply: &Reply) -> String {
             format!("{}{}", shown(subscription), if *send_last { ", last item due" } else { "" })
         }
         Reply::Unsubscribed => "unsubscribed".to_owned(),
+        Reply::Expired { items } => format!("{items} expired"),
         Reply::Configuration { .. } => "configuration".to_owned(),
         Reply::Metadata { node } => format!("metadata of {}", node.address.node),
         Reply::Watching { node } => format!("watching {} at #{}", node.address.node, node.last_seq.0),
@@ -232,7 +267,14 @@ fn reply(reply: &Reply) -> String {
         Reply::Read(Read::AffiliationsOf { jid, node: at, .. }) => format!("read affiliations of {jid} {}", node(at)),
         Reply::Read(Read::NodeSubscriptions { .. }) => "read all subscriptions".to_owned(),
         Reply::Read(Read::NodeAffiliations { .. }) => "read all affiliations".to_owned(),
-        Reply::Read(Read::Nodes { service, .. }) => format!("read nodes of {service}"),
+        Reply::Read(Read::Nodes { service, viewer, .. }) => {
+            let viewer = viewer.as_ref().map_or_else(|| "anybody".to_owned(), |viewer| viewer.to_string());
+            format!("read nodes of {service} for {viewer}")
+        }
+        Reply::Read(Read::Pending { owner, node: at, .. }) => {
+            let owner = owner.as_ref().map_or_else(|| "anybody".to_owned(), |owner| owner.to_string());
+            format!("read who waits {} for {owner}", node(at))
+        }
     }
 }
 

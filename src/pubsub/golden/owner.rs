@@ -64,8 +64,8 @@ const CREATE: &[Row] = &[
         "visitor create here", "created n; create; visitor@d is owner"),
     Row("who may not create does not learn what exists", "policy:create=admins", "romeo create here", "MayNotCreate"),
     // rows: 302
-    Row("a model that is not offered", "absent", "romeo create here access_model=authorize",
-        "InvalidConfig { field: \"access_model\", why: \"this access model is not offered\" }"),
+    Row("a model that is not offered", "absent", "romeo create here access_model=friends",
+        "InvalidConfig { field: \"access_model\", why: \"not an access model\" }"),
     // rows: 299, F13
     Row("a leaf is what there is", "absent", "romeo create here node_type=leaf", "created n; create; romeo@d is owner"),
     // rows: F13
@@ -241,4 +241,98 @@ const SUBSCRIPTIONS: &[Row] = &[
     Row("counted as the entries change them", "subs:romeo/1,romeo/2,romeo/3,romeo/4,romeo/5,romeo/6,romeo/7,romeo/8,romeo/9",
         "hamlet set-subscriptions romeo=subscribed romeo/11=subscribed",
         "InvalidChange { why: \"the entity may have no more subscriptions to the node\", unchanged: Subscriptions([(romeo@d, None), (romeo@d/11, None)]) }"),
+];
+
+#[test]
+fn approve() {
+    check(APPROVE);
+}
+
+#[test]
+fn expire() {
+    check(EXPIRE);
+}
+
+#[rustfmt::skip]
+const APPROVE: &[Row] = &[
+    // rows: 362, 365
+    Row("an owner lets in", "access_model=authorize subs:romeo?", "hamlet approve romeo s1", "done; romeo@d s1 subscribed"),
+    // rows: 362, 365
+    Row("or turns away", "access_model=authorize subs:romeo?", "hamlet deny romeo s1", "done; romeo@d s1 none"),
+    Row("without the identifier too", "access_model=authorize subs:romeo?", "hamlet approve romeo", "done; romeo@d s1 subscribed"),
+    Row("another request is not meant", "access_model=authorize subs:romeo?", "hamlet approve romeo s7", "NotPending"),
+    Row("another address is not meant", "access_model=authorize subs:romeo/pc?", "hamlet approve romeo", "NotPending"),
+    Row("the first answer counts", "access_model=authorize subs:romeo", "hamlet deny romeo s1", "NotPending"),
+    Row("nobody is let in who did not ask", "access_model=authorize", "hamlet approve romeo", "NotPending"),
+    Row("nobody is let in where he may not read", "access_model=whitelist subs:romeo?", "hamlet approve romeo", "NotOnWhitelist"),
+    Row("only owners answer", "access_model=authorize subs:romeo?", "horatio approve romeo s1", "Forbidden"),
+    Row("nobody lets himself in", "access_model=authorize subs:romeo?", "romeo approve romeo s1", "Forbidden"),
+    Row("an administrator answers", "access_model=authorize subs:romeo?", "root approve romeo s1", "done; romeo@d s1 subscribed"),
+    // rows: 391
+    Row("the list of subscriptions approves", "access_model=authorize subs:romeo?",
+        "hamlet set-subscriptions romeo#s1=subscribed", "done; romeo@d s1 subscribed"),
+    Row("and denies", "access_model=authorize subs:romeo?", "hamlet set-subscriptions romeo=none", "done; romeo@d s1 none"),
+    Row("an owner invites", "access_model=authorize", "hamlet set-subscriptions romeo=subscribed", "done; romeo@d n1 subscribed"),
+    // rows: 377
+    Row("who is made a publisher need not wait", "access_model=authorize subs:romeo?",
+        "hamlet set-affiliations romeo=publisher", "done; romeo@d is publisher; romeo@d s1 subscribed"),
+    // rows: 378
+    Row("who is made an outcast is turned away", "access_model=authorize subs:romeo?",
+        "hamlet set-affiliations romeo=outcast", "done; romeo@d is outcast; romeo@d s1 none"),
+    Row("who is no member any more goes on waiting", "access_model=authorize subs:romeo?",
+        "hamlet set-affiliations romeo=none", "done"),
+    Row("a subscriber stays one", "access_model=authorize subs:juliet",
+        "hamlet set-affiliations juliet=none", "done; juliet@d is none"),
+    Row("an owner asks who waits", "", "hamlet pending here", "read who waits here for anybody"),
+    Row("or everywhere, at his nodes", "", "hamlet pending", "read who waits everywhere for hamlet@d"),
+    Row("an administrator, at all", "", "root pending", "read who waits everywhere for anybody"),
+    // rows: 373
+    Row("others do not", "", "horatio pending here", "Forbidden"),
+];
+
+#[rustfmt::skip]
+const EXPIRE: &[Row] = &[
+    // rows: F8
+    Row("what is old enough goes", "item_expire=1 items:a,b", "root expire",
+        "2 expired; drop a#11; drop b#12; #21 a retracted; #22 b retracted"),
+    Row("quietly, where nobody shall be told", "item_expire=1 notify_retract=0 items:a", "root expire",
+        "1 expired; drop a#11; #21 a retracted quietly"),
+    // rows: F8
+    Row("what is not stays", "item_expire=3 items:a", "root expire", "0 expired"),
+    // rows: F8
+    Row("max is no limit of time", "item_expire=max items:a", "root expire", "0 expired"),
+    Row("nobody asks for it but the service", "item_expire=1 items:a", "horatio expire", "Forbidden"),
+];
+
+#[test]
+fn templates() {
+    check(TEMPLATES);
+    let config = |given: &str, asked: &str| {
+        let mut world = given_world(given);
+        world.ask(asked_request(asked)).unwrap().node.unwrap().config
+    };
+    let reserved = config("absent policy:reserved=romeo", "romeo create here");
+    assert_eq!((reserved.access_model.as_str(), &*reserved.title), ("whitelist", "reserved"));
+    let published = config("absent policy:reserved=romeo", "romeo publish a title=mine");
+    assert_eq!((published.access_model.as_str(), &*published.title), ("whitelist", "mine"));
+    let first = config("absent policy:template=n policy:template=*", "romeo create here");
+    assert_eq!(first.max_items, 3);
+    assert_ne!(config("absent policy:template=other", "romeo create here").max_items, 3);
+}
+
+#[rustfmt::skip]
+const TEMPLATES: &[Row] = &[
+    Row("a name is reserved", "absent policy:reserved=romeo", "horatio create here", "MayNotCreate"),
+    Row("also from publishers", "absent policy:reserved=romeo policy:auto_create=1", "horatio publish a", "NodeAbsent"),
+    Row("and from those who insist", "absent policy:reserved=romeo", "horatio publish a create", "MayNotCreate"),
+    Row("for one of several", "absent policy:reserved=juliet,romeo", "romeo create here", "created n; create; romeo@d is owner"),
+    Row("or for a pattern", "absent policy:reserved=*", "visitor create here", "created n; create; visitor@d is owner"),
+    Row("who may, may though others may not create", "absent policy:create=admins policy:reserved=romeo",
+        "romeo create here", "created n; create; romeo@d is owner"),
+    Row("an administrator may", "absent policy:reserved=romeo", "root create here", "created n; create; root@d is owner"),
+    Row("a publish makes what a template lets it make", "absent policy:reserved=romeo", "romeo publish a",
+        "published anew a#1; create; romeo@d is owner; put a#1; #1 a by romeo@d"),
+    Row("and not what it does not", "absent policy:template=* policy:auto_create=1", "romeo publish a", "NodeAbsent"),
+    Row("a reserved node that stands is told to exist", "policy:reserved=romeo", "romeo create here", "NodeExists"),
+    Row("an instant node has no reserved name", "absent policy:reserved=horatio", "visitor create", "RegistrationRequired"),
 ];

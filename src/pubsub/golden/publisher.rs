@@ -166,6 +166,7 @@ const PUBLISH: &[Row] = &[
     Row("replace only, and it is not there", "", "hamlet publish a:present", "PreconditionFailed"),
     Row("compare and swap", "items:a",
         "hamlet publish a:at11", "published a#21*; put a#21 over #11; #21 a by hamlet@d over #11"),
+    Row("compare, and the node is another by now", "items:a", "hamlet publish a:at11/9", "PreconditionFailed"),
     Row("compare, and it is another by now", "items:a", "hamlet publish a:at10", "PreconditionFailed"),
     Row("one condition that fails fails the batch", "items:a", "hamlet publish b a:absent", "PreconditionFailed"),
 ];
@@ -202,8 +203,8 @@ const AUTO_CREATE: &[Row] = &[
         "InvalidConfig { field: \"colour\", why: \"there is no such field\" }"),
     // rows: 302
     Row("no node is made with a model that is not offered", "absent policy:auto_create=1",
-        "romeo publish a access_model=presence",
-        "InvalidConfig { field: \"access_model\", why: \"this access model is not offered\" }"),
+        "romeo publish a access_model=friends",
+        "InvalidConfig { field: \"access_model\", why: \"not an access model\" }"),
     // rows: 527
     Row("what cannot be published makes no node", "absent policy:auto_create=1", "romeo publish a:bare", "PayloadRequired"),
 ];
@@ -276,4 +277,24 @@ const RETRACT: &[Row] = &[
     Row("and nobody else's", "items:a publish_model=open", "romeo retract a", "Forbidden"),
     Row("compare and retract", "items:a", "hamlet retract a:at11", "retracted; drop a#11; #21 a retracted"),
     Row("compare, and it is another by now", "items:a", "hamlet retract a:at10", "PreconditionFailed"),
+];
+
+#[test]
+fn a_full_node() {
+    check(FULL);
+}
+
+#[rustfmt::skip]
+const FULL: &[Row] = &[
+    // rows: 243, 245, 478, F22
+    Row("the oldest is retracted", "max_items=2 items:a,b", "hamlet publish c",
+        "published c#21; put c#21; drop a#11; #21 c by hamlet@d; #22 a retracted"),
+    // rows: 243, 246, F22
+    Row("or discarded, and nobody is told", "max_items=2 publish_node_full=discard-oldest items:a,b", "hamlet publish c",
+        "published c#21; put c#21; drop a#11; #21 c by hamlet@d; #22 a retracted quietly"),
+    // rows: 243, 251, F22
+    Row("or the new one is refused", "max_items=2 publish_node_full=reject items:a,b", "hamlet publish c", "NodeFull"),
+    Row("a batch for which there is no room, too", "max_items=3 publish_node_full=reject items:a,b", "hamlet publish c d", "NodeFull"),
+    Row("one is overwritten on a full node", "max_items=2 publish_node_full=reject items:a,b", "hamlet publish b",
+        "published b#21*; put b#21 over #12; #21 b by hamlet@d over #12"),
 ];

@@ -145,7 +145,8 @@ const READ: &[Row] = &[
     Row("nobody else does", "access_model=whitelist", "romeo watch", "NotOnWhitelist"),
     Row("the log of a deleted node is gone", "deleted", "hamlet watch", "NodeGone { redirect: None }"),
     // rows: 78
-    Row("anyone lists the nodes", "absent", "visitor nodes", "read nodes of pubsub@d"),
+    Row("anyone lists the nodes", "absent", "visitor nodes", "read nodes of pubsub.d for visitor@d"),
+    Row("an administrator lists them all", "absent", "root nodes", "read nodes of pubsub.d for anybody"),
     // rows: 82
     Row("anyone may know of a node", "access_model=whitelist", "visitor metadata", "metadata of n"),
     Row("but of none that is not there", "absent", "visitor metadata", "NodeAbsent"),
@@ -159,4 +160,65 @@ const READ: &[Row] = &[
     // rows: 109
     Row("or at one node", "", "tybalt affiliations here", "read affiliations of tybalt@d here"),
     Row("which must be there", "deleted", "romeo affiliations here", "NodeGone { redirect: None }"),
+];
+
+#[test]
+fn access_models() {
+    check(ACCESS);
+}
+
+#[rustfmt::skip]
+const ACCESS: &[Row] = &[
+    // rows: 60, 132, 134
+    Row("who may not come in waits for an owner", "access_model=authorize",
+        "romeo subscribe romeo", "romeo@d n1 pending; romeo@d n1 pending"),
+    // rows: 125
+    Row("asking twice does not help", "access_model=authorize subs:romeo?", "romeo subscribe romeo", "SubscriptionPending"),
+    // rows: 132
+    Row("a member comes in at once", "access_model=authorize",
+        "juliet subscribe juliet", "juliet@d n1 subscribed, last item due; juliet@d n1 subscribed"),
+    Row("a node that opened lets in who waits", "subs:romeo?",
+        "romeo subscribe romeo", "romeo@d s1 subscribed, last item due; romeo@d s1 subscribed"),
+    // rows: 196, 213
+    Row("who waits retrieves nothing", "access_model=authorize subs:romeo?", "romeo items", "SubscriptionRequired"),
+    // rows: 34
+    Row("and follows nothing", "access_model=authorize subs:romeo?", "romeo watch", "SubscriptionRequired"),
+    // rows: 60, 196
+    Row("a subscriber retrieves", "access_model=authorize subs:romeo", "romeo items", "read items All"),
+    Row("a request can be taken back", "access_model=authorize subs:romeo?",
+        "romeo unsubscribe romeo", "unsubscribed; romeo@d s1 none"),
+    // rows: 58
+    Row("who sees the owner's presence subscribes", "access_model=presence sees:romeo",
+        "romeo subscribe romeo", "romeo@d n1 subscribed, last item due; romeo@d n1 subscribed"),
+    // rows: 118
+    Row("who does not see it does not", "access_model=presence sees:!romeo", "romeo subscribe romeo", "PresenceRequired"),
+    // rows: 118
+    Row("nor does somebody unknown", "access_model=presence", "visitor subscribe visitor", "PresenceRequired"),
+    // rows: 197, 216
+    Row("nor retrieve", "access_model=presence sees:!romeo", "romeo items", "PresenceRequired"),
+    // rows: 197
+    Row("those who see it do", "access_model=presence sees:romeo", "romeo items", "read items All"),
+    // rows: 59, F24
+    Row("a group of the roster subscribes", "access_model=roster roster_groups_allowed=Friends sees:romeo/Friends",
+        "romeo subscribe romeo", "romeo@d n1 subscribed, last item due; romeo@d n1 subscribed"),
+    // rows: 119, F24
+    Row("another group does not", "access_model=roster roster_groups_allowed=Friends sees:romeo/Foes",
+        "romeo subscribe romeo", "NotInRosterGroup"),
+    // rows: 198, 217
+    Row("nor retrieves", "access_model=roster roster_groups_allowed=Friends sees:romeo/Foes", "romeo items", "NotInRosterGroup"),
+    // rows: 198
+    Row("who is in the group must see the owner, too", "access_model=roster roster_groups_allowed=Friends sees:!romeo/Friends",
+        "romeo items", "NotInRosterGroup"),
+    // rows: 198
+    Row("the group retrieves", "access_model=roster roster_groups_allowed=Friends sees:romeo/Friends", "romeo items", "read items All"),
+    Row("an outcast is one in every roster", "access_model=presence sees:tybalt", "tybalt subscribe tybalt", "Outcast"),
+    Row("a hidden node is absent to strangers", "hidden=1", "romeo subscribe romeo", "NodeAbsent"),
+    Row("on every path", "hidden=1", "romeo metadata", "NodeAbsent"),
+    Row("also to an outcast", "hidden=1", "tybalt items", "NodeAbsent"),
+    Row("it is not made by publishing", "hidden=1 policy:auto_create=1", "romeo publish a", "NodeAbsent"),
+    Row("its name is not free, and nobody says why", "hidden=1", "romeo create here", "MayNotCreate"),
+    Row("subscribers know it", "hidden=1 subs:romeo", "romeo items", "read items All"),
+    Row("members know it", "hidden=1", "juliet metadata", "metadata of n"),
+    Row("administrators know it", "hidden=1", "root metadata", "metadata of n"),
+    Row("its grave is hidden, too", "deleted buried", "romeo subscribe romeo", "NodeAbsent"),
 ];

@@ -111,7 +111,7 @@ pub async fn a_stale_part_undoes_the_whole_batch(store: Arc<dyn Store>) {
     assert_eq!(store.read_items(one.node.key, Selection::All, page.clone()).await.unwrap().entries.len(), 1);
     assert!(store.read_node_affiliations(one.node.key, page.clone()).await.unwrap().entries.is_empty());
     assert!(store.read_node_subscriptions(one.node.key, page.clone()).await.unwrap().entries.is_empty());
-    assert_eq!(store.read_nodes(jid(SERVICE), page).await.unwrap().count, 2);
+    assert_eq!(store.read_nodes(jid(SERVICE), None, page).await.unwrap().count, 2);
 }
 
 pub async fn creating_where_a_node_stands_is_stale(store: Arc<dyn Store>) {
@@ -141,7 +141,7 @@ pub async fn the_parts_of_a_batch_see_each_other(store: Arc<dyn Store>) {
     assert_eq!(**new.found(&*store).await.present().unwrap(), new.node);
     assert_eq!(new.log(&*store).await, new.told);
     assert_eq!(store.read_log(old.node.key, Seq(0), 10, 1000).await.unwrap(), None);
-    assert_eq!(store.read_nodes(jid(SERVICE), Page { max: 10, edge: Edge::First }).await.unwrap().count, 1);
+    assert_eq!(store.read_nodes(jid(SERVICE), None, Page { max: 10, edge: Edge::First }).await.unwrap().count, 1);
 }
 
 pub async fn a_commit_that_is_not_whole_is_refused_and_leaves_nothing(store: Arc<dyn Store>) {

@@ -80,15 +80,15 @@ pub async fn access_models_see_what_stands_in_the_roster(store: Arc<dyn Store>) 
 pub async fn a_block_list_is_replaced(store: Arc<dyn Store>) {
     let alice = jid("alice@localhost");
     let jids = |names: &[&str]| names.iter().map(|name| Jid::parse(name).unwrap()).collect::<Vec<Jid>>();
-    assert!(store.blocked(alice.clone()).await.unwrap().is_empty());
+    assert!(blocked(&*store, alice.clone()).await.is_empty());
     store.set_blocked(alice.clone(), jids(&["mallory@x.example/r", "evil.example", "bob@localhost"])).await.unwrap();
     let expected = jids(&["bob@localhost", "evil.example", "mallory@x.example/r"]);
-    assert_eq!(store.blocked(alice.clone()).await.unwrap(), expected);
+    assert_eq!(blocked(&*store, alice.clone()).await, expected);
     store.set_blocked(alice.clone(), jids(&["evil.example", "evil.example"])).await.unwrap();
-    assert_eq!(store.blocked(alice.clone()).await.unwrap(), jids(&["evil.example"]));
-    assert!(store.blocked(jid("bob@localhost")).await.unwrap().is_empty());
+    assert_eq!(blocked(&*store, alice.clone()).await, jids(&["evil.example"]));
+    assert!(blocked(&*store, jid("bob@localhost")).await.is_empty());
     store.set_blocked(alice.clone(), vec![]).await.unwrap();
-    assert!(store.blocked(alice).await.unwrap().is_empty());
+    assert!(blocked(&*store, alice).await.is_empty());
 }
 
 pub async fn messages_wait_in_order_and_are_bounded(store: Arc<dyn Store>) {
@@ -121,10 +121,10 @@ pub async fn removing_an_account_takes_its_roster(store: Arc<dyn Store>) {
     store.remove_account(alice.clone()).await.unwrap();
     // A client that comes back with the version of the roster that is gone must not take it for this one.
     assert_eq!(store.roster(alice.clone()).await.unwrap(), Roster { version: 2, items: vec![] });
-    assert!(store.blocked(alice.clone()).await.unwrap().is_empty());
+    assert!(blocked(&*store, alice.clone()).await.is_empty());
     assert!(store.kept_messages(alice, 0, 9).await.unwrap().is_empty());
     assert_eq!(store.roster(bob.clone()).await.unwrap().items.len(), 1);
-    assert_eq!(store.blocked(bob.clone()).await.unwrap().len(), 1);
+    assert_eq!(blocked(&*store, bob.clone()).await.len(), 1);
     assert_eq!(store.kept_messages(bob, 0, 9).await.unwrap().len(), 1);
 }
 
@@ -138,4 +138,10 @@ fn set(owner: &BareJid, item: &RosterItem) -> RosterChange {
 
 fn gone(owner: &BareJid, contact: &str) -> RosterChange {
     RosterChange { owner: owner.clone(), contact: jid(contact), item: None }
+}
+
+async fn blocked(store: &dyn Store, owner: BareJid) -> Vec<Jid> {
+    let mut lists = store.blocked(vec![jid("nobody@localhost"), owner]).await.unwrap();
+    assert!(lists.len() == 2 && lists[0].is_empty());
+    lists.remove(1)
 }

@@ -183,6 +183,7 @@ pub fn policy() -> ServicePolicy {
         service: jid("pubsub.localhost"),
         who_creates: WhoCreates::Accounts,
         auto_create: false,
+        templates: Arc::default(),
         payload_bytes_max: 1 << 20,
         items_max: 10_000,
         batch_items_max: 100,

@@ -142,7 +142,7 @@ pub async fn an_edge_that_is_none_is_refused(store: Arc<dyn Store>) {
         }
     }
     let nonsense = page(2, Edge::After(String::new()));
-    assert_eq!(store.read_nodes(service.clone(), nonsense.clone()).await, Err(Failure::NoSuchEdge));
+    assert_eq!(store.read_nodes(service.clone(), None, nonsense.clone()).await, Err(Failure::NoSuchEdge));
     assert_eq!(store.read_node_affiliations(key, nonsense.clone()).await, Err(Failure::NoSuchEdge));
     assert_eq!(store.read_affiliations_of(service, carol, None, nonsense).await, Err(Failure::NoSuchEdge));
     // A number that no seq can be, and one that none is yet, are places nevertheless.
@@ -233,8 +233,8 @@ pub async fn nodes_are_paged_bytewise(store: Arc<dyn Store>) {
     Hand::create(&*store, "other.example", "a").await;
     nodes.sort_by(|one, other| one.address.node.as_str().as_bytes().cmp(other.address.node.as_str().as_bytes()));
     let service = jid(SERVICE);
-    walk(&nodes, async |page| store.read_nodes(service.clone(), page).await).await;
-    let from = store.read_nodes(service.clone(), page(1, Edge::After("b".to_owned()))).await.unwrap();
+    walk(&nodes, async |page| store.read_nodes(service.clone(), None, page).await).await;
+    let from = store.read_nodes(service.clone(), None, page(1, Edge::After("b".to_owned()))).await.unwrap();
     assert_eq!(from.entries[0].address.node.as_str(), "z", "an edge that no node has is a place");
 }
 
@@ -293,6 +293,28 @@ pub async fn what_a_domain_watches_is_read_in_slices(store: Arc<dyn Store>) {
     assert_eq!(domains, ["bot.example", "localhost", "other.bot.example"]);
 }
 
+pub async fn nodes_of_accounts_come_with_their_last_items(store: Arc<dyn Store>) {
+    let mut tune = Hand::create(&*store, "carol@localhost", "tune").await;
+    tune.publish("b", "<b/>");
+    tune.publish("a", "<a/>");
+    tune.publish("c", "<c/>");
+    tune.commit(&*store).await;
+    tune.retract("c");
+    tune.commit(&*store).await;
+    let empty = Hand::create(&*store, "dave@localhost", "tune").await;
+    let mut other = Hand::create(&*store, "carol@localhost", "other").await;
+    other.publish("x", "<x/>");
+    other.commit(&*store).await;
+    let node = |text: &str| NodeId::parse(text).unwrap();
+    let accounts = vec![jid("carol@localhost"), jid("nobody@localhost"), jid("dave@localhost")];
+    let found = store.read_personal(accounts, vec![node("tune"), node("absent")]).await.unwrap();
+    let nodes: Vec<&Node> = found.iter().map(|(node, _)| node).collect();
+    assert_eq!(nodes, [&tune.node, &empty.node]);
+    let last = found[0].1.as_ref().unwrap();
+    assert_eq!((last.fact.clone(), found[1].1.is_none()), (tune.items["a"].clone(), true));
+    assert_eq!(last.payload.as_ref().map(|payload| &*payload.xml), Some(&b"<a/>"[..]));
+}
+
 pub async fn lists_of_what_is_absent_are_empty(store: Arc<dyn Store>) {
     let (key, service, carol) = (NodeKey(404), jid(SERVICE), jid("carol@localhost"));
     let these = Selection::These(vec![ItemId::parse("i").unwrap()]);
@@ -301,7 +323,7 @@ pub async fn lists_of_what_is_absent_are_empty(store: Arc<dyn Store>) {
     }
     walk(&[], async |page| store.read_node_subscriptions(key, page).await).await;
     walk(&[], async |page| store.read_node_affiliations(key, page).await).await;
-    walk(&[], async |page| store.read_nodes(service.clone(), page).await).await;
+    walk(&[], async |page| store.read_nodes(service.clone(), None, page).await).await;
     for node in [None, Some(key)] {
         walk(&[], async |page| store.read_subscriptions_of(service.clone(), carol.clone(), node, page).await).await;
         walk(&[], async |page| store.read_affiliations_of(service.clone(), carol.clone(), node, page).await).await;

@@ -225,7 +225,7 @@ pub async fn a_deleted_node_leaves_a_tombstone_and_nothing_else(store: Arc<dyn S
         [(other.node.address.node.clone(), subscription("carol@localhost", "s", SubscriptionState::Subscribed))]
     );
     assert_eq!(store.read_affiliations_of(jid(SERVICE), carol, None, all()).await.unwrap().count, 1);
-    assert_eq!(store.read_nodes(jid(SERVICE), all()).await.unwrap().entries, [other.node.clone()]);
+    assert_eq!(store.read_nodes(jid(SERVICE), None, all()).await.unwrap().entries, [other.node.clone()]);
     assert_eq!(payloads(&*store, &other).await, ["<i/>"]);
 }
 
@@ -235,7 +235,7 @@ pub async fn a_node_may_be_made_and_deleted_in_one_commit(store: Arc<dyn Store>)
     hand.delete(None);
     hand.commit(&*store).await;
     assert!(matches!(hand.found(&*store).await, NodeState::Deleted(tombstone) if tombstone.last_seq == Seq(2)));
-    assert_eq!(store.read_nodes(jid(SERVICE), all()).await.unwrap().count, 0);
+    assert_eq!(store.read_nodes(jid(SERVICE), None, all()).await.unwrap().count, 0);
     assert_eq!(store.read_log(hand.node.key, Seq(0), 10, 1000).await.unwrap(), None);
 }
 
@@ -285,11 +285,11 @@ pub async fn old_logs_are_listed_oldest_first(store: Arc<dyn Store>) {
         hand.commit(&*store).await;
         hands.push(hand);
     }
-    let stale = async |second| store.stale_logs(Timestamp::from_seconds(second), 10).await.unwrap();
+    let stale = async |second| store.stale_logs(true, Timestamp::from_seconds(second), 10).await.unwrap();
     assert!(stale(1).await.is_empty());
     assert_eq!(stale(3).await, [address("one"), address("two")]);
     assert_eq!(stale(100).await, [address("one"), address("two"), address("three")]);
-    assert_eq!(store.stale_logs(Timestamp::from_seconds(100), 1).await.unwrap(), [address("one")]);
+    assert_eq!(store.stale_logs(true, Timestamp::from_seconds(100), 1).await.unwrap(), [address("one")]);
     // What was trimmed is not old any more, though items stand on it.
     hands[1].trim(Seq(2));
     hands[1].commit(&*store).await;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::pubsub::{Affiliation, Change, Event, ItemFact, Node, NodeConfig, NodeKey, Seq, SubscriptionState};
+use crate::pubsub::{
+    Affiliation, Change, Event, EventKind, ItemFact, Node, NodeConfig, NodeKey, Seq, SubscriptionState,
+};
 use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::sqlite::memos;
 use crate::store::sqlite::row::{Count, event_columns};
@@ -41,6 +43,9 @@ pub(super) fn write(db: &Connection, configs: &Configs, batch: &[NodeCommit]) ->
         for change in &commit.changes {
             apply(db, commit, change, &mut purges)?;
         }
+        if !deletes {
+            note_due(db, commit)?;
+        }
         if let Some(from) = commit.trim_from
             && !deletes
         {
@@ -56,7 +61,8 @@ fn create(db: &Connection, commit: &NodeCommit) -> Result<(), Trouble> {
     let created = db
         .prepare_cached(
             "INSERT INTO nodes (key, service, node, config, creator, created, last_seq, floor_seq, items, owners, \
-             version, oldest_time) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+             version, oldest_time, keeps_items, hidden) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
              ON CONFLICT (service, node) DO NOTHING",
         )?
         .execute(params![
@@ -72,14 +78,17 @@ fn create(db: &Connection, commit: &NodeCommit) -> Result<(), Trouble> {
             Count(node.owners),
             Count(node.version),
             oldest_of(commit),
+            node.config.persist_items,
+            node.config.hidden,
         ])?;
     if created == 0 {
         return Err(Failure::Stale.into());
     }
     db.prepare_cached(
-        "INSERT INTO services (service, nodes) VALUES (?1, 1) ON CONFLICT (service) DO UPDATE SET nodes = nodes + 1",
+        "INSERT INTO services (service, nodes, hidden) VALUES (?1, 1, ?2) \
+         ON CONFLICT (service) DO UPDATE SET nodes = nodes + 1, hidden = hidden + ?2",
     )?
-    .execute([node.address.service.as_str()])?;
+    .execute(params![node.address.service.as_str(), node.config.hidden])?;
     db.prepare_cached("DELETE FROM tombstones WHERE service = ?1 AND node = ?2")?
         .execute([node.address.service.as_str(), node.address.node.as_str()])?;
     Ok(())
@@ -106,14 +115,43 @@ fn update(db: &Connection, configs: &Configs, commit: &NodeCommit, written: &mut
         return Err(Failure::Stale.into());
     }
     if !configs.holds(node.key, &node.config) {
-        db.prepare_cached("UPDATE nodes SET config = ?2 WHERE key = ?1")?
-            .execute(params![node.key, node.config.to_text()])?;
+        let config = &node.config;
+        db.prepare_cached(
+            "UPDATE services SET hidden = hidden + ?3 - (SELECT hidden FROM nodes WHERE key = ?1) \
+             WHERE service = ?2 AND ?3 <> (SELECT hidden FROM nodes WHERE key = ?1)",
+        )?
+        .execute(params![node.key, node.address.service.as_str(), config.hidden])?;
+        db.prepare_cached("UPDATE nodes SET config = ?2, keeps_items = ?3, hidden = ?4 WHERE key = ?1")?
+            .execute(params![node.key, config.to_text(), config.persist_items, config.hidden])?;
         written.push((node.key, Some(node.config.clone())));
     }
     let was_empty = commit.events.first().is_some_and(|first| first.seq <= node.floor_seq);
     if commit.trim_from.is_some() || was_empty {
         db.prepare_cached("UPDATE nodes SET oldest_time = ?2 WHERE key = ?1")?
             .execute(params![node.key, oldest_after(db, commit)?])?;
+    }
+    Ok(())
+}
+
+/// Notes when the oldest item is due to go, where that may have changed.
+fn note_due(db: &Connection, commit: &NodeCommit) -> Result<(), Trouble> {
+    let node = &commit.node;
+    let configured = commit.events.iter().any(|event| matches!(event.kind, EventKind::Configured { .. }));
+    let items = |change: &Change| matches!(change, Change::PutItem { .. } | Change::RemoveItem { .. } | Change::Purge);
+    if node.config.item_expire.is_none() && configured {
+        db.prepare_cached("UPDATE nodes SET item_due = NULL WHERE key = ?1 AND item_due IS NOT NULL")?
+            .execute([node.key])?;
+    } else if node.config.item_expire.is_some() && (configured || commit.changes.iter().any(items)) {
+        let oldest: Option<Timestamp> = db
+            .prepare_cached(
+                "SELECT l.time FROM items i CROSS JOIN log l ON l.node = i.node AND l.seq = i.seq \
+                 WHERE i.node = ?1 ORDER BY i.seq LIMIT 1",
+            )?
+            .query_row([node.key], |row| row.get(0))
+            .optional()?;
+        let due = oldest.and_then(|oldest| node.config.due(oldest));
+        db.prepare_cached("UPDATE nodes SET item_due = ?2 WHERE key = ?1 AND item_due IS NOT ?2")?
+            .execute(params![node.key, due])?;
     }
     Ok(())
 }
@@ -255,12 +293,14 @@ fn delete(db: &Connection, commit: &NodeCommit, redirect: Option<&str>) -> Resul
         db.prepare_cached(sql)?.execute([node.key])?;
     }
     let service = node.address.service.as_str();
-    db.prepare_cached("UPDATE services SET nodes = nodes - 1 WHERE service = ?1")?.execute([service])?;
+    db.prepare_cached("UPDATE services SET nodes = nodes - 1, hidden = hidden - ?2 WHERE service = ?1")?
+        .execute(params![service, node.config.hidden])?;
     db.prepare_cached("DELETE FROM services WHERE service = ?1 AND nodes <= 0")?.execute([service])?;
     db.prepare_cached(
-        "INSERT INTO tombstones (service, node, key, last_seq, deleted, redirect) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+        "INSERT INTO tombstones (service, node, key, last_seq, deleted, redirect, hidden) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
          ON CONFLICT (service, node) DO UPDATE SET key = excluded.key, last_seq = excluded.last_seq, \
-         deleted = excluded.deleted, redirect = excluded.redirect",
+         deleted = excluded.deleted, redirect = excluded.redirect, hidden = excluded.hidden",
     )?
     .execute(params![
         service,
@@ -268,7 +308,8 @@ fn delete(db: &Connection, commit: &NodeCommit, redirect: Option<&str>) -> Resul
         node.key,
         node.last_seq,
         deletion_time(commit),
-        redirect
+        redirect,
+        node.config.hidden
     ])?;
     Ok(())
 }

@@ -3,16 +3,16 @@
 //! A page is one range of an ordered list. Open ends are bound, too, so that each list needs one text
 //! for each direction: nothing is below the empty text, and in SQLite every blob is above every text.
 
-use rusqlite::types::{ToSql, ToSqlOutput, Value};
-use rusqlite::{Connection, Row, params};
+use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Node, NodeId, NodeKey, Page, Subscription};
-use crate::store::List;
 use crate::store::page::{Bound, Cut, SubscriptionEdge};
 use crate::store::sqlite::read::{collect, limit};
 use crate::store::sqlite::row;
 use crate::store::sqlite::trouble::Trouble;
+use crate::store::{Item, List};
 
 pub(super) fn subscriptions_of(
     db: &Connection,
@@ -92,6 +92,44 @@ pub(super) fn nodes(db: &Connection, service: &BareJid, page: Page) -> Result<Li
     Ok(cut.list(entries, more, count, |node| node.address.node.to_string()))
 }
 
+/// The nodes that a viewer may know of: the visible ones and, of the hidden ones, those that he has to
+/// do with. Neither part costs anything for hidden nodes of others.
+pub(super) fn nodes_for(
+    db: &Connection,
+    service: &BareJid,
+    viewer: &BareJid,
+    page: Page,
+) -> Result<List<Node>, Trouble> {
+    let cut = Cut::new(page, NodeId::parse)?;
+    let count = count(db, NODES_FOR.count, params![service.as_str(), viewer.as_str()])?;
+    let given = params![service.as_str(), viewer.as_str(), place(&cut, NodeId::as_str), cut.rows()];
+    let (entries, more) = cut_rows(db, &NODES_FOR, &cut, given, row::node)?;
+    Ok(cut.list(entries, more, count, |node| node.address.node.to_string()))
+}
+
+/// Those who wait are few, and an index holds them alone: whoever's they are, the list is driven by it.
+pub(super) fn pending(
+    db: &Connection,
+    service: Option<&BareJid>,
+    owner: Option<&BareJid>,
+    node: Option<NodeKey>,
+    max: usize,
+) -> Result<Vec<(Node, Subscription)>, Trouble> {
+    let (least, most) = nodes_from_to(node);
+    collect(
+        db,
+        "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, \
+         n.version, s.bare, s.resource, s.subid, s.state \
+         FROM subscriptions s INDEXED BY subscriptions_pending CROSS JOIN nodes n ON n.key = s.node \
+         WHERE s.state = 'pending' AND s.node BETWEEN ?3 AND ?4 AND (?1 IS NULL OR n.service = ?1) \
+         AND (?2 IS NULL OR EXISTS (SELECT 1 FROM affiliations a \
+         WHERE a.node = s.node AND a.jid = ?2 AND a.affiliation = 'owner')) \
+         ORDER BY s.node, s.bare, s.resource, s.subid LIMIT ?5",
+        params![service.map(BareJid::as_str), owner.map(BareJid::as_str), least, most, limit(max as u64)],
+        |row| Ok((row::node(row)?, row::subscription(row, 11)?)),
+    )
+}
+
 pub(super) fn watched(
     db: &Connection,
     jid: &BareJid,
@@ -148,6 +186,34 @@ pub(super) fn next_subscriber_domain(db: &Connection, after: &str) -> Result<Opt
         |row| row.get(0),
     )?;
     Ok(found.into_iter().next())
+}
+
+/// A lookup for each pair: what an account has beside these nodes is not touched.
+pub(super) fn personal(
+    db: &Connection,
+    accounts: &[BareJid],
+    nodes: &[NodeId],
+) -> Result<Vec<(Node, Option<Item>)>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, \
+         n.version, i.item_id, i.seq, l.publisher, l.time, l.media, l.namespace, l.payload FROM nodes n \
+         LEFT JOIN items i ON i.node = n.key AND i.seq = (SELECT max(seq) FROM items WHERE node = n.key) \
+         LEFT JOIN log l ON l.node = i.node AND l.seq = i.seq WHERE n.service = ?1 AND n.node = ?2",
+    )?;
+    let mut found = Vec::new();
+    for account in accounts {
+        for node in nodes {
+            let read = |row: &Row<'_>| {
+                let item = match row.get_ref(11)? {
+                    ValueRef::Null => None,
+                    _ => Some(Item { fact: row::fact(row, 11)?, payload: row::payload(row, 15)? }),
+                };
+                Ok((row::node(row)?, item))
+            };
+            found.extend(statement.query_row(params![account.as_str(), node.as_str()], read).optional()?);
+        }
+    }
+    Ok(found)
 }
 
 fn resource_of(jid: &Jid) -> &str {
@@ -258,4 +324,29 @@ const NODES: Texts = Texts {
               n.owners, n.version FROM nodes n WHERE n.service = ?1 AND n.node > ?2 ORDER BY n.node LIMIT ?3",
     backward: "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, \
                n.owners, n.version FROM nodes n WHERE n.service = ?1 AND n.node < ?2 ORDER BY n.node DESC LIMIT ?3",
+};
+
+/// The viewer's own are as many as he has, and are looked at one by one.
+const NODES_FOR: Texts = Texts {
+    count: "SELECT coalesce((SELECT nodes - hidden FROM services WHERE service = ?1), 0) + (SELECT count(*) FROM nodes n \
+            WHERE n.key IN (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation <> 'outcast' \
+            UNION SELECT node FROM subscriptions WHERE bare = ?2 AND node NOT IN \
+            (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation = 'outcast')) \
+            AND n.service = ?1 AND n.hidden = 1)",
+    forward: "SELECT * FROM (SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version \
+              FROM nodes n INDEXED BY nodes_visible WHERE n.service = ?1 AND n.hidden = 0 AND n.node > ?3 \
+              ORDER BY n.node LIMIT ?4) UNION ALL \
+              SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version FROM nodes n \
+              WHERE n.key IN (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation <> 'outcast' \
+              UNION SELECT node FROM subscriptions WHERE bare = ?2 AND node NOT IN \
+              (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation = 'outcast')) \
+              AND n.service = ?1 AND n.hidden = 1 AND n.node > ?3 ORDER BY 3 LIMIT ?4",
+    backward: "SELECT * FROM (SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version \
+              FROM nodes n INDEXED BY nodes_visible WHERE n.service = ?1 AND n.hidden = 0 AND n.node < ?3 \
+              ORDER BY n.node DESC LIMIT ?4) UNION ALL \
+              SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, n.version FROM nodes n \
+              WHERE n.key IN (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation <> 'outcast' \
+              UNION SELECT node FROM subscriptions WHERE bare = ?2 AND node NOT IN \
+              (SELECT node FROM affiliations WHERE jid = ?2 AND affiliation = 'outcast')) \
+              AND n.service = ?1 AND n.hidden = 1 AND n.node < ?3 ORDER BY 3 DESC LIMIT ?4",
 };

@@ -212,8 +212,25 @@ impl Store for SqliteStore {
         self.read(move |db| lists::node_affiliations(db, node, page))
     }
 
-    fn read_nodes(&self, service: BareJid, page: Page) -> Pending<'_, List<Node>> {
-        self.read(move |db| lists::nodes(db, &service, page))
+    fn read_nodes(&self, service: BareJid, viewer: Option<BareJid>, page: Page) -> Pending<'_, List<Node>> {
+        self.read(move |db| match viewer {
+            None => lists::nodes(db, &service, page),
+            Some(viewer) => lists::nodes_for(db, &service, &viewer, page),
+        })
+    }
+
+    fn read_pending(
+        &self,
+        service: Option<BareJid>,
+        owner: Option<BareJid>,
+        node: Option<NodeKey>,
+        max: usize,
+    ) -> Pending<'_, Vec<(Node, Subscription)>> {
+        self.read(move |db| lists::pending(db, service.as_ref(), owner.as_ref(), node, max))
+    }
+
+    fn due_items(&self, now: Timestamp, max: usize) -> Pending<'_, (Vec<NodeAddress>, Option<Timestamp>)> {
+        self.read(move |db| read::due_items(db, now, max))
     }
 
     fn read_watched(
@@ -238,8 +255,12 @@ impl Store for SqliteStore {
         self.read(move |db| lists::next_subscriber_domain(db, &after))
     }
 
-    fn stale_logs(&self, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
-        self.read(move |db| read::stale_logs(db, before, max))
+    fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>> {
+        self.read(move |db| lists::personal(db, &accounts, &nodes))
+    }
+
+    fn stale_logs(&self, keeps_items: bool, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
+        self.read(move |db| read::stale_logs(db, keeps_items, before, max))
     }
 
     fn floor_for(&self, node: NodeKey, since: Timestamp, bytes_max: u64) -> Pending<'_, Seq> {
@@ -329,8 +350,8 @@ impl Store for SqliteStore {
         self.write(move |db| changes.iter().map(|change| contacts::put(db, change)).collect())
     }
 
-    fn blocked(&self, owner: BareJid) -> Pending<'_, Vec<Jid>> {
-        self.read(move |db| contacts::blocked(db, &owner))
+    fn blocked(&self, owners: Vec<BareJid>) -> Pending<'_, Vec<Vec<Jid>>> {
+        self.read(move |db| owners.iter().map(|owner| contacts::blocked(db, owner)).collect())
     }
 
     fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()> {

@@ -40,6 +40,12 @@ fn found(db: &Connection, ask: &Ask) -> Result<Found, Trouble> {
             params![node, limit(*count)],
             |row| row::fact(row, 0),
         )?),
+        Ask::Owners(node, max) => Found::Owners(collect(
+            db,
+            "SELECT jid FROM affiliations WHERE node = ?1 AND affiliation = 'owner' ORDER BY jid LIMIT ?2",
+            params![node, limit(*max as u64)],
+            |row| row.get(0),
+        )?),
         Ask::Memo(key) => {
             let (memo, count) = memos::find(db, key)?;
             Found::Memo(memo.map(Box::new), count)
@@ -61,9 +67,17 @@ fn node_state(db: &Connection, address: &NodeAddress) -> Result<NodeState, Troub
         return Ok(NodeState::Present(node.into()));
     }
     let deleted = db
-        .prepare_cached("SELECT key, last_seq, deleted, redirect FROM tombstones WHERE service = ?1 AND node = ?2")?
+        .prepare_cached(
+            "SELECT key, last_seq, deleted, redirect, hidden FROM tombstones WHERE service = ?1 AND node = ?2",
+        )?
         .query_row(place, |row| {
-            Ok(Tombstone { key: row.get(0)?, last_seq: row.get(1)?, deleted: row.get(2)?, redirect: row.get(3)? })
+            Ok(Tombstone {
+                key: row.get(0)?,
+                last_seq: row.get(1)?,
+                deleted: row.get(2)?,
+                redirect: row.get(3)?,
+                hidden: row.get(4)?,
+            })
         })
         .optional()?;
     Ok(deleted.map_or(NodeState::Absent, NodeState::Deleted))
@@ -187,13 +201,36 @@ pub(super) fn floor(db: &Connection, node: NodeKey, since: Timestamp, bytes_max:
     Ok(least)
 }
 
-pub(super) fn stale_logs(db: &Connection, before: Timestamp, max: usize) -> Result<Vec<NodeAddress>, Trouble> {
+pub(super) fn stale_logs(
+    db: &Connection,
+    keeps_items: bool,
+    before: Timestamp,
+    max: usize,
+) -> Result<Vec<NodeAddress>, Trouble> {
     collect(
         db,
-        "SELECT service, node FROM nodes WHERE oldest_time < ?1 ORDER BY oldest_time LIMIT ?2",
-        params![before, limit(max as u64)],
+        "SELECT service, node FROM nodes WHERE keeps_items = ?1 AND oldest_time < ?2 ORDER BY oldest_time LIMIT ?3",
+        params![keeps_items, before, limit(max as u64)],
         |row| Ok(NodeAddress { service: row.get(0)?, node: row.get(1)? }),
     )
+}
+
+pub(super) fn due_items(
+    db: &Connection,
+    now: Timestamp,
+    max: usize,
+) -> Result<(Vec<NodeAddress>, Option<Timestamp>), Trouble> {
+    let due = collect(
+        db,
+        "SELECT service, node FROM nodes WHERE item_due <= ?1 ORDER BY item_due LIMIT ?2",
+        params![now, limit(max as u64)],
+        |row| Ok(NodeAddress { service: row.get(0)?, node: row.get(1)? }),
+    )?;
+    let next = db
+        .prepare_cached("SELECT item_due FROM nodes WHERE item_due > ?1 ORDER BY item_due LIMIT 1")?
+        .query_row([now], |row| row.get(0))
+        .optional()?;
+    Ok((due, next))
 }
 
 pub(super) fn collect<T>(

@@ -176,6 +176,7 @@ impl FromSql for Config {
             service: BareJid::new(None, "localhost").map_err(FromSqlError::other)?,
             who_creates: WhoCreates::Anyone,
             auto_create: false,
+            templates: Arc::default(),
             payload_bytes_max: u64::MAX,
             items_max: u64::MAX,
             batch_items_max: usize::MAX,

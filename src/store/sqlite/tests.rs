@@ -228,7 +228,7 @@ fn a_commit_that_fails_is_unknown_and_halts_the_writer() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let store = SqliteStore::open(&options).unwrap();
-        let nodes = store.read_nodes(jid(SERVICE), all()).await.unwrap().entries;
+        let nodes = store.read_nodes(jid(SERVICE), None, all()).await.unwrap().entries;
         let last = nodes[0].last_seq.0;
         assert!(last == answered || last == answered + 1, "{last} of {answered}");
         let log = store.read_log(nodes[0].key, Seq(0), 10_000, usize::MAX).await.unwrap().unwrap();

@@ -6,13 +6,15 @@
 //! or `access`, and says what came of it.
 //!
 //! Here: who may run which command, and the course of an execution. [`nodes`], [`items`] and [`people`]
-//! are the commands of a pub/sub service, [`accounts`] those of a server (XEP-0133), [`answers`] is how forms are asked and read.
+//! are the commands of a pub/sub service, [`accounts`] and
+//! [`online`] those of a server (XEP-0133), [`answers`] is how forms are asked and read.
 
 pub(super) mod accounts;
 mod answers;
 mod errors;
 mod items;
 mod nodes;
+mod online;
 mod people;
 mod session;
 
@@ -59,7 +61,7 @@ pub(super) struct Command {
 
 /// Every command.
 pub(super) fn all() -> impl Iterator<Item = &'static Command> {
-    [accounts::COMMANDS, nodes::COMMANDS, items::COMMANDS, people::COMMANDS].into_iter().flatten()
+    [accounts::COMMANDS, online::COMMANDS, nodes::COMMANDS, items::COMMANDS, people::COMMANDS].into_iter().flatten()
 }
 
 /// Who may run a command: what it does to a node is still for the rules to allow.
@@ -100,6 +102,8 @@ pub(super) struct Note {
 pub(super) struct Run {
     shared: std::sync::Arc<Shared>,
     caller: Caller,
+    /// Who is asked.
+    at: BareJid,
     /// The service whose nodes are spoken of.
     service: BareJid,
     answers: Vec<Answers>,
@@ -169,7 +173,8 @@ impl Order {
     pub(super) async fn outcome(self, shared: &std::sync::Arc<Shared>) -> Result<Body, Trouble> {
         let Order { caller, target, what } = self;
         let service = target.service().clone();
-        let run = Run { shared: shared.clone(), caller, service, answers: Vec::new(), finish: false };
+        let at = target.jid().clone();
+        let run = Run { shared: shared.clone(), caller, at, service, answers: Vec::new(), finish: false };
         match what {
             What::List => Ok(run.list(&target).await?),
             What::Info(command) if run.may(command).await? => {
@@ -465,7 +470,7 @@ fn answer(command: &Command, id: &str, status: &str) -> Element {
 
 /// The name of a field of a node's configuration, as forms bear it.
 pub(super) fn var(field: &Field) -> String {
-    format!("pubsub#{}", field.name)
+    field.var()
 }
 
 fn is_english(tag: &str) -> bool {

@@ -1,6 +1,7 @@
 //! What a refusal is called (XEP-0060 §11 and the error cases of each section). The one place where
 //! that is decided for XMPP; every refusal has its line, so that a new one does not compile without.
 
+use crate::engine::Wrong;
 use crate::pubsub::{NodeId, Refusal, Unchanged, Verb};
 use crate::store::Failure;
 use crate::xep::pubsub::{NS_ERRORS, NS_OWNER};
@@ -39,13 +40,22 @@ impl Context {
         };
         Trouble { error, beside }
     }
+
+    /// The error of whatever kept a request from being done.
+    pub(in crate::xep) fn wrong(&self, wrong: &Wrong) -> Trouble {
+        match wrong {
+            Wrong::Refused(refusal) => self.refused(refusal),
+            Wrong::Failed(failure) => failed(failure).into(),
+            Wrong::Overloaded => overloaded().into(),
+        }
+    }
 }
 
 /// The error of a refusal.
 pub(in crate::xep) fn stanza_error(refusal: &Refusal) -> StanzaError {
     use Condition::{
-        Conflict, Forbidden, ItemNotFound, NotAcceptable, NotAllowed, PolicyViolation, RegistrationRequired,
-        UnexpectedRequest,
+        Conflict, Forbidden, ItemNotFound, NotAcceptable, NotAllowed, NotAuthorized, PolicyViolation,
+        RegistrationRequired, UnexpectedRequest,
     };
     let plain = StanzaError::new;
     match refusal {
@@ -58,6 +68,12 @@ pub(in crate::xep) fn stanza_error(refusal: &Refusal) -> StanzaError {
         Refusal::NodeRequired => node_required(),
         Refusal::Forbidden | Refusal::Outcast | Refusal::MayNotCreate => plain(Forbidden),
         Refusal::NotOnWhitelist => with_condition(plain(NotAllowed), "closed-node"),
+        Refusal::PresenceRequired => with_condition(plain(NotAuthorized), "presence-subscription-required"),
+        Refusal::NotInRosterGroup => with_condition(plain(NotAuthorized), "not-in-roster-group"),
+        Refusal::SubscriptionRequired => with_condition(plain(NotAuthorized), "not-subscribed"),
+        Refusal::SubscriptionPending => with_condition(plain(NotAuthorized), "pending-subscription"),
+        Refusal::NotPending => plain(ItemNotFound).with_text("nobody waits for that answer"),
+        Refusal::NodeFull => with_condition(plain(Conflict), "node-full"),
         Refusal::RegistrationRequired => plain(RegistrationRequired),
         Refusal::ItemAbsent => plain(ItemNotFound),
         Refusal::ItemRequired => with_condition(bad_request("an item is needed"), "item-required"),
@@ -104,6 +120,15 @@ pub(in crate::xep) fn stanza_error(refusal: &Refusal) -> StanzaError {
 
 /// The storage's fault: nobody else can do anything about it but wait. A write whose outcome is not
 /// known is never called undone.
+/// Whatever the engine says when it does not do what it was asked.
+pub(in crate::xep) fn wrong(wrong: &crate::engine::Wrong) -> StanzaError {
+    match wrong {
+        crate::engine::Wrong::Refused(refusal) => stanza_error(refusal),
+        crate::engine::Wrong::Failed(failure) => failed(failure),
+        crate::engine::Wrong::Overloaded => overloaded(),
+    }
+}
+
 pub(in crate::xep) fn failed(failure: &Failure) -> StanzaError {
     let internal = StanzaError::new(Condition::InternalServerError).with_type(ErrorType::Wait);
     match failure {
@@ -192,7 +217,7 @@ mod tests {
         (error.condition.name(), error.kind.as_str(), application.collect::<Vec<String>>().join(" "))
     }
 
-    // rows: 116, 120, 126, 127, 129, 130, 131, 156, 158, 159, 162, 214, 218, 220, 221, 248, 250, 252,
+    // rows: 116, 118, 119, 120, 125, 213, 216, 217, 251, 495, 126, 127, 129, 130, 131, 156, 158, 159, 162, 214, 218, 220, 221, 248, 250, 252,
     // 253, 256, 257, 258, 267, 279, 280, 282, 283, 288, 289, 290, 302, 316, 319, 324, 345, 347, 354,
     // 355, 356, 387, 388, 394, 395, 397, 409, 410, 416, 417, 419, 425, 490, 491, 492, 493, 528
     #[test]
@@ -211,6 +236,12 @@ mod tests {
             (Refusal::Outcast, "forbidden", "auth", ""),
             (Refusal::NotOnWhitelist, "not-allowed", "cancel", "closed-node"),
             (Refusal::MayNotCreate, "forbidden", "auth", ""),
+            (Refusal::PresenceRequired, "not-authorized", "auth", "presence-subscription-required"),
+            (Refusal::NotInRosterGroup, "not-authorized", "auth", "not-in-roster-group"),
+            (Refusal::SubscriptionRequired, "not-authorized", "auth", "not-subscribed"),
+            (Refusal::SubscriptionPending, "not-authorized", "auth", "pending-subscription"),
+            (Refusal::NotPending, "item-not-found", "cancel", ""),
+            (Refusal::NodeFull, "conflict", "cancel", "node-full"),
             (Refusal::RegistrationRequired, "registration-required", "auth", ""),
             (Refusal::ItemAbsent, "item-not-found", "cancel", ""),
             (Refusal::ItemRequired, "bad-request", "modify", "item-required"),

@@ -39,7 +39,17 @@ pub(in crate::xep) fn metadata(node: &Node) -> Form {
 }
 
 fn described(field: &Field, config: &NodeConfig, policy: &ServicePolicy) -> FormField {
-    let described = to_answer(&name(field), field.kind, field.label, field.values(config));
+    let values = field.values(config);
+    let described = to_answer(&name(field), field.kind, field.label, values.clone());
+    if field.name == "roster_groups_allowed" {
+        // A client fills in more: which groups there are, only their owner's roster knows.
+        let options = values.into_iter().map(|group| (None, group)).collect();
+        return FormField { kind: Some(FieldType::ListMulti), options, ..described };
+    }
+    if field.kind == FieldKind::Number && !values.iter().all(|value| value.parse::<u64>().is_ok()) {
+        // `max` is no number, and a client that checks would not send it back.
+        return FormField { validation: None, ..described };
+    }
     let range = field.range(policy).map(|(least, most)| Validation::whole(least, most));
     FormField { validation: range.or(described.validation.clone()), ..described }
 }
@@ -57,7 +67,7 @@ pub(in crate::xep) fn to_answer(name: &str, kind: FieldKind, label: &str, values
 }
 
 fn name(field: &Field) -> String {
-    format!("pubsub#{}", field.name)
+    field.var()
 }
 
 /// XEP-0004 §3.3.
@@ -112,7 +122,7 @@ mod tests {
         let form = to_fill_in(&changed(), &policy());
         assert_eq!((form.kind, form.form_type()), (FormType::Form, Some(NS_NODE_CONFIG)));
         for described in FIELDS {
-            let field = form.field(&format!("pubsub#{}", described.name)).expect(described.name);
+            let field = form.field(&described.var()).expect(described.name);
             assert_eq!(field.values, described.values(&changed()), "{}", described.name);
             assert!(field.label.is_some() && field.kind.is_some(), "{}", described.name);
             let choices: Vec<&str> = field.options.iter().map(|(_, value)| value.as_str()).collect();
@@ -125,6 +135,7 @@ mod tests {
         assert_eq!(limits, Some(Validation::whole(1, policy().items_max)));
         assert_eq!(form.field("pubsub#title").unwrap().validation, None);
         let model = form.field("pubsub#access_model").unwrap();
-        assert_eq!(model.options.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["open", "whitelist"]);
+        let models = ["open", "presence", "roster", "authorize", "whitelist"];
+        assert_eq!(model.options.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), models);
     }
 }

@@ -1,7 +1,7 @@
 //! `<items/>` (XEP-0060 §6.5). Payloads go into the answer as they are kept, without being parsed.
 
 use crate::engine::Answer;
-use crate::pubsub::{Edge, ItemId, NodeId, Selection, Verb};
+use crate::pubsub::{Edge, ItemId, Node, Selection, Verb};
 use crate::store::{Item, List};
 use crate::xep::pubsub::{NS_PUBSUB, Words, item_id, notify};
 use crate::xep::{Body, Work, bad_request, rsm};
@@ -16,7 +16,7 @@ pub(super) fn items(words: &Words<'_>) -> Result<Work, StanzaError> {
     let layout = Layout::of(&selection, &wanted, options.page_bytes_max);
     let request = words.asked.request(Verb::Items { node: node.clone(), selection, page: wanted.page });
     Ok(Work::ask(request, move |answered| {
-        let Answer::Items { list, .. } = answered.answer else { return None };
+        let Answer::Items { node, list } = answered.answer else { return None };
         Some(Body::Written(layout.write(&node, list)))
     }))
 }
@@ -60,17 +60,18 @@ impl Layout {
         }
     }
 
-    fn write(&self, node: &NodeId, list: List<Item>) -> Vec<u8> {
+    fn write(&self, node: &Node, list: List<Item>) -> Vec<u8> {
         let (list, cut) = self.fitting(list);
         let mut out = Vec::with_capacity(256 + list.entries.iter().map(weight).sum::<usize>());
         out.extend_from_slice(b"<pubsub xmlns='");
         out.extend_from_slice(NS_PUBSUB.as_bytes());
         out.extend_from_slice(b"'><items node='");
-        escape_attribute(&mut out, node.as_str());
+        escape_attribute(&mut out, node.address.node.as_str());
         out.extend_from_slice(b"'>");
         for item in &list.entries {
             let payload = item.payload.as_ref();
-            notify::write_item(&mut out, &item.fact.id, &item.fact.publisher, payload);
+            let publisher = node.config.told_publisher(&item.fact.publisher);
+            notify::write_item(&mut out, &item.fact.id, publisher, payload);
         }
         out.extend_from_slice(b"</items>");
         let told = self.paged || cut || (self.tells_rest && !list.complete);
@@ -123,11 +124,16 @@ const ITEM_BYTES: usize = 96;
 mod tests {
     use super::*;
     use crate::jid::BareJid;
-    use crate::pubsub::{ItemFact, Media, Payload, Seq};
+    use crate::pubsub::{ItemFact, Media, NodeAddress, NodeId, Payload, Seq};
     use crate::time::Timestamp;
+    use crate::xep::pubsub::tests::a_node as some_node;
     use crate::xml::{Limits, parse_document};
     use crate::xmpp::{NS_RSM, SetResult};
     use std::sync::Arc;
+
+    fn a_node() -> Node {
+        Node { address: NodeAddress { node: NodeId::parse("a'b").unwrap(), ..some_node().address }, ..some_node() }
+    }
 
     fn item(seq: u64, bytes: usize) -> Item {
         let publisher = BareJid::parse("p@b.example").unwrap();
@@ -149,7 +155,7 @@ mod tests {
     }
 
     fn written(layout: &Layout, list: List<Item>) -> (Vec<String>, Option<SetResult>) {
-        let bytes = layout.write(&NodeId::parse("a'b").unwrap(), list);
+        let bytes = layout.write(&a_node(), list);
         let pubsub = parse_document(&bytes, &Limits::authenticated()).unwrap();
         assert!(pubsub.is("pubsub", NS_PUBSUB));
         let items = pubsub.child("items", NS_PUBSUB).unwrap();

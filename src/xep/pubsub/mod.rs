@@ -5,6 +5,7 @@
 //! become messages in [`notify`], configurations become forms in [`form`].
 
 mod affiliations;
+pub mod approval;
 mod configure;
 mod create;
 mod delete;
@@ -19,7 +20,7 @@ mod subscribe;
 mod subscriptions;
 
 use crate::jid::Jid;
-use crate::pubsub::{AccessModel, ItemId, NodeConfig, NodeId, RawField, ServicePolicy, SubId};
+use crate::pubsub::{AccessModel, ItemId, NodeConfig, NodeId, OWN_PREFIX, PREFIX, RawField, ServicePolicy, SubId};
 use crate::xep::{Asked, Claim, Entity, Extension, Feature, RequestKind, Work, bad_request};
 use crate::xml::Element;
 use crate::xmpp::{Condition, Form, FormType, StanzaError};
@@ -30,10 +31,13 @@ pub(super) const EXTENSION: Extension = Extension {
     version: "1.30.0",
     features: FEATURES,
     claims: &[
-        Claim { name: "pubsub", ns: NS_PUBSUB, kinds: BOTH, at: &[Entity::Service], handler: request },
-        Claim { name: "pubsub", ns: NS_OWNER, kinds: BOTH, at: &[Entity::Service], handler: request },
+        Claim { name: "pubsub", ns: NS_PUBSUB, kinds: BOTH, at: AT, handler: request },
+        Claim { name: "pubsub", ns: NS_OWNER, kinds: BOTH, at: AT, handler: request },
     ],
 };
+
+/// Accounts are services, too (XEP-0163).
+const AT: &[Entity] = &[Entity::Service, Entity::Account, Entity::Contact];
 
 /// A verb as it is written: the element within `<pubsub/>` of a namespace, in an iq of a type.
 pub(super) struct Spelling {
@@ -112,6 +116,7 @@ const FEATURES: &[Feature] = &[
     Feature::always("http://jabber.org/protocol/pubsub#publish", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#publish-only-affiliation", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#publish-options", SERVICE),
+    Feature::always("http://jabber.org/protocol/pubsub#publish-node-full", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#publisher-affiliation", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#purge-nodes", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#retract-items", SERVICE),
@@ -121,6 +126,7 @@ const FEATURES: &[Feature] = &[
     Feature::always("http://jabber.org/protocol/pubsub#retrieve-subscriptions", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#rsm", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#subscribe", SERVICE),
+    Feature::always("http://jabber.org/protocol/pubsub#subscription-notifications", SERVICE),
 ];
 
 /// One verb, in the request that bears it.
@@ -237,7 +243,7 @@ fn submitted(parent: &Element, form_type: &str) -> Result<Option<Vec<RawField>>,
 /// (XEP-0004 §3.1: fields that are not understood are ignored).
 fn configuration(parent: &Element) -> Result<Option<Vec<RawField>>, StanzaError> {
     let fields = submitted(parent, NS_NODE_CONFIG)?;
-    let ours = |field: &RawField| field.name.starts_with("pubsub#");
+    let ours = |field: &RawField| field.name.starts_with(PREFIX) || field.name.starts_with(OWN_PREFIX);
     Ok(fields.map(|fields| fields.into_iter().filter(ours).collect()))
 }
 
@@ -263,6 +269,7 @@ pub(super) const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 pub(super) const NS_ERRORS: &str = "http://jabber.org/protocol/pubsub#errors";
 const NS_NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
 const NS_METADATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
+const NS_SUBSCRIBE_AUTHORIZATION: &str = "http://jabber.org/protocol/pubsub#subscribe_authorization";
 const NS_PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub fn head(from: &BareJid, to: &Jid) -> Bytes {
 
 /// The rest of it, made once for all watchers.
 pub fn body(entry: &Entry) -> &Bytes {
-    entry.xmpp.get_or_init(|| Told::of(entry).write(None))
+    entry.xmpp.get_or_init(|| Told::of(entry).write(entry.late.then_some(entry.event.time)))
 }
 
 /// The rest of a notification that comes late, with the time of its event (XEP-0203).
@@ -70,11 +70,14 @@ pub(in crate::xep) fn last_message(answered: &Answered, to: &Jid, subscribed_at:
 }
 
 /// An item with its publisher, in the namespace in which it stands. The publisher is told wherever an
-/// item is, and as the bare JID whose rights were used (XEP-0060 §7.1.2.3).
-pub(super) fn write_item(out: &mut Vec<u8>, id: &ItemId, publisher: &BareJid, payload: Option<&Payload>) {
+/// item is, unless the owner wants it otherwise (§12.17), and as the bare JID whose rights were used
+/// (XEP-0060 §7.1.2.3).
+pub(super) fn write_item(out: &mut Vec<u8>, id: &ItemId, publisher: Option<&BareJid>, payload: Option<&Payload>) {
     out.extend_from_slice(b"<item");
     attribute(out, "id", id.as_str());
-    attribute(out, "publisher", publisher.as_str());
+    if let Some(publisher) = publisher {
+        attribute(out, "publisher", publisher.as_str());
+    }
     match payload {
         None => out.extend_from_slice(b"/>"),
         Some(payload) => {
@@ -138,7 +141,9 @@ impl<'a> Told<'a> {
             EventKind::Published { item: None, .. } => self.write_about(out, "items", |_| {}),
             EventKind::Published { item: Some(id), publisher, payload, .. } => {
                 let payload = payload.as_ref().filter(|_| self.config.deliver_payloads);
-                self.write_about(out, "items", |out| write_item(out, id, publisher, payload));
+                self.write_about(out, "items", |out| {
+                    write_item(out, id, self.config.told_publisher(publisher), payload);
+                });
             }
             EventKind::Retracted { item, .. } => self.write_about(out, "items", |out| {
                 out.extend_from_slice(b"<retract");
@@ -324,6 +329,17 @@ mod tests {
         let configured = entry(EventKind::Configured { config: Arc::new(config(silent)) }, silent);
         let message = received(body(&configured));
         assert_eq!((event(&message).name(), event(&message).nodes().len()), ("configuration", 0));
+    }
+
+    // rows: 539, 540, F9
+    #[test]
+    fn an_item_bears_its_publisher_unless_the_owner_wants_that_untold() {
+        let item = published(Some("i"), Some("<x xmlns='urn:x'/>"));
+        for (reply, told) in [("publisher", Some("a@b.example")), ("none", None)] {
+            let message = received(body(&entry(item.clone(), &[("itemreply", reply)])));
+            let item = event(&message).children().next().unwrap();
+            assert_eq!((item.attr("id"), item.attr("publisher")), (Some("i"), told));
+        }
     }
 
     // rows: 51

@@ -271,7 +271,7 @@ async fn a_configuration_is_read_changed_and_obeyed() {
     let stage = Stage::new();
     let fields = |fields: &str| form_of("submit", NS_NODE_CONFIG, fields);
     let model = |model: &str| fields(&format!("<field var='pubsub#access_model'><value>{model}</value></field>"));
-    let words = format!("<create node='n'/><configure>{}</configure>", model("presence"));
+    let words = format!("<create node='n'/><configure>{}</configure>", model("friends"));
     assert_wrong(stage.set(OWNER, &words).await, "not-acceptable", "unsupported-access-model");
     let words = format!("<create node='n'/><configure>{}</configure>", fields(TITLE));
     stage.set(OWNER, &words).await.unwrap();

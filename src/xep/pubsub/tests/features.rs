@@ -61,6 +61,12 @@ fn manners() -> BTreeSet<&'static str> {
     let several = config.with(&[field("max_items", &["20"])], &policy());
     holds("multi-items", several.is_ok_and(|config| config.max_items == 20));
     holds("persistent-items", config.persist_items);
+    let refuses = config.with(&[field("publish_node_full", &["reject"])], &policy());
+    holds("publish-node-full", refuses.is_ok_and(|config| config.node_full == crate::pubsub::NodeFull::Reject));
+    let state = crate::pubsub::SubscriptionState::Subscribed;
+    let subscription = Subscription { jid: jid_of("c@d"), subid: SubId("s".into()), state };
+    let change = [crate::pubsub::Change::SetSubscription { subscription }];
+    holds("subscription-notifications", !crate::pubsub::notices(&config, None, &change).is_empty());
     let options = form_of("submit", NS_PUBLISH_OPTIONS, TITLE);
     let with_options = format!("<publish node='n'/><publish-options>{options}</publish-options>");
     holds(
@@ -74,7 +80,7 @@ fn manners() -> BTreeSet<&'static str> {
     manners
 }
 
-// rows: 22, 76, 204, 224, 261, 271, 306, 308, 329, 337, 445, 447, 453, 454, 455, 456, 457, 460, 461, 464,
+// rows: 22, 478, 488, 536, 76, 204, 224, 261, 271, 306, 308, 329, 337, 445, 447, 453, 454, 455, 456, 457, 460, 461, 464,
 // 465, 466, 467, 468, 470, 471, 474, 475, 476, 477, 479, 480, 481, 482, 484, 485, 486, 489
 #[test]
 fn the_features_that_are_advertised_are_those_that_work() {

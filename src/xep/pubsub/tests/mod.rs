@@ -26,6 +26,7 @@ pub(in crate::xep) fn policy() -> ServicePolicy {
         service: BareJid::parse("pubsub.b.example").unwrap(),
         who_creates: WhoCreates::Accounts,
         auto_create: false,
+        templates: std::sync::Arc::default(),
         payload_bytes_max: 100_000,
         items_max: 10_000,
         batch_items_max: 16,
@@ -48,9 +49,13 @@ impl Default for Given {
 
 /// Instant messaging with nobody in it.
 fn messaging() -> Messaging {
+    Messaging::new(engine(), Default::default())
+}
+
+/// An engine whose turns nobody runs.
+fn engine() -> crate::engine::Engine {
     let store = Arc::new(crate::store::memory::MemoryStore::new());
-    let (engine, _) = crate::engine::Engine::new(store, Arc::new(crate::time::SystemClock), Default::default());
-    Messaging::new(engine, Default::default())
+    crate::engine::Engine::new(store, Arc::new(crate::time::SystemClock), Default::default()).0
 }
 
 impl Given {
@@ -67,6 +72,7 @@ impl Given {
             policy: policy(),
             hosts: &hosts,
             messaging: &messaging(),
+            engine: &engine(),
             now: Timestamp::from_seconds(1_000_000_000),
             options: &Options::default(),
         };
@@ -154,7 +160,7 @@ fn form_of(kind: &str, form_type: &str, fields: &str) -> String {
 
 const TITLE: &str = "<field var='pubsub#title'><value>T</value></field>";
 
-fn a_node() -> Node {
+pub(in crate::xep::pubsub) fn a_node() -> Node {
     let service = BareJid::parse("pubsub.b.example").unwrap();
     let fields = [field("title", &["Orders"]), field("contact", &["help@b.example"])];
     Node {

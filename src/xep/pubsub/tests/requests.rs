@@ -278,7 +278,7 @@ fn the_default_configuration_is_a_form_with_every_field() {
         assert_eq!((form.kind, form.form_type()), (FormType::Form, Some(NS_NODE_CONFIG)));
         let defaults = NodeConfig::new(&policy());
         for described in FIELDS {
-            let field = form.field(&format!("pubsub#{}", described.name)).expect(described.name);
+            let field = form.field(&described.var()).expect(described.name);
             assert_eq!(field.values, described.values(&defaults), "{}", described.name);
         }
     }

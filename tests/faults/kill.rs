@@ -1,114 +1,20 @@
 //! What was acknowledged survives `kill -9` at any instant, and what was not can be asked for again under
-//! its key without being done twice (promises P1, P3 and P7 in `README.md`).
+//! its key without being done twice.
 //!
 //! Several publishers write over HTTP and keep, outside the server, what was acknowledged. The server
 //! is killed after a number of acknowledgements that differs from round to round, started again on the
 //! same data, and must hold every acknowledged item, byte for byte, in a log without a gap.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
+
+use super::server::{Client, Server};
 
 /// Item id to body, of everything that was acknowledged.
 type Ledger = Arc<Mutex<BTreeMap<String, String>>>;
-
-struct Server {
-    process: Child,
-    http: SocketAddr,
-    token: String,
-}
-
-impl Server {
-    fn start(dir: &Path) -> Server {
-        let ready = dir.join("test-ready.json");
-        let _ = std::fs::remove_file(&ready);
-        let sets = ["xmpp.listen", "xmpp.listen_tls", "http.listen", "admin.listen"];
-        let process = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .arg("serve")
-            .arg("--data")
-            .arg(dir.join("data"))
-            .arg("--ready-file")
-            .arg(&ready)
-            .args(sets.iter().flat_map(|key| ["--set".to_owned(), format!("{key}=127.0.0.1:0")]))
-            .args(["--set", "pubsub.items_max=10000"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the server can be started");
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let addresses: Value = loop {
-            let read = std::fs::read(&ready).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            if let Some(addresses) = read {
-                break addresses;
-            }
-            assert!(Instant::now() < deadline, "the server does not serve");
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let http = addresses["http"].as_str().and_then(|text| text.parse().ok()).expect("an address");
-        let token = std::fs::read_to_string(dir.join("data/admin.token")).expect("a token");
-        Server { process, http, token: token.trim().to_owned() }
-    }
-
-    fn kill(mut self) {
-        self.process.kill().expect("it can be killed");
-    }
-
-    async fn client(&self) -> Client {
-        let socket = tokio::net::TcpStream::connect(self.http).await.expect("it listens");
-        let (sender, connection) = handshake(TokioIo::new(socket)).await.expect("it speaks HTTP");
-        tokio::spawn(connection);
-        Client { sender, token: self.token.clone(), host: self.http.to_string() }
-    }
-}
-
-impl Drop for Server {
-    /// A test that fails leaves no server behind.
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-struct Client {
-    sender: SendRequest<Full<Bytes>>,
-    token: String,
-    host: String,
-}
-
-impl Client {
-    /// Status and body; nothing where the server was gone before it answered.
-    async fn ask(&mut self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
-        self.ask_once(None, method, path, body).await
-    }
-
-    /// The same under an idempotency key.
-    async fn ask_once(&mut self, key: Option<&str>, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
-        let mut request = hyper::Request::builder().method(method).uri(path);
-        if let Some(key) = key {
-            request = request.header("Idempotency-Key", key);
-        }
-        let request = request
-            .header("Host", &self.host)
-            .header("Content-Type", "application/json")
-            .header("Authorization", format!("Bearer {}", self.token))
-            .body(Full::new(Bytes::from(body.to_owned())))
-            .expect("a request");
-        self.sender.ready().await.ok()?;
-        let response = self.sender.send_request(request).await.ok()?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.ok()?.to_bytes();
-        Some((status, String::from_utf8_lossy(&body).into_owned()))
-    }
-}
 
 /// Publishes until the server is gone.
 async fn publish(mut client: Client, round: usize, publisher: usize, ledger: Ledger, acknowledged: Arc<AtomicUsize>) {
@@ -159,7 +65,7 @@ async fn what_was_acknowledged_survives_kill_9() {
     let dir = tempfile::tempdir().expect("a directory");
     let ledger = Ledger::default();
     for (round, kill_after) in [1, 7, 40, 150, 3, 90].into_iter().enumerate() {
-        let server = Server::start(dir.path());
+        let server = Server::start(dir.path(), &[]);
         if round == 0 {
             let config = r#"{"max_items":10000}"#;
             let created = server.client().await.ask("PUT", "/v1/nodes/n", config).await;
@@ -180,7 +86,7 @@ async fn what_was_acknowledged_survives_kill_9() {
             ended.expect("a publisher ends when the server is gone");
         }
     }
-    let server = Server::start(dir.path());
+    let server = Server::start(dir.path(), &[]);
     check(&server, &ledger).await;
     server.kill();
 }
@@ -207,7 +113,7 @@ async fn a_publish_under_a_key_happens_once_through_kill_9() {
     let dir = tempfile::tempdir().expect("a directory");
     let keys = Keys::default();
     for (round, kill_after) in [1, 5, 23, 2, 60, 11].into_iter().enumerate() {
-        let server = Server::start(dir.path());
+        let server = Server::start(dir.path(), &[]);
         if round == 0 {
             let created = server.client().await.ask("PUT", "/v1/nodes/n", r#"{"max_items":10000}"#).await;
             assert!(matches!(created, Some((201, _))), "{created:?}");
@@ -227,7 +133,7 @@ async fn a_publish_under_a_key_happens_once_through_kill_9() {
         }
 
         // Everything is asked for again, whether it was answered or not: five times, as a client would.
-        let server = Server::start(dir.path());
+        let server = Server::start(dir.path(), &[]);
         let mut client = server.client().await;
         let asked: Vec<(String, Option<String>)> =
             keys.lock().expect("no publisher has panicked").clone().into_iter().collect();
