@@ -52,6 +52,7 @@ async fn run_server(config: &Config, serve: &Serve) -> Result<(), Trouble> {
     // Asked for before anyone is told that we serve: a signal from then on is a clean stop.
     let mut terminated = signal(SignalKind::terminate()).map_err(|error| failed(&error))?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| failed(&error))?;
+    let mut hung_up = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
     let at = running.addresses;
     let bound = Bound { xmpp: at.xmpp, xmpp_tls: at.xmpp_tls, component: at.component, http: at.http, admin: at.admin };
     cli::write_ready_file(&dir.join("ready.json"), &bound)?;
@@ -59,9 +60,15 @@ async fn run_server(config: &Config, serve: &Serve) -> Result<(), Trouble> {
         cli::write_ready_file(path, &bound)?;
     }
     print!("{}", cli::welcome(config, &bound, &first));
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminated.recv() => break,
+            _ = interrupted.recv() => break,
+            _ = hung_up.recv() => {
+                let certificates = running.certificates.clone();
+                let _ = tokio::task::spawn_blocking(move || certificates.reload_and_tell()).await;
+            }
+        }
     }
     tracing::info!("stopping");
     cli::remove_ready_file(dir);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{self, Access, Fetch, Issuer, KeySource};
-use crate::config::{Config, Plain, Served};
+use crate::config::{Config, Host, Plain, Served};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
 use crate::http::{self, Door, Metric, MetricKind};
 use crate::messaging::{self, Messaging};
 use crate::net::{self, Gate, GateOptions, Serve, Transport};
-use crate::router::Router;
+use crate::router::{self, Router};
 use crate::session::{self, Sessions};
 use crate::store::Store;
 use crate::stream::{self, Mechanism, ScramHash};
@@ -49,6 +49,7 @@ pub struct Running {
     pub addresses: Addresses,
     pub access: Access,
     pub engine: Engine,
+    pub certificates: Arc<net::Certificates>,
     store: Arc<dyn Store>,
     /// Stop accepting, finish what was asked, close.
     leaving: CancellationToken,
@@ -81,9 +82,8 @@ struct Bound {
 
 /// Builds and starts a server. When this returns it serves.
 pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError> {
-    let wrong = |error: &dyn fmt::Display| StartError(error.to_string());
-    let xmpp_tls = net::xmpp_config(&parts.certificate, &parts.key).map_err(|error| wrong(&error))?;
-    let acceptor = net::acceptor(xmpp_tls);
+    let certificates = net::Certificates::load(certificate_files(config, &parts), config.auth.client_ca.clone())
+        .map_err(|error| StartError(error.to_string()))?;
     let bound = bind(config).await?;
     let addresses = bound.addresses();
 
@@ -118,8 +118,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         pending_authentications: config.limits.pending_authentications,
     });
     let doors = [
-        (bound.xmpp, Transport::StartTls(acceptor.clone())),
-        (bound.xmpp_tls, Transport::DirectTls(acceptor)),
+        (bound.xmpp, Transport::StartTls),
+        (bound.xmpp_tls, Transport::DirectTls),
         (bound.component, Transport::Component),
     ];
     for (listener, transport) in doors {
@@ -127,6 +127,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
             rooms.spawn(net::serve(Serve {
                 listener,
                 transport,
+                certificates: certificates.clone(),
+                handshake_max: Duration::from_secs(config.limits.negotiation_seconds),
                 gate: gate.clone(),
                 sessions: sessions.clone(),
                 stop: leaving.clone(),
@@ -149,8 +151,12 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
             drop(place);
         });
     }));
-    serve_http(config, &parts, (bound.http, bound.admin), &door, &leaving, &peers)?;
-    Ok(Running { addresses, access, engine, store: parts.store, leaving, over, peers, rooms })
+    if config.tls.reload_seconds > 0 {
+        let every = Duration::from_secs(config.tls.reload_seconds);
+        rooms.spawn(certificates.clone().watch(every, leaving.clone()));
+    }
+    serve_http(config, &certificates, (bound.http, bound.admin), &door, &leaving, &peers)?;
+    Ok(Running { addresses, access, engine, certificates, store: parts.store, leaving, over, peers, rooms })
 }
 
 impl Running {
@@ -207,7 +213,7 @@ async fn bind_one(address: Option<SocketAddr>, what: &str) -> Result<Option<TcpL
 
 fn serve_http(
     config: &Config,
-    parts: &Parts,
+    certificates: &Arc<net::Certificates>,
     (http, admin): (Option<TcpListener>, Option<TcpListener>),
     door: &Arc<Door>,
     leaving: &CancellationToken,
@@ -219,14 +225,30 @@ fn serve_http(
     ];
     for (listener, address, router) in doors {
         let (Some(listener), Some(address)) = (listener, address) else { continue };
-        let tls = if address.ip().is_loopback() { None } else { Some(https(&parts.certificate, &parts.key)?) };
+        let tls = if address.ip().is_loopback() { None } else { Some(https(certificates)?) };
         peers.spawn(http::serve(listener, router, tls, leaving.clone(), http_options(config)));
     }
     Ok(())
 }
 
-fn https(certificate: &Path, key: &Path) -> Result<Arc<rustls::ServerConfig>, StartError> {
-    net::http_config(certificate, key).map_err(|error| StartError(error.to_string()))
+fn https(certificates: &Arc<net::Certificates>) -> Result<Arc<rustls::ServerConfig>, StartError> {
+    certificates.http_config().map_err(|error| StartError(error.to_string()))
+}
+
+/// The server's own certificate, for all hosts that have none, and those of the others.
+fn certificate_files(config: &Config, parts: &Parts) -> Vec<net::CertificateFiles> {
+    let names = |host: &Host| [&host.domain, &host.service].map(|jid| jid.domain().to_owned());
+    let (own, others): (Vec<&Host>, Vec<&Host>) = config.hosts.iter().partition(|host| host.certificate.is_none());
+    let first = net::CertificateFiles {
+        domains: own.into_iter().flat_map(names).collect(),
+        certificate: parts.certificate.clone(),
+        key: parts.key.clone(),
+    };
+    let others = others.into_iter().filter_map(|host| {
+        let (certificate, key) = host.certificate.clone()?;
+        Some(net::CertificateFiles { domains: names(host).to_vec(), certificate, key })
+    });
+    std::iter::once(first).chain(others).collect()
 }
 
 fn access_options(config: &Config) -> Result<access::Options, StartError> {
@@ -236,6 +258,10 @@ fn access_options(config: &Config) -> Result<access::Options, StartError> {
         verifier: config.auth.verifier,
         scram_iterations: config.auth.scram_iterations,
         checks_waiting_max: config.limits.password_checks_waiting,
+        failures_max: config.limits.auth_failures,
+        failures_block_seconds: i64::try_from(config.limits.auth_block_seconds).unwrap_or(i64::MAX),
+        fast_token_seconds: i64::try_from(config.auth.fast_days * 86_400).unwrap_or(i64::MAX),
+        anonymous_sessions_max: config.limits.anonymous_sessions,
         issuers,
         fetch,
         ..access::Options::default()
@@ -313,16 +339,13 @@ fn session_options(config: &Config) -> session::Options {
         max_bytes: Some(limits.stanza_bytes as u64),
         idle_seconds: Some(defaults.dead_after.as_secs()),
     };
-    let mut mechanisms = vec![Mechanism::Scram(ScramHash::Sha256), Mechanism::Scram(ScramHash::Sha512)];
-    if config.auth.sha1 {
-        mechanisms.push(Mechanism::Scram(ScramHash::Sha1));
-    }
-    if config.auth.plain == Plain::Tls {
-        mechanisms.push(Mechanism::Plain);
-    }
     let stream = stream::Options {
         hosts: config.hosts.iter().map(|host| host.domain.clone()).collect(),
-        mechanisms,
+        mechanisms: mechanisms(config),
+        anonymous: config.auth.anonymous.clone(),
+        show_offer: config.auth.downgrade_protection,
+        fast: config.auth.fast_days > 0,
+        bind_features: router::BIND_FEATURES.to_vec(),
         limits_unauthenticated: said(&defaults.limits_unauthenticated),
         limits: said(&limits),
     };
@@ -334,6 +357,7 @@ fn session_options(config: &Config) -> session::Options {
             stanzas_per_second: config.limits.stanzas_per_second,
             bytes_per_second: config.limits.bytes_per_second,
         },
+        negotiation_max: Duration::from_secs(config.limits.negotiation_seconds),
         sm: session::SmOptions {
             resume_max: Duration::from_secs(config.sm.resume_seconds),
             queue_stanzas_max: config.sm.queue_stanzas,
@@ -353,6 +377,24 @@ fn upstream_options(config: &Config) -> Option<session::UpstreamOptions> {
     let (domain, users) = (of.domain.clone()?, of.users.clone()?);
     let served = Served { domain, secret: of.secret.clone() };
     (!of.host.is_empty()).then_some(session::UpstreamOptions { served, users })
+}
+
+/// What is offered where the channel bears it, the preferred first.
+fn mechanisms(config: &Config) -> Vec<Mechanism> {
+    let hashes = [ScramHash::Sha256, ScramHash::Sha512].into_iter().chain(config.auth.sha1.then_some(ScramHash::Sha1));
+    let mut mechanisms = Vec::new();
+    if config.auth.client_ca.is_some() {
+        mechanisms.push(Mechanism::External);
+    }
+    mechanisms.extend(hashes.clone().map(Mechanism::ScramPlus));
+    mechanisms.extend(hashes.map(Mechanism::Scram));
+    if config.auth.oauthbearer {
+        mechanisms.push(Mechanism::OauthBearer);
+    }
+    if config.auth.plain == Plain::Tls {
+        mechanisms.push(Mechanism::Plain);
+    }
+    mechanisms
 }
 
 fn http_options(config: &Config) -> http::Options {

@@ -129,7 +129,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("pbkdf2", &["access"]),
     ("sha1", &["access", "http", "stream", "messaging"]),
     ("tokio_tungstenite", &["http", "net"]),
-    ("sha2", &["access", "stream", "delivery", "messaging", "xep", "http"]),
+    ("sha2", &["access", "stream", "delivery", "messaging", "net", "xep", "http"]),
     ("hmac", &["access", "stream", "delivery"]),
     ("subtle", &["access", "stream"]),
     ("serde_json", &["payload", "http", "access", "cli", "server"]),

@@ -96,7 +96,8 @@ impl Access {
     }
 
     /// Gives an account another password of the same kind. What was opened with the old one is cut, and
-    /// the account's API tokens are revoked, but for the data directory's own; answers how many.
+    /// the account's API tokens are revoked, but for the data directory's own; answers how many. Its
+    /// tokens of FAST are gone too.
     pub async fn set_password(&self, jid: &BareJid, password: NewPassword) -> Result<usize, NotDone> {
         let kind = VerifierKind::of(&self.inner.existing(jid).await?.verifier);
         let verifier = self.inner.make_verifier(kind, password).await?;
@@ -106,6 +107,7 @@ impl Access {
         // Cut in any case: a write whose outcome is unknown may have been done.
         self.inner.revocations.cut_account(jid);
         changed.map_err(NotDone::Failed)?;
+        self.inner.store.remove_fast_tokens(jid.clone()).await.map_err(NotDone::Failed)?;
         let mut revoked = 0;
         for token in self.inner.store.tokens(Some(jid.clone())).await.map_err(NotDone::Failed)? {
             if token.id != LOCAL_TOKEN_ID {
@@ -160,7 +162,7 @@ impl Access {
 
     /// Adds many accounts of the configured kind, piece by piece: each piece of [`IMPORT_PIECE`] is
     /// written in one transaction, after which `progress` hears how many are done in all and may stop
-    /// the import. An account that is there gets the password and keeps its rights and its tokens,
+    /// the import. An account that is there gets the password and keeps its rights and its API tokens,
     /// so that an import that broke off can be begun again. Answers how many were done.
     pub async fn import_users(
         &self,
@@ -201,10 +203,14 @@ impl Access {
         let _changing = self.inner.changing.lock().await;
         let created = self.inner.clock.now();
         let mut accounts = Vec::with_capacity(jids.len());
+        let mut replaced = Vec::new();
         for (jid, verifier) in jids.iter().zip(verifiers) {
             let there = self.inner.store.account(jid.clone()).await.map_err(NotDone::Failed)?;
             accounts.push(match there {
-                Some(account) => Account { verifier, ..account },
+                Some(account) => {
+                    replaced.push(jid.clone());
+                    Account { verifier, ..account }
+                }
                 None => Account { jid: jid.clone(), verifier, admin: false, disabled: false, created },
             });
         }
@@ -212,7 +218,11 @@ impl Access {
         for jid in &jids {
             self.inner.revocations.cut_account(jid);
         }
-        written.map_err(NotDone::Failed)
+        written.map_err(NotDone::Failed)?;
+        for jid in replaced {
+            self.inner.store.remove_fast_tokens(jid).await.map_err(NotDone::Failed)?;
+        }
+        Ok(())
     }
 }
 

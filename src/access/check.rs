@@ -123,7 +123,7 @@ impl Inner {
         login
     }
 
-    async fn sit_out(&self, delay: Duration, prefix: Prefix) -> Result<(), Denied> {
+    pub async fn sit_out(&self, delay: Duration, prefix: Prefix) -> Result<(), Denied> {
         if delay.is_zero() {
             return Ok(());
         }

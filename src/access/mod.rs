@@ -1,4 +1,5 @@
-//! Who is calling: passwords, SCRAM keys, API tokens, tokens of trusted issuers, tickets. SASL and HTTP ask the same question here.
+//! Who is calling: passwords, SCRAM keys, API tokens, tokens of trusted issuers and of FAST, tickets,
+//! certificates. SASL and HTTP ask the same question here.
 //!
 //! Passwords are prepared by OpaqueString (RFC 8265 §4.2) and kept as SCRAM keys (RFC 5802 §3) or as
 //! an Argon2id hash, never as both. Checking one is expensive, so it happens on a bounded pool, behind
@@ -13,7 +14,9 @@
 //! (`stream`).
 
 mod accounts;
+mod certificate;
 mod check;
+mod fast;
 mod jwt;
 mod pool;
 mod recent;
@@ -37,6 +40,8 @@ use crate::store::{Failure, ScramKeys, Store};
 use crate::time::{Clock, Timestamp};
 
 pub use accounts::{IMPORT_PIECE, NewPassword, NewUser, NotDone};
+pub use certificate::Stay;
+pub use fast::{FastLogin, FastProof, IssuedFastToken};
 pub use jwt::{Fetch, Fetched, Issuer, JwtAlgorithm, KEY_SET_BYTES_MAX, KeySource};
 pub use scope::{ScopeError, Scopes, matches as glob_matches};
 pub use tickets::{IssuedTicket, TICKET_SECONDS_MAX, TooManyTickets};
@@ -77,6 +82,14 @@ pub struct Options {
     pub failures_block_seconds: i64,
     /// The longest delay of a user who is under attack from elsewhere.
     pub delay_ms_max: u64,
+    /// For how long a token of FAST is good.
+    pub fast_token_seconds: i64,
+    /// After which age a token that is used is replaced.
+    pub fast_rotate_seconds: i64,
+    /// Clients of one account that have tokens of FAST; those that got theirs first lose them.
+    pub fast_clients_max: usize,
+    /// Anonymous sessions at a time.
+    pub anonymous_sessions_max: usize,
     /// Pairs and users whose failures are remembered.
     pub throttle_entries_max: usize,
     /// Whose JSON Web Tokens are taken.
@@ -156,6 +169,8 @@ impl Access {
             revocations: revocation::Revocations::default(),
             changing: tokio::sync::Mutex::new(()),
             decoys: Arc::new(decoys),
+            fast_decoy: fast_decoy(),
+            anonymous: Arc::new(tokio::sync::Semaphore::new(options.anonymous_sessions_max)),
             store,
             clock,
             options,
@@ -225,6 +240,10 @@ impl Default for Options {
             failures_max: 10,
             failures_block_seconds: 15 * 60,
             delay_ms_max: 5_000,
+            fast_token_seconds: 21 * 86_400,
+            fast_rotate_seconds: 86_400,
+            fast_clients_max: 32,
+            anonymous_sessions_max: 1_000,
             throttle_entries_max: 100_000,
             issuers: vec![],
             fetch: None,
@@ -247,6 +266,16 @@ struct Inner {
     /// Held while accounts and tokens are changed, which is to read, to decide and to write.
     changing: tokio::sync::Mutex<()>,
     decoys: Arc<verifier::Decoys>,
+    /// What the proofs of tokens that are not there are compared with.
+    fast_decoy: [u8; 32],
+    /// Places for anonymous sessions.
+    anonymous: Arc<tokio::sync::Semaphore>,
+}
+
+fn fast_decoy() -> [u8; 32] {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).expect("the operating system gives random bytes");
+    key
 }
 
 /// Attempts that sit out a delay; apart from the checks, so that an attack on one user does not take

@@ -1,5 +1,7 @@
 //! The room as its callers see it, over the store of the tests.
 
+mod fast;
+
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;

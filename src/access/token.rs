@@ -76,7 +76,8 @@ fn checksum(body: &str) -> String {
 /// account's password leaves it: whoever can read it can read the database too.
 pub const LOCAL_TOKEN_ID: &str = "local";
 
-const PREFIX: &str = "tdg_";
+/// How the text of every API token begins.
+pub const PREFIX: &str = "tdg_";
 const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const SECRET_CHARS: usize = 43;
 const CHECKSUM_CHARS: usize = 6;

@@ -11,6 +11,7 @@ mod mistake;
 mod read;
 mod reference;
 mod settings;
+mod value;
 mod verify;
 
 use std::net::SocketAddr;
@@ -108,6 +109,8 @@ pub struct Pubsub {
 pub struct Host {
     pub domain: BareJid,
     pub service: BareJid,
+    /// Its certificate and key; that of the server where absent.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +124,14 @@ pub struct Auth {
     pub plain: Plain,
     pub sha1: bool,
     pub verifier: VerifierKind,
+    pub oauthbearer: bool,
+    pub downgrade_protection: bool,
+    pub client_ca: Option<PathBuf>,
+    /// The host at which everybody is let in under a name of his own.
+    pub anonymous: Option<BareJid>,
+    pub anonymous_public: bool,
+    /// 0: no tokens.
+    pub fast_days: u64,
 }
 
 /// Whether PLAIN is offered.
@@ -152,6 +163,10 @@ pub struct Limits {
     pub requests_in_flight: usize,
     pub engine_queue: usize,
     pub password_checks_waiting: usize,
+    pub auth_failures: u32,
+    pub auth_block_seconds: u64,
+    pub negotiation_seconds: u64,
+    pub anonymous_sessions: usize,
 }
 
 /// Stream management.
@@ -189,6 +204,8 @@ pub struct Im {
 pub struct Tls {
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
+    /// 0: only when asked to.
+    pub reload_seconds: u64,
 }
 
 #[derive(Clone, Debug)]

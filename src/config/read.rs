@@ -1,7 +1,7 @@
 //! From the sources to values with their places.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -26,6 +26,8 @@ pub struct Given {
 pub struct GivenHost {
     pub domain: BareJid,
     pub service: Option<BareJid>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     pub place: Place,
 }
 
@@ -145,20 +147,23 @@ impl File<'_> {
         let DeValue::Table(entries) = host.get_ref() else {
             return self.wrong(at, "host must be written as [[host]]");
         };
-        let (mut domain, mut service, mut well) = (None, None, true);
+        let (mut domain, mut service, mut certificate, mut key, mut well) = (None, None, None, None, true);
         for (name, value) in entries {
-            let place = match name.get_ref().as_ref() {
-                "domain" => &mut domain,
-                "service" => &mut service,
+            let kind = match name.get_ref().as_ref() {
+                "domain" | "service" => Kind::Domain,
+                "certificate" | "key" => Kind::Path,
                 other => {
                     self.wrong(name.span().start, unknown(&format!("host.{other}")));
                     continue;
                 }
             };
-            match typed(Kind::Domain, value.get_ref()) {
-                Ok(Value::Domain(jid)) => *place = Some(jid),
-                Ok(_) => unreachable!("a domain is parsed as a domain"),
-                Err(wanted) => {
+            match (typed(kind, value.get_ref()), name.get_ref().as_ref()) {
+                (Ok(Value::Domain(jid)), "domain") => domain = Some(jid),
+                (Ok(Value::Domain(jid)), _) => service = Some(jid),
+                (Ok(Value::Path(path)), "certificate") => certificate = Some(path),
+                (Ok(Value::Path(path)), _) => key = Some(path),
+                (Ok(_), _) => unreachable!("a value is of the kind that was asked for"),
+                (Err(wanted), _) => {
                     well = false;
                     self.wrong(name.span().start, format!("host.{} {wanted}", name.get_ref()));
                 }
@@ -166,7 +171,7 @@ impl File<'_> {
         }
         let place = self.place(at);
         match domain {
-            Some(domain) => self.given.hosts.push(GivenHost { domain, service, place }),
+            Some(domain) => self.given.hosts.push(GivenHost { domain, service, certificate, key, place }),
             None if well => self.wrong(at, "[[host]] needs a domain"),
             None => {}
         }
@@ -317,6 +322,8 @@ fn unknown(key: &str) -> String {
         "host",
         "host.domain",
         "host.service",
+        "host.certificate",
+        "host.key",
         "template",
         "template.match",
         "template.creators",

@@ -123,61 +123,6 @@ fn is_uri(text: &str) -> bool {
     })
 }
 
-impl Value {
-    fn flag(self) -> bool {
-        match self {
-            Value::Flag(flag) => flag,
-            other => unreachable!("{other:?} is not of the kind that the table gives"),
-        }
-    }
-
-    fn count<N: TryFrom<u64>>(self) -> N {
-        match self {
-            Value::Count(count) => N::try_from(count).unwrap_or_else(|_| unreachable!("{count} is above its limit")),
-            other => unreachable!("{other:?} is not of the kind that the table gives"),
-        }
-    }
-
-    fn text(self) -> String {
-        match self {
-            Value::Text(text) => text,
-            other => unreachable!("{other:?} is not of the kind that the table gives"),
-        }
-    }
-
-    fn words(self) -> Vec<String> {
-        self.text().split_whitespace().map(str::to_owned).collect()
-    }
-
-    fn address(self) -> Option<SocketAddr> {
-        match self {
-            Value::Address(address) => address,
-            other => unreachable!("{other:?} is not of the kind that the table gives"),
-        }
-    }
-
-    fn uris(self) -> Vec<String> {
-        match self {
-            Value::Uris(uris) => uris,
-            other => unreachable!("{other:?} is not of the kind that the table gives"),
-        }
-    }
-
-    fn domain(self) -> BareJid {
-        match self {
-            Value::Domain(domain) => domain,
-            other => unreachable!("{other:?} is not of the kind that the table gives"),
-        }
-    }
-
-    fn path(self) -> PathBuf {
-        match self {
-            Value::Path(path) => path,
-            other => unreachable!("{other:?} is not of the kind that the table gives"),
-        }
-    }
-}
-
 /// Every setting, section by section.
 pub const SETTINGS: &[Setting] = &[
     Setting {
@@ -425,6 +370,59 @@ pub const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        key: "auth.oauthbearer",
+        kind: Kind::Flag,
+        unset: Unset::Is("true"),
+        meaning: "Whether SASL OAUTHBEARER is offered on connections with TLS: with the tokens that HTTP takes, those \
+                  without scopes.",
+        why: "A service that publishes with a token can watch with it too, and needs no password.",
+        apply: |config, value| config.auth.oauthbearer = value.flag(),
+    },
+    Setting {
+        key: "auth.downgrade_protection",
+        kind: Kind::Flag,
+        unset: Unset::Is("true"),
+        meaning: "Whether SCRAM shows the client a hash of what was offered, so that it notices what somebody has taken \
+                  away on the way (XEP-0474).",
+        why: "RFC 5802 has clients sign what they do not know. Some forget to: for those it can be switched off.",
+        apply: |config, value| config.auth.downgrade_protection = value.flag(),
+    },
+    Setting {
+        key: "auth.client_ca",
+        kind: Kind::Path,
+        unset: Unset::Follows("no client is asked for a certificate"),
+        meaning: "Authorities, as PEM, whose client certificates log in by SASL EXTERNAL the accounts that they name \
+                  as `xmppAddr` (XEP-0178).",
+        why: "Off unless somebody runs such an authority: what it signs opens every account that it names.",
+        apply: |config, value| config.auth.client_ca = Some(value.path()),
+    },
+    Setting {
+        key: "auth.anonymous",
+        kind: Kind::Domain,
+        unset: Unset::Follows("nobody is let in without an account"),
+        meaning: "A `[[host]]` at which everybody is let in by SASL ANONYMOUS, as a stranger with a name for the time \
+                  of one session. Nothing else is offered there.",
+        why: "A host of its own, so that a stranger's address can never be an account's.",
+        apply: |config, value| config.auth.anonymous = Some(value.domain()),
+    },
+    Setting {
+        key: "auth.anonymous_public",
+        kind: Kind::Flag,
+        unset: Unset::Is("false"),
+        meaning: "Whether strangers may come from beyond this machine.",
+        why: "A second key, so that what was tried on loopback does not become public with one line.",
+        apply: |config, value| config.auth.anonymous_public = value.flag(),
+    },
+    Setting {
+        key: "auth.fast_days",
+        kind: Kind::Count { min: 0, max: 3_650 },
+        unset: Unset::Is("21"),
+        meaning: "For how long a client that has logged in may come back with a token instead of the password \
+                  (XEP-0484); a token that is used is replaced daily. 0 is off.",
+        why: "Long enough for a holiday. Another password ends all tokens at once.",
+        apply: |config, value| config.auth.fast_days = value.count(),
+    },
+    Setting {
         key: "limits.connections_per_second",
         kind: Kind::Count { min: 0, max: 1_000_000 },
         unset: Unset::Is("50"),
@@ -579,6 +577,38 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Passwords that wait to be checked; those beyond it are told to come back.",
         why: "A check costs tens of milliseconds of a core: a longer queue would outlast the clients' patience.",
         apply: |config, value| config.limits.password_checks_waiting = value.count(),
+    },
+    Setting {
+        key: "limits.auth_failures",
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        unset: Unset::Is("10"),
+        meaning: "Wrong credentials of one user from one address prefix, after which that pair must wait.",
+        why: "By user alone there is only a delay of at most 5 s, so that nobody can lock an administrator out.",
+        apply: |config, value| config.limits.auth_failures = value.count(),
+    },
+    Setting {
+        key: "limits.auth_block_seconds",
+        kind: Kind::Count { min: 1, max: 86_400 },
+        unset: Unset::Is("900"),
+        meaning: "For how long it must wait.",
+        why: "",
+        apply: |config, value| config.limits.auth_block_seconds = value.count(),
+    },
+    Setting {
+        key: "limits.negotiation_seconds",
+        kind: Kind::Count { min: 1, max: 600 },
+        unset: Unset::Is("30"),
+        meaning: "The time from the first byte of an XMPP connection to a bound resource.",
+        why: "Whoever has not said who he is should not hold anything for long. A TLS handshake has 10 s of it.",
+        apply: |config, value| config.limits.negotiation_seconds = value.count(),
+    },
+    Setting {
+        key: "limits.anonymous_sessions",
+        kind: Kind::Count { min: 1, max: 10_000_000 },
+        unset: Unset::Is("1000"),
+        meaning: "Anonymous sessions at a time.",
+        why: "Each has an account of its own, so that no limit by account holds them.",
+        apply: |config, value| config.limits.anonymous_sessions = value.count(),
     },
     Setting {
         key: "sm.resume_seconds",
@@ -759,6 +789,16 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "The private key of the certificate, as PEM.",
         why: "",
         apply: |config, value| config.tls.key = Some(value.path()),
+    },
+    Setting {
+        key: "tls.reload_seconds",
+        kind: Kind::Count { min: 0, max: 86_400 },
+        unset: Unset::Is("10"),
+        meaning: "How often the files of certificates are looked at; new connections get what stands in them. 0 is \
+                  only when the process gets SIGHUP.",
+        why: "Whatever renews certificates then need not know of this server. Where a file cannot be used the former \
+              certificate stays.",
+        apply: |config, value| config.tls.reload_seconds = value.count(),
     },
     Setting {
         key: "log.format",

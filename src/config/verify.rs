@@ -34,6 +34,7 @@ pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     checks.component_of(&mut config);
     checks.templates(&mut config);
     checks.certificate(&config.tls);
+    checks.anonymous(&config);
     checks.encryption("http.listen", config.http.listen, &config.tls);
     checks.encryption("admin.listen", config.admin.listen, &config.tls);
     checks.ports(&config);
@@ -55,7 +56,8 @@ impl Checks {
                 None => self.wrong("xmpp.domain", "xmpp.domain leaves no room for pubsub. before it"),
             }
         }
-        let first = Host { domain: config.xmpp.domain.clone(), service: config.pubsub.service.clone() };
+        let first =
+            Host { domain: config.xmpp.domain.clone(), service: config.pubsub.service.clone(), certificate: None };
         let mut taken = vec![first.domain.clone()];
         if first.service == first.domain {
             self.wrong("pubsub.service", "pubsub.service must not be xmpp.domain");
@@ -75,7 +77,21 @@ impl Checks {
                 }
                 taken.push(jid.clone());
             }
-            config.hosts.push(Host { domain: host.domain, service });
+            let certificate = match (host.certificate, host.key) {
+                (None, None) => None,
+                (Some(certificate), Some(key)) => Some((certificate, key)),
+                _ => {
+                    let what = "host.certificate and host.key go together";
+                    self.mistakes.push(Mistake::new(&host.place, what));
+                    None
+                }
+            };
+            for path in certificate.iter().flat_map(|(certificate, key)| [certificate, key]) {
+                if let Err(error) = readable(path) {
+                    self.mistakes.push(Mistake::new(&host.place, format!("{}: {error}", path.display())));
+                }
+            }
+            config.hosts.push(Host { domain: host.domain, service, certificate });
         }
     }
 
@@ -161,6 +177,26 @@ impl Checks {
                 && let Err(error) = readable(path)
             {
                 self.wrong(key, format!("{key} {}: {error}", path.display()));
+            }
+        }
+    }
+
+    /// Strangers are let in at a host of their own, and beyond this machine only when that is said twice.
+    fn anonymous(&mut self, config: &Config) {
+        let Some(domain) = &config.auth.anonymous else { return };
+        if *domain == config.xmpp.domain || !config.hosts.iter().any(|host| host.domain == *domain) {
+            let what = format!("auth.anonymous {domain} must be a [[host]] of its own, and not xmpp.domain");
+            self.wrong("auth.anonymous", what);
+        }
+        let listeners = [("xmpp.listen", config.xmpp.listen), ("xmpp.listen_tls", config.xmpp.listen_tls)];
+        for (key, address) in listeners {
+            let public = address.filter(|address| !address.ip().to_canonical().is_loopback());
+            if let Some(address) = public.filter(|_| !config.auth.anonymous_public) {
+                let what = format!(
+                    "auth.anonymous lets everybody in who reaches {key} {address}: set auth.anonymous_public if that \
+                     is meant"
+                );
+                self.wrong("auth.anonymous", what);
             }
         }
     }
@@ -267,7 +303,18 @@ fn blank() -> Config {
         component_of: ComponentOf { host: String::new(), domain: None, secret: Secret::new(""), users: None },
         templates: Vec::new(),
         data: Data { dir: PathBuf::new() },
-        auth: Auth { scram_iterations: 0, plain: Plain::Off, sha1: false, verifier: VerifierKind::Argon2id },
+        auth: Auth {
+            scram_iterations: 0,
+            plain: Plain::Off,
+            sha1: false,
+            verifier: VerifierKind::Argon2id,
+            oauthbearer: false,
+            downgrade_protection: false,
+            client_ca: None,
+            anonymous: None,
+            anonymous_public: true,
+            fast_days: 0,
+        },
         limits: Limits {
             connections_per_second: 0,
             pending_authentications: 0,
@@ -288,13 +335,17 @@ fn blank() -> Config {
             requests_in_flight: 0,
             engine_queue: 0,
             password_checks_waiting: 0,
+            auth_failures: 0,
+            auth_block_seconds: 0,
+            negotiation_seconds: 0,
+            anonymous_sessions: 0,
         },
         sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
         store: Store { durability: Durability::Relaxed, readers: 0 },
         contact: crate::xep::Contacts::default(),
         retention: Retention { events: 0, days: 0, bytes: 0 },
         im: super::Im::default(),
-        tls: Tls { certificate: None, key: None },
+        tls: Tls { certificate: None, key: None, reload_seconds: 0 },
         log: Log { format: LogFormat::Json, filter: String::new() },
     }
 }

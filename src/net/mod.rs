@@ -5,12 +5,15 @@
 mod gate;
 mod socket;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upstream;
 mod websocket;
+mod x509;
 
 pub use gate::{Gate, GateOptions};
 pub use tcp::{Serve, Transport, bind, serve};
-pub use tls::{TlsError, acceptor, http_config, xmpp_config};
+pub use tls::{CertificateFiles, Certificates, TlsError};
 pub use upstream::join;
 pub use websocket::websocket;

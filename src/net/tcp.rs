@@ -6,21 +6,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gate::Gate;
 use super::socket::prepare;
+use super::tls::Certificates;
 use crate::session::{Carrier, Io, Pipe, Sessions};
+use crate::stream::Secured;
 
 /// How a listener speaks.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub enum Transport {
     /// Plain until STARTTLS (RFC 6120 §5).
-    StartTls(TlsAcceptor),
+    StartTls,
     /// TLS from the first byte (XEP-0368).
-    DirectTls(TlsAcceptor),
+    DirectTls,
     /// Components, in the clear (XEP-0114).
     Component,
 }
@@ -29,6 +30,9 @@ pub enum Transport {
 pub struct Serve {
     pub listener: TcpListener,
     pub transport: Transport,
+    pub certificates: Arc<Certificates>,
+    /// The time of a TLS handshake; never more than 10 s.
+    pub handshake_max: Duration,
     pub gate: Arc<Gate>,
     pub sessions: Sessions,
     pub stop: CancellationToken,
@@ -76,26 +80,36 @@ pub async fn serve(serve: Serve) {
 impl Serve {
     fn admit(&self, socket: TcpStream, peer: SocketAddr) {
         prepare(&socket);
-        let (transport, sessions, gate) = (self.transport.clone(), self.sessions.clone(), self.gate.clone());
-        let stop = self.stop.clone();
+        let (transport, sessions, gate) = (self.transport, self.sessions.clone(), self.gate.clone());
+        let (certificates, stop) = (self.certificates.clone(), self.stop.clone());
+        let limit = self.handshake_max.min(HANDSHAKE_MAX);
         self.tracker.spawn(async move {
             let Some(pending) = enter(&gate, peer, &stop).await else { return };
             let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(pending));
             let pipe = match transport {
                 Transport::Component => {
                     let carrier = Carrier::Bytes(Box::new(socket));
-                    let pipe = Pipe { carrier, peer, upgrade: None, clear: true, unauthenticated };
+                    let secured = Secured::default();
+                    let pipe = Pipe { carrier, peer, upgrade: None, clear: true, secured, unauthenticated };
                     return sessions.accept_component(pipe).await;
                 }
-                Transport::StartTls(acceptor) => Pipe {
+                Transport::StartTls => Pipe {
                     carrier: Carrier::Bytes(Box::new(socket)),
                     peer,
-                    upgrade: Some(Box::new(move |io| Box::pin(handshake(acceptor, io)))),
+                    upgrade: Some(Box::new(move |io| Box::pin(handshake(certificates, io, limit)))),
                     clear: false,
+                    secured: Secured::default(),
                     unauthenticated,
                 },
-                Transport::DirectTls(acceptor) => match Box::pin(handshake(acceptor, socket)).await {
-                    Ok(io) => Pipe { carrier: Carrier::Bytes(io), peer, upgrade: None, clear: false, unauthenticated },
+                Transport::DirectTls => match Box::pin(handshake(certificates, socket, limit)).await {
+                    Ok((io, secured)) => Pipe {
+                        carrier: Carrier::Bytes(io),
+                        peer,
+                        upgrade: None,
+                        clear: false,
+                        secured,
+                        unauthenticated,
+                    },
                     Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
                 },
             };
@@ -122,10 +136,13 @@ async fn enter(gate: &Arc<Gate>, peer: SocketAddr, stop: &CancellationToken) -> 
     }
 }
 
-async fn handshake<T: Io + 'static>(acceptor: TlsAcceptor, io: T) -> io::Result<Box<dyn Io>> {
-    match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(io)).await {
-        Ok(Ok(tls)) => Ok(Box::new(tls)),
-        Ok(Err(error)) => Err(error),
+async fn handshake<T: Io + 'static>(
+    certificates: Arc<Certificates>,
+    io: T,
+    limit: Duration,
+) -> io::Result<(Box<dyn Io>, Secured)> {
+    match tokio::time::timeout(limit, certificates.accept(io)).await {
+        Ok(done) => done,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")),
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::socket::prepare;
 use crate::session::{Carrier, Pipe, Sessions, UpstreamOptions};
+use crate::stream::Secured;
 
 /// Connects to `host` (with its port) until `stop`; whenever the connection ends, again after a while
 /// that grows while the server does not take us.
@@ -36,7 +37,7 @@ async fn connect(host: &str) -> io::Result<Pipe> {
     prepare(&socket);
     let peer = socket.peer_addr()?;
     let carrier = Carrier::Bytes(Box::new(socket));
-    Ok(Pipe { carrier, peer, upgrade: None, clear: true, unauthenticated: None })
+    Ok(Pipe { carrier, peer, upgrade: None, clear: true, secured: Secured::default(), unauthenticated: None })
 }
 
 /// Between 0 and 1, so that many do not come back at one instant.

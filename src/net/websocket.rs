@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::gate::Gate;
 use crate::session::{Carrier, Io, Messages, Pipe, Sessions};
+use crate::stream::Secured;
 
 /// Speaks with the peer of a WebSocket whose handshake is done, until one of both ends it.
 pub async fn websocket<S: Io + 'static>(
@@ -39,7 +40,9 @@ pub async fn websocket<S: Io + 'static>(
     let stream = WebSocketStream::from_raw_socket(socket, Role::Server, Some(config)).await;
     let carrier = Carrier::Messages(Box::new(WebSocket { stream, over: false }));
     let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(pending));
-    sessions.run(Pipe { carrier, peer, upgrade: None, clear: !secure, unauthenticated }).await;
+    sessions
+        .run(Pipe { carrier, peer, upgrade: None, clear: !secure, secured: Secured::default(), unauthenticated })
+        .await;
 }
 
 struct WebSocket<S> {

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::delivery::{Personal, Shown};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
-use crate::pubsub::Caller;
+use crate::pubsub::{Caller, Role};
 use crate::xep::Xep;
 use crate::xep::pubsub::notify;
 use crate::xml::Element;
@@ -39,6 +39,9 @@ pub struct Router {
     /// Until the herald takes it.
     arrived: Arc<Mutex<Option<mpsc::Receiver<FullJid>>>>,
 }
+
+/// What a session may begin with, by the names of XEP-0386 §3.1.
+pub const BIND_FEATURES: [&str; 1] = [NS_CARBONS];
 
 /// What a stanza that a session sent comes to.
 pub enum Reaction {
@@ -78,6 +81,14 @@ impl Router {
         self.messaging.bind(full, inbox, sessions_max)
     }
 
+    /// Begins a session with what was asked for when it was bound (XEP-0386 §3.2): what is among
+    /// [`BIND_FEATURES`]. The rest is passed over.
+    pub fn begin_with(&self, session: &FullJid, features: &[Element]) {
+        if features.iter().any(|feature| feature.is("enable", NS_CARBONS)) {
+            self.messaging.set_carbons(session, true);
+        }
+    }
+
     /// Takes a stanza from a session. Its `from` has been set to the session's address.
     pub fn stanza(&self, caller: &Caller, presence: &Presence, element: Element) -> Reaction {
         let element = match self.outward(element) {
@@ -96,6 +107,12 @@ impl Router {
                 }
                 None => self.message(message),
             },
+            Ok(Stanza::Presence(stanza))
+                if caller.role == Role::Stranger && subscription_word(stanza.kind).is_some() =>
+            {
+                // Nobody would remember it when the session of a stranger is over.
+                Reaction::Write(presence_error(stanza, &StanzaError::new(Condition::NotAllowed)))
+            }
             Ok(Stanza::Presence(stanza)) => self.presence(presence, stanza),
             Err(malformed) => refuse(&malformed).map_or(Reaction::Nothing, Reaction::Write),
         }
@@ -286,3 +303,5 @@ fn refuse(malformed: &Malformed) -> Option<Bytes> {
         .with_child(error.to_element("jabber:client"));
     Some(wire_bytes(&element))
 }
+
+const NS_CARBONS: &str = "urn:xmpp:carbons:2";

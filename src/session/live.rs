@@ -32,6 +32,8 @@ struct Session<'a> {
     last_read: Instant,
     last_write: Instant,
     pinged: bool,
+    /// When the token that was logged in with expires.
+    expires: Option<Instant>,
 }
 
 /// How a connection ends, and with it the session unless that may be resumed.
@@ -53,17 +55,18 @@ pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
     let Established { talk, who } = established;
     let now = Instant::now();
     let (standing, resumed_at) = match who {
-        Who::New { presence, inbox, login, role } => {
+        Who::New { presence, inbox, login, role, stay, managed } => {
             let caller = Caller { jid: presence.jid().clone().into(), role };
             let feed = shared.delivery.attach(presence.jid().clone(), role);
             let answers = FuturesUnordered::new();
-            (Box::new(Standing { presence, inbox, caller, login, feed, answers, managed: None }), None)
+            (Box::new(Standing { presence, inbox, caller, login, feed, answers, managed, _stay: stay }), None)
         }
         Who::Resumed { standing, h } => (standing, Some(h)),
     };
     let rate = Rate::new(shared.options.rate, now);
+    let expires = shared.access.remaining(&standing.login).map(|left| now + left);
     let mut session =
-        Session { shared, talk, standing, rate, quiet: None, last_read: now, last_write: now, pinged: false };
+        Session { shared, talk, standing, rate, quiet: None, last_read: now, last_write: now, pinged: false, expires };
     let end = match resumed_at.map_or(Ok(()), |h| session.begin_again(h)) {
         Ok(()) => session.run().await,
         Err(end) => end,
@@ -106,6 +109,7 @@ async fn part(shared: &Arc<Shared>, talk: Box<Talk>, standing: Box<Standing>, en
 impl Session<'_> {
     async fn run(&mut self) -> End {
         let mut revocations = self.shared.access.revocations();
+        revocations.mark_changed(); // What was cut during the negotiation is not told again.
         loop {
             let turn = match self.take_input().await {
                 Ok(()) => self.give(),
@@ -146,10 +150,7 @@ impl Session<'_> {
                 Some(routed) = inbox.recv(), if !full && queued < options.output_bytes_max => match routed {
                     Routed::Stanza(stanza) => self.deliver(stanza),
                     Routed::Follow => self.standing.follow(self.shared),
-                    Routed::Replaced => {
-                        let why = "another session has taken this resource";
-                        return End::Error(StreamCondition::Conflict.because(why));
-                    }
+                    Routed::Replaced => return End::Error(replaced()),
                     Routed::Ended => return End::Error(ended()),
                 },
                 Ok(()) = revocations.changed() => {
@@ -383,13 +384,17 @@ impl Session<'_> {
         let silent = self.last_read + if self.pinged { options.dead_after } else { options.ping_after };
         let asked = self.standing.managed.as_ref().and_then(|managed| managed.asked);
         let unanswered = asked.map_or(silent, |since| silent.min(since + options.sm.ack_wait));
-        if self.talk.wire.queued() > 0 { unanswered.min(self.last_write + options.stuck_after) } else { unanswered }
+        let stuck = (self.talk.wire.queued() > 0).then(|| self.last_write + options.stuck_after);
+        [stuck, self.expires].into_iter().flatten().fold(unanswered, Instant::min)
     }
 
     /// A deadline has come: probe a silent peer, let go of a dead one.
     fn tick(&mut self) -> Result<(), End> {
         let options = &self.shared.options;
         let now = Instant::now();
+        if self.expires.is_some_and(|expires| now >= expires) {
+            return Err(End::Error(StreamCondition::NotAuthorized.because("the token of this session has expired")));
+        }
         if self.talk.wire.queued() > 0 && now >= self.last_write + options.stuck_after {
             return Err(End::Gone);
         }
@@ -420,6 +425,11 @@ impl Session<'_> {
 
 fn revoked() -> StreamError {
     StreamCondition::NotAuthorized.because("the credentials of this session were changed or revoked")
+}
+
+/// Of a session whose resource another one has bound.
+fn replaced() -> StreamError {
+    StreamCondition::Conflict.because("another session has taken this resource")
 }
 
 /// XEP-0133 §4.5.

@@ -5,8 +5,10 @@
 //! like (`xep`, behind `router`). RFC 6120, RFC 6121 §4.
 
 mod component;
+mod credentials;
 mod framing;
 mod hibernate;
+mod inline;
 mod live;
 mod negotiate;
 mod pipe;

@@ -13,11 +13,13 @@ use super::resumption::{Handed, Refused};
 use super::standing::{Managed, Standing};
 use super::wire::{Moved, Wire};
 use super::{Options, Shared};
-use crate::access::{Denied, Login, ScramHash};
+use crate::access::{Login, Stay};
 use crate::jid::{BareJid, FullJid};
 use crate::pubsub::Role;
 use crate::router::{BindFailed, Presence, Routed};
-use crate::stream::{self, Answer, BindRefusal, Denial, Header, Input, Output, Stream, StreamCondition, StreamError};
+use crate::stream::{
+    self, BindRefusal, Header, Input, Mechanism, Output, SmRefusal, Stream, StreamCondition, StreamError,
+};
 use crate::xml::{Parser, XmlError, XmlEvent};
 
 /// A peer and what is said with it, at any stage.
@@ -41,12 +43,13 @@ pub(super) enum Who {
         inbox: mpsc::Receiver<Routed>,
         login: Login,
         role: Role,
+        /// The place of one who has no account.
+        stay: Option<Stay>,
+        /// Where stream management has begun with the binding.
+        managed: Option<Box<Managed>>,
     },
     /// A session of before, whose peer has received `h` stanzas.
-    Resumed {
-        standing: Box<Standing>,
-        h: u32,
-    },
+    Resumed { standing: Box<Standing>, h: u32 },
 }
 
 impl Established {
@@ -65,12 +68,18 @@ pub(super) enum Heard {
     Gone,
 }
 
-struct Negotiation {
-    shared: Arc<Shared>,
-    talk: Option<Talk>,
+pub(super) struct Negotiation {
+    pub shared: Arc<Shared>,
+    pub talk: Option<Talk>,
     upgrade: Option<Upgrade>,
     unauthenticated: Option<Box<dyn Send>>,
-    login: Option<Login>,
+    pub login: Option<Login>,
+    /// Absent where it follows from the login.
+    pub role: Option<Role>,
+    pub stay: Option<Stay>,
+    /// The mechanism of a token that was used and is to be replaced.
+    pub token_due: Option<Mechanism>,
+    pub managed: Option<Box<Managed>>,
     bound: Option<(Presence, mpsc::Receiver<Routed>)>,
     resumed: Option<(Handed, u32)>,
 }
@@ -89,7 +98,7 @@ pub(super) async fn negotiate(shared: Arc<Shared>, pipe: Pipe) -> Option<Establi
         (None, true) => stream::Channel::Clear,
         (None, false) => stream::Channel::Tls,
     };
-    let stream = Stream::new(Arc::new(options.stream.clone()), channel, stream_ids());
+    let stream = Stream::new(Arc::new(options.stream.clone()), channel, stream_ids()).with_secured(pipe.secured);
     let parser = Parser::new(options.limits_unauthenticated);
     let talk = Talk { wire: Wire::new(pipe.carrier), parser, stream, peer: pipe.peer.ip() };
     let deadline = tokio::time::Instant::now() + options.negotiation_max;
@@ -99,6 +108,10 @@ pub(super) async fn negotiate(shared: Arc<Shared>, pipe: Pipe) -> Option<Establi
         upgrade: pipe.upgrade,
         unauthenticated: pipe.unauthenticated,
         login: None,
+        role: None,
+        stay: None,
+        token_due: None,
+        managed: None,
         bound: None,
         resumed: None,
     };
@@ -150,8 +163,9 @@ impl Negotiation {
             return Some(Established { talk, who: Who::Resumed { standing, h } });
         }
         let (presence, inbox) = self.bound.take()?;
-        let role = if login.admin { Role::Admin } else { Role::Account };
-        Some(Established { talk, who: Who::New { presence, inbox, login, role } })
+        let role = self.role.unwrap_or(if login.admin { Role::Admin } else { Role::Account });
+        let (stay, managed) = (self.stay.take(), self.managed.take());
+        Some(Established { talk, who: Who::New { presence, inbox, login, role, stay, managed } })
     }
 
     /// Does what the stream wants done; what follows from it comes back.
@@ -178,6 +192,7 @@ impl Negotiation {
                 }
                 Output::Authenticated { .. } => {
                     self.unauthenticated = None;
+                    talk.parser.set_limits(self.shared.options.limits);
                     continue;
                 }
                 Output::Established { .. } => {
@@ -193,6 +208,11 @@ impl Negotiation {
                 Output::StartTls => self.start_tls().await,
                 Output::AskScram { account, hash } => Some(self.ask_scram(account, hash).await),
                 Output::AskPassword { account, password } => Some(self.ask_password(account, password).await),
+                Output::AskCertified { account } => Some(self.ask_certified(account).await),
+                Output::AskAnonymous => Some(self.ask_anonymous()),
+                Output::AskBearer { token } => Some(self.ask_bearer(&token).await),
+                Output::AskToken(proof) => Some(self.ask_token(*proof).await),
+                Output::AskInline(ask) => Some(self.inline(*ask).await),
                 Output::AskBind { account, resource } => Some(self.bind(account, resource)),
                 Output::AskResume { account, previd, h } => Some(self.resume(account, previd, h).await),
                 Output::Close { linger } => {
@@ -227,9 +247,9 @@ impl Negotiation {
         let Talk { wire, parser, stream, peer } = talk;
         let io = wire.into_io()?;
         match upgrade(io).await {
-            Ok(io) => {
+            Ok((io, secured)) => {
                 self.talk = Some(Talk { wire: Wire::new(Carrier::Bytes(io)), parser, stream, peer });
-                Some(Input::TlsDone)
+                Some(Input::TlsDone(Box::new(secured)))
             }
             Err(error) => {
                 tracing::debug!(%peer, %error, "TLS handshake failed");
@@ -238,50 +258,22 @@ impl Negotiation {
         }
     }
 
-    async fn ask_scram(&mut self, account: BareJid, hash: stream::ScramHash) -> Input {
-        let Some(talk) = self.talk.as_ref() else { return Input::Timeout };
-        let hash = match hash {
-            stream::ScramHash::Sha1 => ScramHash::Sha1,
-            stream::ScramHash::Sha256 => ScramHash::Sha256,
-            stream::ScramHash::Sha512 => ScramHash::Sha512,
+    /// Takes over a session of before: its address, and how many stanzas of the peer it has received.
+    pub async fn find(&mut self, account: &BareJid, previd: &str, h: u32) -> Result<(FullJid, u32), Refused> {
+        let handed = self.shared.resumption.resume(account, previd, h).await?;
+        let Some(standing) = handed.standing() else {
+            return Err(Refused::Sm(SmRefusal::NotFound { h: None }));
         };
-        Input::Credentials(match self.shared.access.scram(&account, hash, talk.peer).await {
-            Ok(offer) => {
-                self.login = offer.login.clone();
-                Answer::Scram(stream::ScramOffer {
-                    salt: offer.keys.salt,
-                    iterations: offer.keys.iterations,
-                    stored_key: offer.keys.stored_key,
-                    server_key: offer.keys.server_key,
-                    real: offer.real,
-                    nonce: random_text(NONCE_BYTES),
-                })
-            }
-            Err(denied) => Answer::Denied(denial(denied)),
-        })
-    }
-
-    async fn ask_password(&mut self, account: BareJid, password: stream::Password) -> Input {
-        let Some(talk) = self.talk.as_ref() else { return Input::Timeout };
-        Input::Credentials(match self.shared.access.password(&account, password.expose(), talk.peer).await {
-            Ok(login) => {
-                self.login = Some(login);
-                Answer::Right
-            }
-            Err(denied) => Answer::Denied(denial(denied)),
-        })
+        let jid = standing.presence.jid().clone();
+        let received = standing.managed.as_ref().map_or(0, |managed| managed.handled.received());
+        self.resumed = Some((handed, h));
+        Ok((jid, received))
     }
 
     /// Looks for the session that the peer wants to go on with (XEP-0198 §5).
     async fn resume(&mut self, account: BareJid, previd: String, h: u32) -> Input {
-        match self.shared.resumption.resume(&account, &previd, h).await {
-            Ok(handed) => {
-                let Some(standing) = handed.standing() else { return Input::Timeout };
-                let jid = standing.presence.jid().clone();
-                let received = standing.managed.as_ref().map_or(0, |managed| managed.handled.received());
-                self.resumed = Some((handed, h));
-                Input::Resumed { jid, previd, h: received }
-            }
+        match self.find(&account, &previd, h).await {
+            Ok((jid, h)) => Input::Resumed { jid, previd, h },
             Err(Refused::Sm(refusal)) => Input::ResumeRefused(refusal),
             Err(Refused::FalseAck(false_ack)) => Input::Malformed(false_ack.error()),
         }
@@ -289,17 +281,20 @@ impl Negotiation {
 
     fn bind(&mut self, account: BareJid, resource: Option<String>) -> Input {
         let resource = resource.unwrap_or_else(fresh_name);
+        let full = account.with_resource(&resource).map_err(|_| BindRefusal::BadRequest);
+        full.and_then(|full| self.take(full)).map_or_else(Input::BindRefused, Input::Bound)
+    }
+
+    /// Takes an address for this session.
+    pub fn take(&mut self, full: FullJid) -> Result<FullJid, BindRefusal> {
         let Options { inbox_max, sessions_per_account_max, .. } = self.shared.options;
-        let Ok(full) = account.with_resource(&resource) else {
-            return Input::BindRefused(BindRefusal::BadRequest);
-        };
         let (sender, inbox) = mpsc::channel(inbox_max);
         match self.shared.router.bind(full.clone(), sender, sessions_per_account_max) {
             Ok(presence) => {
                 self.bound = Some((presence, inbox));
-                Input::Bound(full)
+                Ok(full)
             }
-            Err(BindFailed::TooMany) => Input::BindRefused(BindRefusal::TooManySessions),
+            Err(BindFailed::TooMany) => Err(BindRefusal::TooManySessions),
         }
     }
 }
@@ -413,18 +408,6 @@ pub(super) async fn let_go(mut wire: Wire, linger: bool) {
     let _ = tokio::time::timeout(PARTING_MAX, parting).await;
 }
 
-fn denial(denied: Denied) -> Denial {
-    match denied {
-        Denied::Wrong => Denial::Wrong,
-        Denied::Expired => Denial::Expired,
-        Denied::Later { .. } => Denial::Later,
-        Denied::Failed(failure) => {
-            tracing::error!(%failure, "an account cannot be read");
-            Denial::Later
-        }
-    }
-}
-
 pub(super) fn stream_error(error: &XmlError) -> StreamError {
     match error {
         XmlError::NotWellFormed(why) => StreamCondition::NotWellFormed.because(why.clone()),
@@ -453,13 +436,13 @@ pub(super) fn fresh_name() -> String {
     random_text(NAME_BYTES)
 }
 
-fn random_text(bytes: usize) -> String {
+pub(super) fn random_text(bytes: usize) -> String {
     let mut bits = [0; NONCE_BYTES];
     getrandom::fill(&mut bits[..bytes]).expect("the operating system gives random bytes");
     bits[..bytes].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const NAME_BYTES: usize = 16;
-const NONCE_BYTES: usize = 24;
+pub(super) const NONCE_BYTES: usize = 24;
 /// What a peer may take to let itself be parted from.
 const PARTING_MAX: Duration = Duration::from_secs(5);

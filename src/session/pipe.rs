@@ -8,13 +8,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::stream::Secured;
+
 /// A byte pipe, encrypted or not.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// Turns a plain pipe into an encrypted one; for STARTTLS (RFC 6120 §5).
-pub type Upgrade = Box<dyn FnOnce(Box<dyn Io>) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Io>>> + Send>> + Send>;
+/// Turns a plain pipe into an encrypted one, and says what its handshake yielded; for STARTTLS
+/// (RFC 6120 §5).
+pub type Upgrade = Box<dyn FnOnce(Box<dyn Io>) -> Upgrading + Send>;
+
+type Upgrading = Pin<Box<dyn Future<Output = io::Result<(Box<dyn Io>, Secured)>> + Send>>;
 
 /// A pipe that carries whole messages: a WebSocket.
 pub trait Messages: Send + Unpin {
@@ -41,6 +46,8 @@ pub struct Pipe {
     pub upgrade: Option<Upgrade>,
     /// Nothing protects it, and nothing will.
     pub clear: bool,
+    /// Where it is encrypted already: what the handshake yielded.
+    pub secured: Secured,
     /// Held until the peer is authenticated: how many may be on the way is limited.
     pub unauthenticated: Option<Box<dyn Send>>,
 }

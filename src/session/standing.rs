@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::resumption::{Resumable, Slot};
 use super::wire::Wire;
-use crate::access::Login;
+use crate::access::{Login, Stay};
 use crate::delivery::{Feed, Shown, Tag};
 use crate::pubsub::{Caller, EventKind};
 use crate::router::{Outcome, Presence, Routed};
@@ -33,6 +33,8 @@ pub(super) struct Standing {
     pub answers: FuturesUnordered<Answering>,
     /// Present once stream management has begun.
     pub managed: Option<Box<Managed>>,
+    /// The place of one who has no account.
+    pub _stay: Option<Stay>,
 }
 
 /// The state of stream management.

@@ -59,6 +59,30 @@ pub struct Token {
     pub last_used: Option<Timestamp>,
 }
 
+/// A token of FAST (XEP-0484), without its text. The hash is all that a proof needs: HMAC hashes a key
+/// that is longer than its block, and the texts are (see `docs/decisions/0010-fast-tokens.md`).
+#[derive(Clone, PartialEq, Eq)]
+pub struct FastToken {
+    pub account: BareJid,
+    /// The installation that it was given to.
+    pub client: String,
+    /// The one mechanism that it may be used with.
+    pub mechanism: String,
+    pub secret_sha256: [u8; 32],
+    pub issued: Timestamp,
+    pub expires: Timestamp,
+    /// Whether the client has shown that it knows it.
+    pub used: bool,
+    /// The highest count that came with it.
+    pub count: Option<u32>,
+}
+
+impl fmt::Debug for FastToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FastToken {{ {}, {}, expires {} }}", self.account, self.mechanism, self.expires)
+    }
+}
+
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

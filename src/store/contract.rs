@@ -93,7 +93,9 @@ macro_rules! every_promise {
                 accounts_are_listed_in_slices
                 accounts_are_counted_as_they_come_change_and_go
                 removing_an_account_takes_its_tokens
-                tokens_come_back_touched_and_replaced;
+                tokens_come_back_touched_and_replaced
+                fast_tokens_are_replaced_by_client
+                the_clients_with_fast_tokens_are_bounded;
             contacts:
                 a_roster_comes_back_as_it_was_written
                 both_sides_of_a_subscription_change_at_once

@@ -15,6 +15,7 @@ use crate::pubsub::{
     Affiliation, Change, Event, EventKind, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page,
     Payload, Selection, Seq, Subscription, SubscriptionState, Tombstone,
 };
+use crate::store::FastToken;
 use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, item_edge, seq_edge};
 use crate::store::{
@@ -44,6 +45,8 @@ struct State {
     memos: BTreeMap<MemoKey, Memo>,
     accounts: BTreeMap<BareJid, Account>,
     tokens: BTreeMap<String, Token>,
+    /// By account, then client.
+    fast_tokens: BTreeMap<BareJid, BTreeMap<String, Vec<FastToken>>>,
     contacts: contacts::Contacts,
 }
 
@@ -380,6 +383,7 @@ impl Store for MemoryStore {
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool> {
         self.with(move |state| {
             state.tokens.retain(|_, token| token.account != jid);
+            state.fast_tokens.remove(&jid);
             state.contacts.remove(&jid);
             Ok(state.accounts.remove(&jid).is_some())
         })
@@ -426,6 +430,42 @@ impl Store for MemoryStore {
         self.with(move |state| {
             let of = |token: &&Token| account.as_ref().is_none_or(|account| token.account == *account);
             Ok(state.tokens.values().filter(of).cloned().collect())
+        })
+    }
+
+    fn fast_tokens(&self, account: BareJid, client: String) -> Pending<'_, Vec<FastToken>> {
+        self.with(move |state| {
+            let found = state.fast_tokens.get(&account).and_then(|clients| clients.get(&client));
+            Ok(found.cloned().unwrap_or_default())
+        })
+    }
+
+    fn put_fast_tokens(
+        &self,
+        account: BareJid,
+        client: String,
+        mut tokens: Vec<FastToken>,
+        clients_max: usize,
+    ) -> Pending<'_, ()> {
+        self.with(move |state| {
+            let clients = state.fast_tokens.entry(account).or_default();
+            tokens.sort_by_key(|token| token.used);
+            clients.insert(client, tokens);
+            clients.retain(|_, tokens| !tokens.is_empty());
+            while clients.len() > clients_max {
+                let issued = |tokens: &Vec<FastToken>| tokens.iter().map(|token| token.issued).max();
+                let oldest = clients.iter().min_by_key(|(name, tokens)| (issued(tokens), std::cmp::Reverse(*name)));
+                let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { break };
+                clients.remove(&oldest);
+            }
+            Ok(())
+        })
+    }
+
+    fn remove_fast_tokens(&self, account: BareJid) -> Pending<'_, ()> {
+        self.with(move |state| {
+            state.fast_tokens.remove(&account);
+            Ok(())
         })
     }
 

@@ -35,6 +35,7 @@ use crate::pubsub::{
 };
 use crate::time::Timestamp;
 
+pub use account::FastToken;
 pub use account::{Account, AccountTotals, ScramKeys, Token, Verifier};
 pub use memo::{Memo, MemoKey};
 pub use page::ITEMS_PAGE_BYTES_MAX;
@@ -158,7 +159,7 @@ pub trait Store: Send + Sync + 'static {
     fn put_account(&self, account: Account) -> Pending<'_, ()>;
     /// Many at once, in one transaction; for imports.
     fn put_accounts(&self, accounts: Vec<Account>) -> Pending<'_, ()>;
-    /// Removes the account with its tokens, its roster, and what waits for it; whether there was one.
+    /// Removes the account with its tokens, those of FAST too, its roster, and what waits for it; whether there was one.
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool>;
     /// Ordered by JID, after the given one; at most `max`.
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>>;
@@ -192,6 +193,21 @@ pub trait Store: Send + Sync + 'static {
     fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>>;
     /// Forgets those up to and including this number.
     fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()>;
+
+    /// The tokens of FAST that a client of an account has: the one that was not used yet, then the one
+    /// that was.
+    fn fast_tokens(&self, account: BareJid, client: String) -> Pending<'_, Vec<FastToken>>;
+    /// Replaces those of a client: at most one that was used and one that was not. Of the account's
+    /// clients only the `clients_max` keep theirs whose last token was issued last.
+    fn put_fast_tokens(
+        &self,
+        account: BareJid,
+        client: String,
+        tokens: Vec<FastToken>,
+        clients_max: usize,
+    ) -> Pending<'_, ()>;
+    /// Those of all clients of an account.
+    fn remove_fast_tokens(&self, account: BareJid) -> Pending<'_, ()>;
 
     /// Finishes what was begun and releases the storage. Later calls fail.
     fn close(&self) -> Pending<'_, ()>;

@@ -1,10 +1,15 @@
-//! The states of authentication: from the offered mechanisms to the restart (RFC 6120 §6.4).
+//! The states of authentication: from the offered mechanisms to the restart (RFC 6120 §6.4), or, with
+//! SASL2, to what comes without one (XEP-0388).
 
-use super::SASL_NS;
+use super::bind::BindRefusal;
 use super::error::StreamCondition;
-use super::negotiation::{Next, Stage, State, Stream, is_compress, refuse_compression};
-use super::output::{Output, write_element};
-use super::sasl::{self, AUTH_FAILURES_MAX, Exchange, Mechanism, Said, SaslCondition, Step};
+use super::features::{self, Offer};
+use super::negotiation::{Next, Profile, Stage, State, Stream, is_compress, refuse_compression};
+use super::output::{InlineAsk, Output, write, write_element};
+use super::sasl::{self, AUTH_FAILURES_MAX, Context, Exchange, Mechanism, Said, SaslCondition, Step};
+use super::sasl2::{self, Authenticate, Inline, Inlined};
+use super::secured::Secured;
+use super::{SASL_NS, SASL2_NS};
 use crate::jid::BareJid;
 use crate::xml::Element;
 
@@ -14,7 +19,14 @@ impl Stream {
             refuse_compression(out);
             return self.attempt_failed(State::ExpectAuth);
         }
-        match said(element)? {
+        if element.is("authenticate", SASL2_NS) && self.secured.is_some() {
+            return self.authenticate(element, out);
+        }
+        if element.ns() != SASL_NS {
+            return Err(authentication_first());
+        }
+        self.profile = Profile::Sasl;
+        match Said::read(element) {
             Said::Auth { mechanism, initial } => self.begin(mechanism.as_deref(), initial, out),
             Said::Abort => self.sasl_failed(SaslCondition::Aborted, out),
             Said::Response(_) | Said::Unknown => self.sasl_failed(SaslCondition::MalformedRequest, out),
@@ -27,9 +39,18 @@ impl Stream {
         element: &Element,
         out: &mut Vec<Output>,
     ) -> Next {
-        match said(element)? {
+        let said = match &self.profile {
+            Profile::Sasl if element.ns() == SASL_NS => Said::read(element),
+            Profile::Sasl2(_) if element.ns() == SASL2_NS => match sasl2::said(element) {
+                // XEP-0388 §2.4: whoever says anything else during a handshake is disconnected.
+                Said::Unknown => return Err(authentication_first()),
+                said => said,
+            },
+            Profile::Sasl | Profile::Sasl2(_) => return Err(authentication_first()),
+        };
+        match said {
             Said::Response(Ok(message)) => {
-                let (step, ended) = exchange.message(&message, &self.opened_host());
+                let (step, ended) = self.in_context(|context| exchange.message(&message, context));
                 out.extend(ended);
                 self.step(step, out)
             }
@@ -49,16 +70,43 @@ impl Stream {
     pub(super) fn step(&mut self, step: Step, out: &mut Vec<Output>) -> Next {
         match step {
             Step::Challenge(data, exchange) => {
-                write_element(out, &sasl::element("challenge", &data));
+                let challenge = match &self.profile {
+                    Profile::Sasl => sasl::element("challenge", SASL_NS, &data),
+                    Profile::Sasl2(_) => sasl2::challenge(&data),
+                };
+                write_element(out, &challenge);
                 Ok(State::ExpectSaslResponse(exchange))
             }
             Step::Ask(question, pending) => {
                 out.push(question);
                 Ok(State::ExpectCredentials(pending))
             }
-            Step::Success { account, data } => self.authenticated(account, &data, out),
+            Step::Success { account, data } => match std::mem::replace(&mut self.profile, Profile::Sasl) {
+                Profile::Sasl => self.authenticated(account, &data, out),
+                Profile::Sasl2(inline) => Ok(self.authenticated_inline(account, data, *inline, out)),
+            },
             Step::Failure(condition) => self.sasl_failed(condition, out),
             Step::WrongAnswer => Err(StreamCondition::InternalServerError.into()),
+        }
+    }
+
+    /// XEP-0388 §2.3.
+    fn authenticate(&mut self, element: &Element, out: &mut Vec<Output>) -> Next {
+        let Authenticate { mechanism, initial, inline } = Authenticate::read(element);
+        let inline = inline.and_then(|inline| match inline.request_token {
+            // XEP-0484 §3.2: one of those that are offered.
+            Some(wanted) if !self.offered_tokens().contains(&wanted) => Err(SaslCondition::MalformedRequest),
+            _ => Ok(inline),
+        });
+        match inline {
+            Ok(inline) => {
+                self.profile = Profile::Sasl2(Box::new(inline));
+                self.begin(mechanism.as_deref(), initial, out)
+            }
+            Err(condition) => {
+                self.profile = Profile::Sasl2(Box::default());
+                self.sasl_failed(condition, out)
+            }
         }
     }
 
@@ -70,7 +118,10 @@ impl Stream {
     ) -> Next {
         let chosen = self.choose(mechanism).and_then(|mechanism| Ok((mechanism, initial?)));
         match chosen {
-            Ok((mechanism, initial)) => self.step(Exchange::begin(mechanism, initial, &self.opened_host()), out),
+            Ok((mechanism, initial)) => {
+                let step = self.in_context(|context| Exchange::begin(mechanism, initial, context));
+                self.step(step, out)
+            }
             Err(condition) => self.sasl_failed(condition, out),
         }
     }
@@ -78,13 +129,32 @@ impl Stream {
     /// Only what was offered is accepted.
     fn choose(&self, name: Option<&str>) -> Result<Mechanism, SaslCondition> {
         let mechanism = name.and_then(Mechanism::from_name).ok_or(SaslCondition::InvalidMechanism)?;
-        if self.offered().contains(&mechanism) {
+        let token = matches!(self.profile, Profile::Sasl2(_)) && self.offered_tokens().contains(&mechanism);
+        if token || self.offered().contains(&mechanism) {
             Ok(mechanism)
-        } else if self.options.mechanisms.contains(&mechanism) {
+        } else if self.secured.is_none() && self.options.mechanisms.contains(&mechanism) {
             Err(SaslCondition::EncryptionRequired)
         } else {
             Err(SaslCondition::InvalidMechanism)
         }
+    }
+
+    fn in_context<T>(&self, hold: impl FnOnce(&Context<'_>) -> T) -> T {
+        let offered = self.offered();
+        let (clear, host) = (Secured::default(), self.opened_host());
+        let inline = match &self.profile {
+            Profile::Sasl => None,
+            Profile::Sasl2(inline) => Some(&**inline),
+        };
+        hold(&Context {
+            host: &host,
+            secured: self.secured.as_ref().unwrap_or(&clear),
+            bindings: &self.bindings(&offered),
+            offered: &offered,
+            show_offer: self.options.show_offer,
+            claimed: self.claimed.as_ref().filter(|_| inline.is_some()),
+            inline,
+        })
     }
 
     fn authenticated(&mut self, account: BareJid, data: &[u8], out: &mut Vec<Output>) -> Next {
@@ -92,14 +162,55 @@ impl Stream {
         if self.claimed.take().is_some_and(|claimed| claimed != account) {
             return Err(StreamCondition::InvalidFrom.because("'from' is not the account that authenticated"));
         }
-        write_element(out, &sasl::element("success", data));
+        write_element(out, &sasl::element("success", SASL_NS, data));
         out.push(Output::ResetParser);
         out.push(Output::Authenticated { account: account.clone() });
         Ok(self.restart(Stage::AfterAuth(account)))
     }
 
+    /// XEP-0388 §2.6.1: what was asked for is done first, and told with success.
+    fn authenticated_inline(
+        &mut self,
+        account: BareJid,
+        data: Vec<u8>,
+        inline: Inline,
+        out: &mut Vec<Output>,
+    ) -> State {
+        out.push(Output::Authenticated { account: account.clone() });
+        out.push(Output::AskInline(Box::new(InlineAsk { account: account.clone(), inline })));
+        State::ExpectInlined { account, data }
+    }
+
+    pub(super) fn inlined(&mut self, account: BareJid, data: &[u8], inlined: &Inlined, out: &mut Vec<Output>) -> Next {
+        let jid = match (&inlined.resumed, &inlined.bound) {
+            (Some(Ok(resumed)), _) => Some(resumed.jid.clone()),
+            (_, Some(Ok(bound))) => Some(bound.jid.clone()),
+            (_, Some(Err(refusal))) => return Err(not_bound(*refusal)),
+            (_, None) => None,
+        };
+        if jid.as_ref().is_some_and(|jid| *jid.bare() != account) {
+            // The session found somebody else's: a mistake that must not open a door.
+            return Err(StreamCondition::InternalServerError.into());
+        }
+        write_element(out, &sasl2::success(&account, data, inlined));
+        let limits = self.options.limits;
+        let Some(jid) = jid else {
+            write(out, &features::render(&Offer::Binding { limits }));
+            return Ok(State::ExpectBind { account });
+        };
+        let resumed = matches!(inlined.resumed, Some(Ok(_)));
+        self.managed = resumed || matches!(&inlined.bound, Some(Ok(bound)) if bound.managed);
+        write(out, &features::render(&Offer::Bound { limits, managed: self.managed }));
+        out.push(Output::Established { jid: jid.clone() });
+        Ok(State::Established { jid })
+    }
+
     fn sasl_failed(&mut self, condition: SaslCondition, out: &mut Vec<Output>) -> Next {
-        write_element(out, &condition.element());
+        let failure = match std::mem::replace(&mut self.profile, Profile::Sasl) {
+            Profile::Sasl => condition.element(),
+            Profile::Sasl2(_) => sasl2::failure(condition),
+        };
+        write_element(out, &failure);
         self.attempt_failed(State::ExpectAuth)
     }
 
@@ -118,9 +229,20 @@ impl Stream {
 }
 
 /// Before authentication nothing but SASL is listened to (RFC 6120 §4.9.3.12).
-fn said(element: &Element) -> Result<Said, super::StreamError> {
-    if element.ns() != SASL_NS {
-        return Err(StreamCondition::NotAuthorized.because("authentication comes first"));
+fn authentication_first() -> super::StreamError {
+    StreamCondition::NotAuthorized.because("authentication comes first")
+}
+
+/// XEP-0386 knows no answer to a request to bind that cannot be met; the account is the right one, so it
+/// is not a failure of SASL.
+fn not_bound(refusal: BindRefusal) -> super::StreamError {
+    match refusal {
+        BindRefusal::TooManySessions => {
+            StreamCondition::ResourceConstraint.because("this account has as many sessions as it may")
+        }
+        BindRefusal::Conflict => StreamCondition::Conflict.because("another session has this resource"),
+        BindRefusal::BadRequest | BindRefusal::NotAllowed => {
+            StreamCondition::PolicyViolation.because("no resource can be bound")
+        }
     }
-    Ok(Said::read(element))
 }

@@ -1,8 +1,15 @@
 //! The features that are offered, and when: TLS, then SASL, then binding (XEP-0170 §1).
 
+use super::negotiation::Stream;
 use super::options::Limits;
+use super::output::{Output, write};
 use super::sasl::Mechanism;
-use super::{BIND_NS, CLIENT_NS, CSI_NS, LIMITS_NS, SASL_NS, SESSION_NS, SM_NS, TLS_NS};
+use super::secured::Binding;
+use super::{
+    BIND_NS, BIND2_NS, CHANNEL_BINDING_NS, CLIENT_NS, CSI_NS, FAST_NS, LIMITS_NS, SASL_NS, SASL2_NS, SESSION_NS, SM_NS,
+    TLS_NS,
+};
+use crate::jid::BareJid;
 use crate::xml::Element;
 
 /// How far a stream has come, which decides what it is offered.
@@ -11,11 +18,82 @@ pub(super) enum Offer<'a> {
     StartTls,
     Authentication {
         mechanisms: &'a [Mechanism],
+        bindings: &'a [Binding],
+        /// Absent where SASL2 is not offered.
+        sasl2: Option<Inlines<'a>>,
         limits: Limits,
     },
     Binding {
         limits: Limits,
     },
+    /// A resource is bound already.
+    Bound {
+        limits: Limits,
+        /// Whether stream management has begun too.
+        managed: bool,
+    },
+}
+
+/// What may be asked for with SASL2 (XEP-0388 §2.1).
+pub(super) struct Inlines<'a> {
+    pub tokens: &'a [Mechanism],
+    pub bind_features: &'a [&'static str],
+}
+
+impl Stream {
+    /// The mechanisms that are offered on this channel, at the domain that it was opened to.
+    pub(super) fn offered(&self) -> Vec<Mechanism> {
+        if self.host.is_some() && self.host == self.options.anonymous {
+            return vec![Mechanism::Anonymous];
+        }
+        let usable = |mechanism: &Mechanism| match (mechanism, &self.secured) {
+            (Mechanism::Token(_) | Mechanism::Anonymous, _) => false,
+            (Mechanism::ScramPlus(_), Some(secured)) => !secured.bindings().is_empty(),
+            (Mechanism::External, Some(secured)) => {
+                let here = |jid: &BareJid| self.host.as_ref().is_some_and(|host| host.domain() == jid.domain());
+                secured.certified.iter().any(here)
+            }
+            (_, Some(_)) => true,
+            (mechanism, None) => mechanism.is_safe_in_the_clear(),
+        };
+        self.options.mechanisms.iter().copied().filter(usable).collect()
+    }
+
+    /// The types of channel binding that are announced: with a mechanism that uses them, or not at all
+    /// (XEP-0440 §3).
+    pub(super) fn bindings(&self, offered: &[Mechanism]) -> Vec<Binding> {
+        match &self.secured {
+            Some(secured) if offered.iter().any(|one| matches!(one, Mechanism::ScramPlus(_))) => secured.bindings(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The mechanisms for tokens that are offered on this channel (XEP-0484 §3.1).
+    pub(super) fn offered_tokens(&self) -> Vec<Mechanism> {
+        let nobody_stays = self.host == self.options.anonymous;
+        let Some(secured) = self.secured.as_ref().filter(|_| self.options.fast && !nobody_stays) else {
+            return Vec::new();
+        };
+        let usable = |mechanism: &Mechanism| match mechanism {
+            Mechanism::Token(Some(binding)) => secured.binding(*binding).is_some(),
+            _ => true,
+        };
+        Mechanism::TOKENS.into_iter().filter(usable).collect()
+    }
+
+    /// What is offered to a peer that has not authenticated.
+    pub(super) fn offer_authentication(&self, out: &mut Vec<Output>) {
+        let (mechanisms, tokens) = (self.offered(), self.offered_tokens());
+        let inlines = Inlines { tokens: &tokens, bind_features: &self.options.bind_features };
+        let offer = Offer::Authentication {
+            mechanisms: &mechanisms,
+            bindings: &self.bindings(&mechanisms),
+            // XEP-0388 §3: after TLS, and with a mechanism at least.
+            sasl2: (self.secured.is_some() && !mechanisms.is_empty()).then_some(inlines),
+            limits: self.options.limits_unauthenticated,
+        };
+        write(out, &render(&offer));
+    }
 }
 
 /// `<stream:features>` (RFC 6120 §4.3.2).
@@ -33,10 +111,15 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
         Offer::StartTls => {
             vec![Element::new("starttls", TLS_NS).with_child(Element::new("required", TLS_NS))]
         }
-        Offer::Authentication { mechanisms, limits: advertised } => {
-            let names = mechanisms.iter().map(|m| Element::new("mechanism", SASL_NS).with_text(m.name()));
-            let offered = Element::new("mechanisms", SASL_NS).with_children(names);
-            [offered].into_iter().chain(limits(*advertised)).collect()
+        Offer::Authentication { mechanisms, bindings, sasl2, limits: advertised } => {
+            let offered = Element::new("mechanisms", SASL_NS).with_children(names(mechanisms, SASL_NS));
+            let sasl2 = sasl2.as_ref().map(|inlines| authentication(mechanisms, inlines));
+            let parts = [channel_bindings(bindings), sasl2, Some(offered), limits(*advertised)];
+            parts.into_iter().flatten().collect()
+        }
+        Offer::Bound { limits: advertised, managed } => {
+            let sm = (!managed).then(|| Element::new("sm", SM_NS));
+            sm.into_iter().chain(limits(*advertised)).collect()
         }
         Offer::Binding { limits: advertised } => {
             // RFC 3921 §3 is history, but old libraries wait for the session feature; `optional` tells
@@ -52,6 +135,32 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             offered.into_iter().chain(limits(*advertised)).collect()
         }
     }
+}
+
+fn names(mechanisms: &[Mechanism], ns: &'static str) -> impl Iterator<Item = Element> {
+    mechanisms.iter().map(move |mechanism| Element::new("mechanism", ns).with_text(mechanism.name()))
+}
+
+/// XEP-0440 §2.
+fn channel_bindings(bindings: &[Binding]) -> Option<Element> {
+    let types = bindings
+        .iter()
+        .map(|binding| Element::new("channel-binding", CHANNEL_BINDING_NS).with_attr("type", binding.name()));
+    let element = Element::new("sasl-channel-binding", CHANNEL_BINDING_NS).with_children(types);
+    (!bindings.is_empty()).then_some(element)
+}
+
+/// XEP-0388 §2.1, XEP-0386 §3.1, XEP-0198 §9, XEP-0484 §3.1. Nothing is taken from TLS 1.3's early data, so
+/// `tls-0rtt` is not said.
+fn authentication(mechanisms: &[Mechanism], inlines: &Inlines<'_>) -> Element {
+    let features = [SM_NS].into_iter().chain(inlines.bind_features.iter().copied());
+    let features = features.map(|name| Element::new("feature", BIND2_NS).with_attr("var", name));
+    let bind = Element::new("bind", BIND2_NS).with_child(Element::new("inline", BIND2_NS).with_children(features));
+    let mut inline = Element::new("inline", SASL2_NS).with_child(bind).with_child(Element::new("sm", SM_NS));
+    if !inlines.tokens.is_empty() {
+        inline.push(Element::new("fast", FAST_NS).with_children(names(inlines.tokens, FAST_NS)));
+    }
+    Element::new("authentication", SASL2_NS).with_children(names(mechanisms, SASL2_NS)).with_child(inline)
 }
 
 /// XEP-0478 §3.1.

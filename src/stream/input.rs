@@ -4,8 +4,10 @@ use super::bind::BindRefusal;
 use super::error::StreamError;
 use super::header::Header;
 use super::sasl::ScramOffer;
+use super::sasl2::Inlined;
+use super::secured::Secured;
 use super::sm::SmRefusal;
-use crate::jid::FullJid;
+use crate::jid::{BareJid, FullJid};
 use crate::xml::Element;
 
 /// One thing that happened.
@@ -17,14 +19,17 @@ pub enum Input {
     Element(Element),
     /// The peer closed its stream.
     End,
-    /// The handshake asked for by [`Output::StartTls`](super::Output::StartTls) is complete.
-    TlsDone,
+    /// The handshake asked for by [`Output::StartTls`](super::Output::StartTls) is complete, and yielded
+    /// this.
+    TlsDone(Box<Secured>),
     /// That handshake failed.
     TlsFailed,
     /// What `access` says to the question that was asked.
     Credentials(Answer),
     /// The resource is bound: the address of this session from now on.
     Bound(FullJid),
+    /// What came of [`Output::AskInline`](super::Output::AskInline).
+    Inlined(Box<Inlined>),
     /// The resource is refused; the peer may try another.
     BindRefused(BindRefusal),
     /// The session of before goes on over this stream: its address, its id, and how many stanzas of
@@ -38,14 +43,17 @@ pub enum Input {
     Timeout,
 }
 
-/// The answer to [`Output::AskScram`](super::Output::AskScram) or
-/// [`Output::AskPassword`](super::Output::AskPassword).
+/// The answer to a question about credentials.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The keys to hold the exchange with, a decoy's where the account cannot use them.
     Scram(ScramOffer),
-    /// The password is right.
+    /// The password is right; the account that a certificate names may log in.
     Right,
+    /// The token is right; this proves to the client that the server knows it too.
+    Token(Vec<u8>),
+    /// The account that was made, or that a token was issued for.
+    Account(BareJid),
     Denied(Denial),
 }
 

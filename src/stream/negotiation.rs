@@ -11,7 +11,9 @@ use super::header::{self, Address, Header, Opening, Version};
 use super::input::Input;
 use super::options::{Channel, Options};
 use super::output::{Output, bytes_of, write, write_element};
-use super::sasl::{Exchange, Mechanism, Pending, SaslCondition};
+use super::sasl::{Exchange, Pending, SaslCondition};
+use super::sasl2::Inline;
+use super::secured::Secured;
 use super::sm;
 use super::stanza;
 use super::{COMPRESS_NS, CSI_NS, SASL_NS, STREAMS_NS, TLS_NS};
@@ -24,8 +26,9 @@ pub struct Stream {
     pub(super) state: State,
     wire: Wire,
     ids: array::IntoIter<String, STREAM_IDS>,
-    /// Whether TLS protects what is said.
-    pub(super) secure: bool,
+    /// Absent in the clear.
+    pub(super) secured: Option<Secured>,
+    pub(super) profile: Profile,
     pub(super) host: Option<BareJid>,
     /// The `from` of the header before authentication, which must prove true.
     pub(super) claimed: Option<BareJid>,
@@ -46,6 +49,11 @@ pub(super) enum State {
     ExpectSaslResponse(Exchange),
     /// The session's answer about an account.
     ExpectCredentials(Pending),
+    /// The session's answer about what was asked for with SASL2. `data` goes with success.
+    ExpectInlined {
+        account: BareJid,
+        data: Vec<u8>,
+    },
     ExpectBind {
         account: BareJid,
     },
@@ -62,6 +70,14 @@ pub(super) enum State {
         jid: FullJid,
     },
     Closed,
+}
+
+/// In whose words the handshake that goes on is held.
+pub(super) enum Profile {
+    /// RFC 6120 §6.
+    Sasl,
+    /// XEP-0388, with what was asked for beside.
+    Sasl2(Box<Inline>),
 }
 
 /// Which of a connection's streams a header opens.
@@ -97,7 +113,8 @@ impl Stream {
             state: State::ExpectHeader(stage),
             wire: Wire::Unopened,
             ids: ids.into_iter(),
-            secure: channel == Channel::Tls,
+            secured: (channel == Channel::Tls).then(Secured::default),
+            profile: Profile::Sasl,
             host: None,
             claimed: None,
             language: None,
@@ -107,13 +124,22 @@ impl Stream {
         }
     }
 
+    /// Where the stream runs over TLS from its first byte: what that handshake yielded.
+    #[must_use]
+    pub fn with_secured(mut self, secured: Secured) -> Self {
+        if self.secured.is_some() {
+            self.secured = Some(secured);
+        }
+        self
+    }
+
     /// Takes in what happened, and says what is to be done.
     pub fn handle(&mut self, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
         let state = mem::replace(&mut self.state, State::Closed);
         let next = match (state, input) {
             (State::Closed, _) => return out,
-            (State::ExpectTls, input) => Ok(self.expect_tls(&input, &mut out)),
+            (State::ExpectTls, input) => Ok(self.expect_tls(input, &mut out)),
             (state, Input::Header(header)) => self.header(state, &header, &mut out),
             (state, Input::Element(element)) => self.element(state, element, &mut out),
             (_, Input::End) => Ok(self.finish(None, Peer::Closed, &mut out)),
@@ -123,6 +149,9 @@ impl Stream {
             (State::ExpectBound { account, id }, Input::Bound(jid)) => bound(&account, id.as_deref(), jid, &mut out),
             (State::ExpectBound { account, id }, Input::BindRefused(refusal)) => {
                 self.bind_failed(account, id.as_deref(), refusal, &mut out)
+            }
+            (State::ExpectInlined { account, data }, Input::Inlined(inlined)) => {
+                self.inlined(account, &data, &inlined, &mut out)
             }
             (State::ExpectResumed { account }, Input::Resumed { jid, previd, h }) => {
                 self.resumed(&account, jid, &previd, h, &mut out)
@@ -136,11 +165,12 @@ impl Stream {
             // Answers to questions that were not asked: a mistake of the session.
             (
                 _,
-                Input::TlsDone
+                Input::TlsDone(_)
                 | Input::TlsFailed
                 | Input::Credentials(_)
                 | Input::Bound(_)
                 | Input::BindRefused(_)
+                | Input::Inlined(_)
                 | Input::Resumed { .. }
                 | Input::ResumeRefused(_),
             ) => Err(StreamCondition::InternalServerError.into()),
@@ -160,12 +190,13 @@ impl Stream {
         self.close_for(None)
     }
 
-    /// Whether a question is open ([`Output::AskScram`], [`Output::AskPassword`], [`Output::AskBind`],
-    /// [`Output::AskResume`], [`Output::StartTls`]). Until it is answered no header and no element may be fed.
+    /// Whether a question is open: those [`Output`]s that begin with `Ask`, and [`Output::StartTls`].
+    /// Until it is answered no header and no element may be fed.
     pub fn awaits_answer(&self) -> bool {
         match self.state {
             State::ExpectTls
             | State::ExpectCredentials(_)
+            | State::ExpectInlined { .. }
             | State::ExpectBound { .. }
             | State::ExpectResumed { .. } => true,
             State::ExpectHeader(_)
@@ -188,6 +219,7 @@ impl Stream {
         match &self.state {
             State::ExpectHeader(Stage::AfterAuth(account))
             | State::ExpectBind { account }
+            | State::ExpectInlined { account, .. }
             | State::ExpectResumed { account }
             | State::ExpectBound { account, .. } => Some(account),
             State::Established { jid } => Some(jid.bare()),
@@ -211,12 +243,6 @@ impl Stream {
     /// delivered to others and have none.
     pub fn language(&self) -> Option<&str> {
         self.language.as_deref()
-    }
-
-    /// The mechanisms that are offered on this channel.
-    pub(super) fn offered(&self) -> Vec<Mechanism> {
-        let usable = |mechanism: &Mechanism| self.secure || !mechanism.reveals_secret();
-        self.options.mechanisms.iter().copied().filter(usable).collect()
     }
 
     /// The stream begins anew, with new headers (RFC 6120 §4.3.3).
@@ -244,9 +270,7 @@ impl Stream {
             }
             Stage::BeforeAuth => {
                 self.claimed = claimed;
-                let offer =
-                    Offer::Authentication { mechanisms: &self.offered(), limits: self.options.limits_unauthenticated };
-                write(out, &features::render(&offer));
+                self.offer_authentication(out);
                 Ok(State::ExpectAuth)
             }
             Stage::AfterAuth(account) => {
@@ -296,7 +320,10 @@ impl Stream {
             State::ExpectBind { account } => self.expect_bind(account, &element, out),
             State::Established { jid } => self.established(jid, element, out),
             State::ExpectHeader(_) => Err(StreamCondition::BadFormat.because("a stream begins with its header")),
-            State::ExpectCredentials(_) | State::ExpectBound { .. } | State::ExpectResumed { .. } => {
+            State::ExpectCredentials(_)
+            | State::ExpectInlined { .. }
+            | State::ExpectBound { .. }
+            | State::ExpectResumed { .. } => {
                 Err(StreamCondition::PolicyViolation.because("sent before the last request was answered"))
             }
             State::ExpectTls | State::Closed => Ok(State::Closed),
@@ -321,12 +348,12 @@ impl Stream {
         Err(StreamCondition::NotAuthorized.because("TLS comes first"))
     }
 
-    fn expect_tls(&mut self, input: &Input, out: &mut Vec<Output>) -> State {
-        if matches!(input, Input::TlsDone) {
+    fn expect_tls(&mut self, input: Input, out: &mut Vec<Output>) -> State {
+        if let Input::TlsDone(secured) = input {
             // RFC 6120 §5.4.3.3: what was learned in the clear is forgotten.
             self.host = None;
             self.language = None;
-            self.secure = true;
+            self.secured = Some(*secured);
             out.push(Output::ResetParser);
             return self.restart(Stage::BeforeAuth);
         }

@@ -9,8 +9,19 @@ pub struct Options {
     /// The domains that are served: addresses without a local part. The first one signs the errors of
     /// those who name none.
     pub hosts: Vec<BareJid>,
-    /// What is offered, the preferred first. PLAIN is withheld where there is no TLS.
+    /// What is offered, the preferred first, where the channel bears it: PLAIN under TLS, `-PLUS` where
+    /// there is something to bind to, EXTERNAL to whoever has shown a certificate.
     pub mechanisms: Vec<Mechanism>,
+    /// The one of the hosts at which nobody has an account and everybody gets a name for the time of
+    /// his session: ANONYMOUS is offered there, and nothing else.
+    pub anonymous: Option<BareJid>,
+    /// Whether SCRAM shows clients a hash of what was offered, so that they notice what was taken away on
+    /// the way (XEP-0474).
+    pub show_offer: bool,
+    /// Whether tokens are issued and taken (XEP-0484).
+    pub fast: bool,
+    /// What can be enabled with Bind 2 beside stream management, by the names of XEP-0386 §3.1.
+    pub bind_features: Vec<&'static str>,
     /// What the parser enforces until the peer has authenticated.
     pub limits_unauthenticated: Limits,
     /// What the parser enforces from then on.
@@ -42,7 +53,11 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             hosts: vec![BareJid::parse("localhost").expect("localhost is a domain")],
-            mechanisms: Mechanism::ALL.to_vec(),
+            mechanisms: Mechanism::ALL.into_iter().filter(|one| !matches!(one, Mechanism::Anonymous)).collect(),
+            anonymous: None,
+            show_offer: true,
+            fast: true,
+            bind_features: Vec::new(),
             limits_unauthenticated: Limits::default(),
             limits: Limits::default(),
         }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::sasl::ScramHash;
+use super::sasl::{Mechanism, ScramHash};
+use super::sasl2::Inline;
 use crate::jid::{BareJid, FullJid};
 use crate::xml::Element;
 
@@ -25,10 +26,21 @@ pub enum Output {
     /// A SCRAM exchange came to its last message, and so it ended. An exchange that the peer gave up
     /// before is not reported: nothing was guessed.
     ScramEnded { account: BareJid, success: bool },
+    /// Ask whether this account, which the peer's certificate names, may log in.
+    AskCertified { account: BareJid },
+    /// Ask for an account that is made for this session, at the host that the stream was opened to.
+    AskAnonymous,
+    /// Ask which account this token of OAuth opens. Answer with [`Answer::Account`](super::Answer::Account).
+    AskBearer { token: Password },
+    /// Ask whether a token is right. Answer with [`Answer::Token`](super::Answer::Token).
+    AskToken(Box<TokenProof>),
+    /// Do what the peer wants beside being authenticated (XEP-0388 §2.6.1). Answer with
+    /// [`Input::Inlined`](super::Input::Inlined).
+    AskInline(Box<InlineAsk>),
     /// Bind a resource, the one asked for (already prepared) or one made by the server, at random.
     /// Answer with [`Input::Bound`](super::Input::Bound) or [`Input::BindRefused`](super::Input::BindRefused).
     AskBind { account: BareJid, resource: Option<String> },
-    /// The peer has proved that it speaks for the account.
+    /// The peer has proved that it speaks for the account: the limits of those who have hold from here on.
     Authenticated { account: BareJid },
     /// Negotiation is complete: stanzas may flow both ways.
     Established { jid: FullJid },
@@ -55,6 +67,28 @@ pub enum Output {
     Close { linger: bool },
 }
 
+/// A token's proof of itself (XEP-0484 §3.4).
+#[derive(Clone)]
+pub struct TokenProof {
+    pub account: BareJid,
+    /// The installation that the token was given to.
+    pub client: String,
+    pub mechanism: Mechanism,
+    /// The data of the channel; empty without binding.
+    pub binding: Vec<u8>,
+    /// HMAC-SHA-256 over `Initiator` and the binding, keyed with the token.
+    pub proof: Vec<u8>,
+    pub count: Option<u32>,
+    pub invalidate: bool,
+}
+
+/// What an account that has authenticated by SASL2 asks for with it.
+#[derive(Clone, Debug)]
+pub struct InlineAsk {
+    pub account: BareJid,
+    pub inline: Inline,
+}
+
 /// A password on its way to be checked. It is never printed.
 #[derive(Clone)]
 pub struct Password(String);
@@ -73,6 +107,12 @@ impl Password {
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(…)")
+    }
+}
+
+impl fmt::Debug for TokenProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenProof {{ account: {}, mechanism: {:?} }}", self.account, self.mechanism)
     }
 }
 

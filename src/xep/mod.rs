@@ -32,7 +32,7 @@ use crate::access::Access;
 use crate::engine::{Answered, Engine, Wrong};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::Messaging;
-use crate::pubsub::{Caller, Refusal, Request, Seq, ServicePolicy, Subscription};
+use crate::pubsub::{Caller, Refusal, Request, Role, Seq, ServicePolicy, Subscription};
 use crate::time::Timestamp;
 use crate::xml::{Element, escape_attribute};
 use crate::xmpp::{Condition, Iq, IqKind, NS_CLIENT, StanzaError};
@@ -399,10 +399,10 @@ impl Target {
 }
 
 impl Asked<'_> {
-    /// For what an account lets nobody else do.
+    /// For what an account lets nobody else do. A stranger's is made for one session and keeps nothing.
     fn own_account(&self) -> Result<(), StanzaError> {
         match &self.target {
-            Target::Account(_) => Ok(()),
+            Target::Account(_) if self.caller.role != Role::Stranger => Ok(()),
             _ => Err(StanzaError::new(Condition::Forbidden)),
         }
     }

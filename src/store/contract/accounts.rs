@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::hand::jid;
+use crate::store::FastToken;
 use crate::store::{Account, AccountTotals, ScramKeys, Store, Token, Verifier};
 use crate::time::Timestamp;
 
@@ -93,6 +94,61 @@ pub async fn tokens_come_back_touched_and_replaced(store: Arc<dyn Store>) {
     assert!(store.remove_token(token.id.clone()).await.unwrap());
     assert!(!store.remove_token(token.id).await.unwrap());
     assert!(store.tokens(None).await.unwrap().is_empty());
+}
+
+pub async fn fast_tokens_are_replaced_by_client(store: Arc<dyn Store>) {
+    let (alice, bob) = (jid("alice@localhost"), jid("bob@localhost"));
+    let of = |owner: &crate::jid::BareJid, client: &str| store.fast_tokens(owner.clone(), client.to_owned());
+    assert_eq!(of(&alice, "one").await.unwrap(), []);
+    let fresh = fast_token("alice@localhost", "one", 9);
+    let used = FastToken { used: true, count: Some(u32::MAX), ..fast_token("alice@localhost", "one", 8) };
+    let put = |token: &FastToken, tokens: Vec<FastToken>| {
+        store.put_fast_tokens(token.account.clone(), token.client.clone(), tokens, 10)
+    };
+    put(&used, vec![used.clone(), fresh.clone()]).await.unwrap();
+    assert_eq!(of(&alice, "one").await.unwrap(), [fresh.clone(), used.clone()], "the unused one first");
+    let other = fast_token("alice@localhost", "two", 1);
+    put(&other, vec![other.clone()]).await.unwrap();
+    let bobs = fast_token("bob@localhost", "one", 1);
+    put(&bobs, vec![bobs.clone()]).await.unwrap();
+
+    put(&fresh, vec![fresh.clone()]).await.unwrap();
+    assert_eq!(of(&alice, "one").await.unwrap(), vec![fresh.clone()]);
+    put(&fresh, Vec::new()).await.unwrap();
+    assert_eq!(of(&alice, "one").await.unwrap(), []);
+    assert_eq!(of(&alice, "two").await.unwrap(), [other]);
+
+    store.remove_fast_tokens(alice.clone()).await.unwrap();
+    assert_eq!(of(&alice, "two").await.unwrap(), []);
+    assert_eq!(of(&bob, "one").await.unwrap(), [bobs]);
+    store.put_account(account("bob@localhost")).await.unwrap();
+    store.remove_account(bob.clone()).await.unwrap();
+    assert_eq!(of(&bob, "one").await.unwrap(), []);
+}
+
+pub async fn the_clients_with_fast_tokens_are_bounded(store: Arc<dyn Store>) {
+    let alice = jid("alice@localhost");
+    for (client, issued) in [("a", 3), ("b", 1), ("c", 2), ("d", 4)] {
+        let token = fast_token("alice@localhost", client, issued);
+        store.put_fast_tokens(alice.clone(), client.to_owned(), vec![token], 3).await.unwrap();
+    }
+    for (client, stands) in [("a", true), ("b", false), ("c", true), ("d", true)] {
+        let tokens = store.fast_tokens(alice.clone(), client.to_owned()).await.unwrap();
+        assert_eq!(!tokens.is_empty(), stands, "{client}");
+    }
+}
+
+fn fast_token(account: &str, client: &str, issued: i64) -> FastToken {
+    FastToken {
+        account: jid(account),
+        client: client.to_owned(),
+        mechanism: "HT-SHA-256-NONE".to_owned(),
+        secret_sha256: [7; 32],
+        issued: Timestamp(issued),
+        expires: Timestamp(issued + 1_000),
+        used: false,
+        count: None,
+    }
 }
 
 fn account(name: &str) -> Account {

@@ -64,6 +64,7 @@ pub(super) fn put(db: &Connection, account: &Account) -> Result<(), Trouble> {
 
 pub(super) fn remove(db: &Connection, jid: &BareJid) -> Result<bool, Trouble> {
     db.prepare_cached("DELETE FROM tokens WHERE account = ?1")?.execute([jid.as_str()])?;
+    db.prepare_cached("DELETE FROM fast_tokens WHERE account = ?1")?.execute([jid.as_str()])?;
     db.prepare_cached("DELETE FROM scram_keys WHERE jid = ?1")?.execute([jid.as_str()])?;
     Ok(db.prepare_cached("DELETE FROM accounts WHERE jid = ?1")?.execute([jid.as_str()])? > 0)
 }

@@ -10,6 +10,7 @@
 mod accounts;
 mod commit;
 mod contacts;
+mod fast;
 mod lists;
 mod memos;
 mod open;
@@ -30,6 +31,7 @@ use rusqlite::{Connection, params};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Affiliation, Node, NodeAddress, NodeId, NodeKey, Page, Selection, Seq, Subscription};
+use crate::store::FastToken;
 use crate::store::{
     Account, AccountTotals, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token,
 };
@@ -368,6 +370,24 @@ impl Store for SqliteStore {
 
     fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()> {
         self.write(move |db| contacts::forget_messages(db, &owner, through))
+    }
+
+    fn fast_tokens(&self, account: BareJid, client: String) -> Pending<'_, Vec<FastToken>> {
+        self.read(move |db| fast::tokens(db, &account, &client))
+    }
+
+    fn put_fast_tokens(
+        &self,
+        account: BareJid,
+        client: String,
+        tokens: Vec<FastToken>,
+        clients_max: usize,
+    ) -> Pending<'_, ()> {
+        self.write(move |db| fast::put(db, &account, &client, &tokens, clients_max))
+    }
+
+    fn remove_fast_tokens(&self, account: BareJid) -> Pending<'_, ()> {
+        self.write(move |db| fast::remove(db, &account))
     }
 
     /// The readers end first: the connection that is closed last moves the write-ahead log into the

@@ -2,24 +2,37 @@
 //!
 //! Not here: what the negotiation does with the outcome (`authentication`).
 
+mod bearer;
 mod exchange;
 mod plain;
 pub(super) mod scram;
+mod token;
 
-pub(super) use exchange::{Exchange, Pending, Step};
+pub(super) use exchange::{Context, Exchange, Pending, Step};
 pub use scram::{ScramHash, ScramOffer};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::SASL_NS;
+use super::secured::Binding;
 use crate::xml::Element;
 
 /// The mechanisms that can be offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mechanism {
     Scram(ScramHash),
+    /// Bound to its channel, so offered where there is something to bind to.
+    ScramPlus(ScramHash),
     Plain,
+    /// By the certificate that the peer has shown (XEP-0178).
+    External,
+    Anonymous,
+    /// By a token of OAuth (RFC 7628).
+    OauthBearer,
+    /// HT-SHA-256: a token of FAST, bound to its channel or to none (XEP-0484). Never in the list of
+    /// mechanisms: SASL2 offers them apart.
+    Token(Option<Binding>),
 }
 
 /// The failures of RFC 6120 §6.5.
@@ -53,12 +66,25 @@ pub(super) enum Said {
 
 impl Mechanism {
     /// All of them, the preferred first.
-    pub const ALL: [Mechanism; 4] = [
+    pub const ALL: [Mechanism; 13] = [
+        Mechanism::External,
+        Mechanism::ScramPlus(ScramHash::Sha256),
+        Mechanism::ScramPlus(ScramHash::Sha512),
+        Mechanism::ScramPlus(ScramHash::Sha1),
         Mechanism::Scram(ScramHash::Sha256),
         Mechanism::Scram(ScramHash::Sha512),
         Mechanism::Scram(ScramHash::Sha1),
+        Mechanism::OauthBearer,
         Mechanism::Plain,
+        Mechanism::Anonymous,
+        Mechanism::TOKENS[0],
+        Mechanism::TOKENS[1],
+        Mechanism::TOKENS[2],
     ];
+
+    /// Those of FAST, the stronger first.
+    pub const TOKENS: [Mechanism; 3] =
+        [Mechanism::Token(Some(Binding::Exporter)), Mechanism::Token(Some(Binding::EndPoint)), Mechanism::Token(None)];
 
     /// Its name in the registry of SASL mechanisms.
     pub fn name(self) -> &'static str {
@@ -66,7 +92,16 @@ impl Mechanism {
             Mechanism::Scram(ScramHash::Sha1) => "SCRAM-SHA-1",
             Mechanism::Scram(ScramHash::Sha256) => "SCRAM-SHA-256",
             Mechanism::Scram(ScramHash::Sha512) => "SCRAM-SHA-512",
+            Mechanism::ScramPlus(ScramHash::Sha1) => "SCRAM-SHA-1-PLUS",
+            Mechanism::ScramPlus(ScramHash::Sha256) => "SCRAM-SHA-256-PLUS",
+            Mechanism::ScramPlus(ScramHash::Sha512) => "SCRAM-SHA-512-PLUS",
             Mechanism::Plain => "PLAIN",
+            Mechanism::External => "EXTERNAL",
+            Mechanism::Anonymous => "ANONYMOUS",
+            Mechanism::OauthBearer => "OAUTHBEARER",
+            Mechanism::Token(Some(Binding::Exporter)) => "HT-SHA-256-EXPR",
+            Mechanism::Token(Some(Binding::EndPoint)) => "HT-SHA-256-ENDP",
+            Mechanism::Token(None) => "HT-SHA-256-NONE",
         }
     }
 
@@ -74,11 +109,16 @@ impl Mechanism {
         Self::ALL.into_iter().find(|mechanism| mechanism.name() == name)
     }
 
-    /// Whether it hands the secret itself to the server, and so may only be used under TLS.
-    pub fn reveals_secret(self) -> bool {
+    /// Whether it may be used in the clear: it hands no secret to whoever listens, and proves itself anew
+    /// each time.
+    pub fn is_safe_in_the_clear(self) -> bool {
         match self {
-            Mechanism::Plain => true,
-            Mechanism::Scram(_) => false,
+            Mechanism::Scram(_) | Mechanism::Anonymous => true,
+            Mechanism::ScramPlus(_)
+            | Mechanism::Plain
+            | Mechanism::External
+            | Mechanism::OauthBearer
+            | Mechanism::Token(_) => false,
         }
     }
 }
@@ -101,6 +141,7 @@ impl SaslCondition {
         }
     }
 
+    /// RFC 6120 §6.5.
     pub(super) fn element(self) -> Element {
         Element::new("failure", SASL_NS).with_child(Element::new(self.name(), SASL_NS))
     }
@@ -122,18 +163,18 @@ impl Said {
 }
 
 /// A challenge, or an additional message with success; without data the element stays empty.
-pub(super) fn element(name: &'static str, data: &[u8]) -> Element {
-    Element::new(name, SASL_NS).with_text(STANDARD.encode(data))
+pub(super) fn element(name: &'static str, ns: &'static str, data: &[u8]) -> Element {
+    Element::new(name, ns).with_text(STANDARD.encode(data))
 }
 
 /// How a message of no bytes is written: `=` in `<auth/>` (RFC 6120 §6.4.2), nothing elsewhere.
 #[derive(PartialEq, Eq)]
-enum Zero {
+pub(super) enum Zero {
     Equals,
     Nothing,
 }
 
-fn data(element: &Element, zero: Zero) -> Result<Vec<u8>, SaslCondition> {
+pub(super) fn data(element: &Element, zero: Zero) -> Result<Vec<u8>, SaslCondition> {
     if element.children().next().is_some() {
         return Err(SaslCondition::MalformedRequest);
     }

@@ -1,4 +1,5 @@
-//! SCRAM's server side (RFC 5802, RFC 7677), without channel binding.
+//! SCRAM's server side (RFC 5802, RFC 7677), with channel binding (RFC 9266, RFC 5929) and without,
+//! and with the hash that shows a client what was really offered (XEP-0474).
 //!
 //! A decoy's exchange takes the same steps as a real one, in the same time, and fails at the end with
 //! the same words as a wrong password: nobody learns here which accounts exist.
@@ -12,7 +13,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::SaslCondition;
+use super::{Mechanism, SaslCondition};
+use crate::stream::secured::{Binding, Secured};
 
 /// The hash that a SCRAM mechanism is built on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,19 +41,29 @@ pub struct ScramOffer {
 /// The client's first message.
 #[derive(Debug)]
 pub(in crate::stream) struct ClientFirst {
-    /// What the client must repeat, in base64, as `c=`.
-    gs2_header: String,
+    /// What the client must send, in base64, as `c=`: the GS2 header as it came, and the data of the
+    /// channel that it binds to.
+    binding: Vec<u8>,
     bare: String,
     nonce: String,
     pub authzid: Option<String>,
     pub username: String,
 }
 
+/// What a client says of channel bindings (RFC 5802 §7, `gs2-cbind-flag`).
+enum Flag<'a> {
+    /// It can bind none.
+    No,
+    /// It can, and thinks that the server cannot.
+    Unoffered,
+    Type(&'a str),
+}
+
 /// An exchange that has sent its challenge and waits for the proof. It is used once.
 pub(in crate::stream) struct AwaitsProof {
     hash: ScramHash,
     offer: ScramOffer,
-    gs2_header: String,
+    binding: Vec<u8>,
     client_first_bare: String,
     server_first: String,
     nonce: String,
@@ -81,21 +93,19 @@ impl ScramHash {
 }
 
 impl ClientFirst {
-    /// RFC 5802 §7, `client-first-message`.
-    pub fn parse(bytes: &[u8]) -> Result<Self, SaslCondition> {
+    /// RFC 5802 §7, `client-first-message`, said to a mechanism among those that were offered.
+    pub fn parse(
+        bytes: &[u8],
+        mechanism: Mechanism,
+        offered: &[Mechanism],
+        secured: &Secured,
+    ) -> Result<Self, SaslCondition> {
         let text = std::str::from_utf8(bytes).map_err(|_| SaslCondition::MalformedRequest)?;
         let mut parts = text.splitn(3, ',');
         let (Some(flag), Some(authzid), Some(bare)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(SaslCondition::MalformedRequest);
         };
-        match flag {
-            "n" => {}
-            // RFC 5802 §6: the client can bind channels, and thinks that we cannot, which is so.
-            "y" => {}
-            // RFC 5802 §6: no type of binding is supported, so it must fail.
-            _ if flag.starts_with("p=") => return Err(SaslCondition::NotAuthorized),
-            _ => return Err(SaslCondition::MalformedRequest),
-        }
+        let data = Flag::read(flag)?.data(mechanism, offered, secured)?;
         let authzid = match authzid {
             "" => None,
             _ => Some(unescape(value(authzid, 'a')?)?),
@@ -112,19 +122,71 @@ impl ClientFirst {
             return Err(SaslCondition::NotAuthorized);
         }
         check_extensions(attributes)?;
-        let gs2_header = text[..text.len() - bare.len()].to_owned();
-        Ok(ClientFirst { gs2_header, bare: bare.to_owned(), nonce: nonce.to_owned(), authzid, username })
+        let mut binding = text.as_bytes()[..text.len() - bare.len()].to_vec();
+        binding.extend_from_slice(data);
+        Ok(ClientFirst { binding, bare: bare.to_owned(), nonce: nonce.to_owned(), authzid, username })
     }
 
-    /// The challenge (`server-first-message`), and the exchange that waits for its answer.
-    pub fn challenge(self, hash: ScramHash, offer: ScramOffer) -> (Vec<u8>, AwaitsProof) {
+    /// The challenge (`server-first-message`), and the exchange that waits for its answer. `offered` is
+    /// what [`offered_text`] makes of the offer, of which a hash is shown (XEP-0474 §6.1); none is without.
+    pub fn challenge(self, hash: ScramHash, offer: ScramOffer, offered: Option<&str>) -> (Vec<u8>, AwaitsProof) {
         debug_assert!(!offer.nonce.is_empty() && offer.nonce.bytes().all(is_printable), "a nonce is printable");
         let nonce = format!("{}{}", self.nonce, offer.nonce);
-        let server_first = format!("r={nonce},s={},i={}", STANDARD.encode(&offer.salt), offer.iterations);
+        let mut server_first = format!("r={nonce},s={},i={}", STANDARD.encode(&offer.salt), offer.iterations);
+        if let Some(offered) = offered {
+            server_first.push_str(",h=");
+            server_first.push_str(&STANDARD.encode(hash.digest(offered.as_bytes())));
+        }
         let challenge = server_first.clone().into_bytes();
         let exchange =
-            AwaitsProof { hash, offer, gs2_header: self.gs2_header, client_first_bare: self.bare, server_first, nonce };
+            AwaitsProof { hash, offer, binding: self.binding, client_first_bare: self.bare, server_first, nonce };
         (challenge, exchange)
+    }
+}
+
+/// The text of which XEP-0474 §6.1 has the hash sent: what one profile of SASL offered, and the types of
+/// channel binding that were announced, each sorted bytewise.
+pub(in crate::stream) fn offered_text(mechanisms: &[Mechanism], bindings: &[Binding]) -> String {
+    let mut names: Vec<&str> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
+    names.sort_unstable();
+    let mut text = names.join("\x1e");
+    if !bindings.is_empty() {
+        let mut types: Vec<&str> = bindings.iter().map(|binding| binding.name()).collect();
+        types.sort_unstable();
+        text.push('\x1f');
+        text.push_str(&types.join("\x1e"));
+    }
+    text
+}
+
+impl<'a> Flag<'a> {
+    fn read(flag: &'a str) -> Result<Self, SaslCondition> {
+        match flag {
+            "n" => Ok(Flag::No),
+            "y" => Ok(Flag::Unoffered),
+            _ => flag.strip_prefix("p=").map(Flag::Type).ok_or(SaslCondition::MalformedRequest),
+        }
+    }
+
+    /// The data that the client binds to; none where it binds to nothing, and may (RFC 5802 §6).
+    fn data<'s>(
+        &self,
+        mechanism: Mechanism,
+        offered: &[Mechanism],
+        secured: &'s Secured,
+    ) -> Result<&'s [u8], SaslCondition> {
+        match (self, mechanism) {
+            (Flag::Type(name), Mechanism::ScramPlus(_)) => {
+                Binding::from_name(name).and_then(|known| secured.binding(known)).ok_or(SaslCondition::NotAuthorized)
+            }
+            // The name of the mechanism promises a binding, or its absence.
+            (Flag::Type(_), _) | (_, Mechanism::ScramPlus(_)) => Err(SaslCondition::NotAuthorized),
+            // The client would have bound, had it seen what was offered: somebody took it away.
+            (Flag::Unoffered, _) if offered.iter().any(|one| matches!(one, Mechanism::ScramPlus(_))) => {
+                Err(SaslCondition::NotAuthorized)
+            }
+            (Flag::No | Flag::Unoffered, _) => Ok(&[]),
+        }
     }
 }
 
@@ -141,7 +203,8 @@ impl AwaitsProof {
         let proof = STANDARD.decode(proof).map_err(|_| SaslCondition::MalformedRequest)?;
 
         // RFC 5802 §6: the value of c= is constructed, and must be the same.
-        if binding != STANDARD.encode(&self.gs2_header) || nonce != self.nonce {
+        let bound = binding.as_bytes().ct_eq(STANDARD.encode(&self.binding).as_bytes());
+        if !bool::from(bound) || nonce != self.nonce {
             return Err(SaslCondition::NotAuthorized);
         }
         let auth_message = format!("{},{},{without_proof}", self.client_first_bare, self.server_first);
@@ -177,7 +240,7 @@ fn value(attribute: &str, name: char) -> Result<&str, SaslCondition> {
 }
 
 /// A `saslname`: `=2C` is a comma, `=3D` an equals sign, and no other `=` may stand (RFC 5802 §5.1).
-fn unescape(name: &str) -> Result<String, SaslCondition> {
+pub(super) fn unescape(name: &str) -> Result<String, SaslCondition> {
     let mut parts = name.split('=');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {

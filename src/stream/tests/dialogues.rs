@@ -21,7 +21,7 @@ fn from_the_first_header_to_the_last_tag() {
                 "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
                 "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>[tls]",
             ),
-            (OPEN, "[header s2][offer SCRAM-SHA-256 SCRAM-SHA-512 SCRAM-SHA-1 PLAIN]"),
+            (OPEN, "[header s2][offer SCRAM-SHA-256 SCRAM-SHA-512 SCRAM-SHA-1 OAUTHBEARER PLAIN]"),
             (
                 "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGFsaWNlAHNlY3JldA==</auth>",
                 "[password? alice@localhost]<success/>[authenticated alice@localhost]",
@@ -48,7 +48,7 @@ fn an_exchange_without_initial_response() {
     check(
         &mut talk,
         &[
-            (OPEN, "[header s1][offer SCRAM-SHA-256 SCRAM-SHA-512 SCRAM-SHA-1 PLAIN]"),
+            (OPEN, "[header s1][offer SCRAM-SHA-256 SCRAM-SHA-512 SCRAM-SHA-1 OAUTHBEARER PLAIN]"),
             ("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>", "<challenge/>"),
             (
                 "<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>AGFsaWNlAHNlY3JldA==</response>",
@@ -423,7 +423,10 @@ fn no_xml_is_written_while_tls_is_due() {
 #[test]
 fn answers_to_no_question_open_nothing() {
     for input in [
-        Input::TlsDone,
+        Input::TlsDone(Box::default()),
+        Input::Inlined(Box::default()),
+        Input::Credentials(Answer::Token(Vec::new())),
+        Input::Credentials(Answer::Account(jid("alice@localhost"))),
         Input::Credentials(Answer::Right),
         Input::Credentials(Answer::Scram(offer(ScramHash::Sha1, true))),
         Input::Bound(jid("alice@localhost").with_resource("x").unwrap()),

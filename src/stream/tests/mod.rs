@@ -3,6 +3,7 @@
 mod dialogues;
 mod oracle;
 mod properties;
+mod sasl2;
 mod scram;
 mod security;
 
@@ -24,6 +25,11 @@ struct Talk {
     /// What `access` says instead of looking.
     denial: Option<Denial>,
     scram_ended: Vec<bool>,
+    /// What was asked for with SASL2.
+    inline: Vec<Inline>,
+    /// What is answered to that, beside a resource.
+    token: Option<FastToken>,
+    resumed: Option<Result<Resumed, SmRefusal>>,
     authenticated: Option<BareJid>,
     stanzas: Vec<Element>,
 }
@@ -41,6 +47,9 @@ impl Talk {
             refusals: Vec::new(),
             denial: None,
             scram_ended: Vec::new(),
+            inline: Vec::new(),
+            token: None,
+            resumed: None,
             authenticated: None,
             stanzas: Vec::new(),
         }
@@ -97,7 +106,7 @@ impl Talk {
     fn carry_out_one(&mut self, output: Output) -> (String, Option<Input>) {
         match output {
             Output::Write(bytes) => (short(&String::from_utf8(bytes).unwrap()), None),
-            Output::StartTls => ("[tls]".to_owned(), Some(Input::TlsDone)),
+            Output::StartTls => ("[tls]".to_owned(), Some(Input::TlsDone(Box::default()))),
             Output::ResetParser => {
                 self.parser.reset(xml::Limits::authenticated());
                 (String::new(), None)
@@ -121,6 +130,45 @@ impl Talk {
             Output::ScramEnded { success, .. } => {
                 self.scram_ended.push(success);
                 (String::new(), None)
+            }
+            Output::AskCertified { account } => {
+                let answer = match account.local() {
+                    Some("alice") => Answer::Right,
+                    _ => Answer::Denied(Denial::Wrong),
+                };
+                (format!("[certified? {account}]"), Some(Input::Credentials(answer)))
+            }
+            Output::AskBearer { token } => {
+                let answer = match token.expose() {
+                    "of-alice" => Answer::Account(jid("alice@localhost")),
+                    "of-elsewhere" => Answer::Account(jid("alice@elsewhere.example")),
+                    "later" => Answer::Denied(Denial::Later),
+                    _ => Answer::Denied(Denial::Wrong),
+                };
+                ("[bearer?]".to_owned(), Some(Input::Credentials(answer)))
+            }
+            Output::AskAnonymous => {
+                let made = BareJid::new(Some("made"), self.stream.host().unwrap().domain()).unwrap();
+                ("[anonymous?]".to_owned(), Some(Input::Credentials(Answer::Account(made))))
+            }
+            Output::AskToken(proof) => {
+                let right = proof.proof == token_hash(b"Initiator", &proof.binding);
+                let answer = match right && proof.account.local() == Some("alice") {
+                    true => Answer::Token(token_hash(b"Responder", &proof.binding)),
+                    false => Answer::Denied(Denial::Wrong),
+                };
+                (format!("[token? {} {:?}]", proof.account, proof.count), Some(Input::Credentials(answer)))
+            }
+            Output::AskInline(ask) => {
+                let resumed = matches!(self.resumed, Some(Ok(_)));
+                let bound = ask.inline.bind.as_ref().filter(|_| !resumed).map(|bind| {
+                    let jid = ask.account.with_resource(bind.tag.as_deref().unwrap_or("made")).unwrap();
+                    let refusal = (!self.refusals.is_empty()).then(|| self.refusals.remove(0));
+                    refusal.map_or(Ok(Bound { jid, managed: bind.enable.is_some(), elements: Vec::new() }), Err)
+                });
+                self.inline.push(ask.inline);
+                let inlined = Inlined { resumed: self.resumed.take(), bound, token: self.token.take() };
+                ("[inline?]".to_owned(), Some(Input::Inlined(Box::new(inlined))))
             }
             Output::AskBind { account, resource } => {
                 let said = format!("[bind? {}]", resource.as_deref().unwrap_or("-"));
@@ -163,6 +211,10 @@ impl Talk {
 /// What the server writes, with its usual parts named and the texts for people left out.
 fn short(written: &str) -> String {
     let mut text = written.to_owned();
+    // What SASL2 offers is looked at apart.
+    if let (Some(from), Some(to)) = (text.find("<authentication "), text.find("</authentication>")) {
+        text.replace_range(from..to + "</authentication>".len(), "");
+    }
     for (long, name) in [
         ("<?xml version='1.0'?><stream:stream from='localhost' id='", "[header "),
         ("' version='1.0' xml:lang='en' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", "]"),
@@ -226,10 +278,20 @@ fn offer(hash: ScramHash, real: bool) -> ScramOffer {
     scram::offer(hash, password, b"salt of sixteen!", real)
 }
 
+/// HMAC-SHA-256 with [`TOKEN`].
+fn token_hash(who: &[u8], binding: &[u8]) -> Vec<u8> {
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(TOKEN.as_bytes()).unwrap();
+    mac.update(who);
+    mac.update(binding);
+    mac.finalize().into_bytes().to_vec()
+}
+
 fn jid(text: &str) -> BareJid {
     BareJid::parse(text).unwrap()
 }
 
 const PASSWORD: &str = "secret";
+const TOKEN: &str = "a token of the server's making";
 const SERVER_NONCE: &str = "3rfcNHYJY1ZVvWVs7j";
 const OPEN: &str = "<?xml version='1.0'?><stream:stream to='localhost' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";

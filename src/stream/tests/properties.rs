@@ -17,13 +17,17 @@ proptest! {
         let mut asked = None;
         for chosen in moves {
             let input = chosen.unwrap_or_else(|| fitting(&talk.stream, asked));
-            let right = matches!((&asked, &input), (Some(Asked::Password), Input::Credentials(Answer::Right)));
+            let right = matches!(
+                (&asked, &input),
+                (Some(Asked::Password), Input::Credentials(Answer::Right))
+                    | (Some(Asked::Token), Input::Credentials(Answer::Token(_)))
+            );
             let was_closed = talk.stream.is_closed();
             let outputs = talk.stream.handle(input);
             prop_assert!(!was_closed || outputs.is_empty(), "a word after the last");
             let opened = outputs.iter().any(|o| matches!(o, Output::Authenticated { .. }));
             // No proof in these inputs is right: only `access` itself can have opened the door.
-            prop_assert_eq!(opened && !right, false, "authenticated without a right password");
+            prop_assert_eq!(opened && !right, false, "authenticated without a right secret");
             prop_assert!(!(opened && channel == Channel::Clear), "a password was taken in the clear");
             let proved = outputs.iter().any(|o| matches!(o, Output::ScramEnded { success: true, .. }));
             prop_assert!(!proved, "a proof was taken for right");
@@ -38,6 +42,8 @@ proptest! {
                 Output::AskBind { .. } => Some(Asked::Bind),
                 Output::AskResume { .. } => Some(Asked::Resume),
                 Output::StartTls => Some(Asked::Tls),
+                Output::AskToken(_) => Some(Asked::Token),
+                Output::AskInline(_) => Some(Asked::Inline),
                 _ => None,
             });
             prop_assert_eq!(asked.is_some(), talk.stream.awaits_answer());
@@ -78,6 +84,8 @@ enum Asked {
     Bind,
     Resume,
     Tls,
+    Token,
+    Inline,
 }
 
 /// What leads on from here, so that every state is reached often enough.
@@ -89,7 +97,9 @@ fn fitting(stream: &Stream, asked: Option<Asked>) -> Input {
         Some(Asked::Resume) => {
             Input::Resumed { jid: jid("alice@localhost").with_resource("r").unwrap(), previd: "p".to_owned(), h: 0 }
         }
-        Some(Asked::Tls) => Input::TlsDone,
+        Some(Asked::Tls) => Input::TlsDone(Box::new(bindable())),
+        Some(Asked::Token) => Input::Credentials(Answer::Token(vec![1; 32])),
+        Some(Asked::Inline) => Input::Inlined(Box::new(inlined("alice@localhost"))),
         None => match &stream.state {
             State::ExpectHeader(_) => open(),
             State::ExpectStartTls => Input::Element(Element::new("starttls", TLS_NS)),
@@ -98,6 +108,24 @@ fn fitting(stream: &Stream, asked: Option<Asked>) -> Input {
             _ => Input::Element(plain()),
         },
     }
+}
+
+fn bindable() -> Secured {
+    Secured { exporter: Some(vec![1; 32]), end_point: Some(vec![2; 32]), certified: Vec::new() }
+}
+
+fn inlined(account: &str) -> Inlined {
+    let jid = jid(account).with_resource("r").unwrap();
+    Inlined { resumed: None, bound: Some(Ok(Bound { jid, managed: false, elements: Vec::new() })), token: None }
+}
+
+fn authenticate(mechanism: &str, text: String) -> Element {
+    Element::new("authenticate", SASL2_NS)
+        .with_attr("mechanism", mechanism)
+        .with_child(Element::new("initial-response", SASL2_NS).with_text(text))
+        .with_child(Element::new("user-agent", SASL2_NS).with_attr("id", "d4565fa7-4d72-4749-b3d3-740edbf87770"))
+        .with_child(Element::new("bind", BIND2_NS))
+        .with_child(Element::new("fast", FAST_NS))
 }
 
 fn open() -> Input {
@@ -156,6 +184,10 @@ fn element() -> impl Strategy<Value = Element> {
         4 => (mechanism, text.clone()).prop_map(|(mechanism, text)| {
             Element::new("auth", SASL_NS).with_attr("mechanism", mechanism).with_text(text)
         }),
+        4 => (prop::sample::select(vec!["PLAIN", "SCRAM-SHA-256-PLUS", "HT-SHA-256-NONE", "HT-SHA-256-EXPR"]), text.clone())
+            .prop_map(|(mechanism, text)| authenticate(mechanism, text)),
+        2 => text.clone().prop_map(|text| Element::new("response", SASL2_NS).with_text(text)),
+        1 => Just(Element::new("abort", SASL2_NS)),
         3 => text.prop_map(|text| Element::new("response", SASL_NS).with_text(text)),
         2 => Just(plain()),
         1 => Just(Element::new("abort", SASL_NS)),
@@ -175,7 +207,12 @@ fn input() -> impl Strategy<Value = Input> {
         8 => Just(open()),
         1 => Just(Input::Header(header_with(Element::new("stream", STREAMS_NS), "jabber:server"))),
         12 => element().prop_map(Input::Element),
-        4 => Just(Input::TlsDone),
+        4 => Just(()).prop_map(|()| Input::TlsDone(Box::new(bindable()))),
+        4 => Just(Input::Inlined(Box::new(inlined("alice@localhost")))),
+        1 => Just(Input::Inlined(Box::new(inlined("bob@localhost")))),
+        2 => Just(Input::Inlined(Box::default())),
+        2 => Just(Input::Credentials(Answer::Token(vec![1; 32]))),
+        1 => Just(Input::Credentials(Answer::Account(jid("nobody@localhost")))),
         6 => Just(Input::Credentials(Answer::Right)),
         6 => prop::bool::ANY.prop_map(|real| {
             Input::Credentials(Answer::Scram(ScramOffer {

@@ -7,7 +7,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
 use super::*;
-use crate::stream::sasl::scram::{AwaitsProof, ClientFirst};
+use crate::stream::sasl::scram::{AwaitsProof, ClientFirst, offered_text};
 
 /// RFC 5802 §3, with the fewest iterations that RFC 5802 §5.1 wants.
 pub(super) fn keys(hash: ScramHash, password: &[u8], salt: &[u8]) -> (Vec<u8>, Vec<u8>) {
@@ -66,9 +66,9 @@ fn the_vectors_of_rfc_5802_and_rfc_7677() {
             nonce: server_nonce.to_owned(),
             ..offer(hash, b"pencil", &STANDARD.decode(salt).unwrap(), true)
         };
-        let client = ClientFirst::parse(first.as_bytes()).unwrap();
+        let client = parse(first.as_bytes()).unwrap();
         assert_eq!(client.username, "user");
-        let (said, exchange) = client.challenge(hash, offer);
+        let (said, exchange) = client.challenge(hash, offer, None);
         assert_eq!(String::from_utf8(said).unwrap(), challenge);
         assert_eq!(String::from_utf8(exchange.finish(last.as_bytes()).unwrap()).unwrap(), end);
     }
@@ -117,11 +117,11 @@ fn the_first_message_is_read_as_rfc_5802_writes_it() {
         ("n,,n=user,r=abc,x=", Err(MalformedRequest)),
         ("n,,n=user,r=abc,n=other", Err(MalformedRequest)),
     ] {
-        let read = ClientFirst::parse(message.as_bytes());
+        let read = parse(message.as_bytes());
         let read = read.as_ref().map(|first| (first.username.as_str(), first.authzid.as_deref())).map_err(|e| *e);
         assert_eq!(read, outcome, "{message}");
     }
-    assert_eq!(ClientFirst::parse(b"n,,n=\xff,r=abc").err(), Some(MalformedRequest));
+    assert_eq!(parse(b"n,,n=\xff,r=abc").err(), Some(MalformedRequest));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn the_last_message_must_fit_in_every_part() {
     let (start, salt, password) = ("n,,n=alice,r=abc", b"salt of sixteen!", PASSWORD.as_bytes());
     let begin = |real: bool| -> (String, AwaitsProof) {
         let offer = offer(ScramHash::Sha256, password, salt, real);
-        let (challenge, exchange) = ClientFirst::parse(start.as_bytes()).unwrap().challenge(ScramHash::Sha256, offer);
+        let (challenge, exchange) = parse(start.as_bytes()).unwrap().challenge(ScramHash::Sha256, offer, None);
         (String::from_utf8(challenge).unwrap(), exchange)
     };
     // Each message bears the proof that belongs to it, so that only what is named is wrong.
@@ -179,11 +179,98 @@ fn the_last_message_must_fit_in_every_part() {
     }
 }
 
+/// The exchange of XEP-0474 §6.3, in which the client binds to what the example calls fake.
+#[test]
+fn the_vector_of_xep_0474() {
+    let plus = Mechanism::ScramPlus(ScramHash::Sha1);
+    let offered = [plus, Mechanism::Scram(ScramHash::Sha1)];
+    let text = offered_text(&offered, &[Binding::Exporter, Binding::EndPoint]);
+    assert_eq!(text, "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1ftls-exporter\x1etls-server-end-point");
+    let nonce = "a09117a6-ac50-4f2f-93f1-93799c2bddf6".to_owned();
+    let salt = STANDARD.decode("QSXCR+Q6sek8bf92").unwrap();
+    let offer = ScramOffer { nonce, ..offer(ScramHash::Sha1, b"pencil", &salt, true) };
+    let fake = Secured { exporter: Some(b"THIS IS FAKE CB DATA".to_vec()), ..Secured::default() };
+    let first = b"p=tls-exporter,,n=user,r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6";
+    let client = ClientFirst::parse(first, plus, &offered, &fake).unwrap();
+    let (challenge, exchange) = client.challenge(ScramHash::Sha1, offer, Some(&text));
+    assert_eq!(
+        String::from_utf8(challenge).unwrap(),
+        "r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6a09117a6-ac50-4f2f-93f1-93799c2bddf6,s=QSXCR+Q6sek8bf92,i=4096,\
+         h=G6k/rBLDqgOhRRaCuuatSDFkJ08="
+    );
+    let last = "c=cD10bHMtZXhwb3J0ZXIsLFRISVMgSVMgRkFLRSBDQiBEQVRB,\
+                r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6a09117a6-ac50-4f2f-93f1-93799c2bddf6,\
+                x=19C6532F-1CF4-4A27-A18D-DC9CEA41BBB3,p=M/SIDjT+dfcxUh89jZEypRvFxB4=";
+    assert_eq!(exchange.finish(last.as_bytes()).unwrap(), b"v=MQrMPvv7yv4x4Cq4W4Ih25EqS2c=");
+    // Where nothing is announced, there is no second part (§6.1, step 3).
+    assert_eq!(offered_text(&[Mechanism::Plain, Mechanism::Scram(ScramHash::Sha256)], &[]), "PLAIN\x1eSCRAM-SHA-256");
+}
+
+/// What the client binds to is compared with what this connection has, for each type and each flag.
+#[test]
+fn a_channel_is_bound_or_the_exchange_fails() {
+    use SaslCondition::{MalformedRequest, NotAuthorized};
+    let (plain, plus) = (Mechanism::Scram(ScramHash::Sha256), Mechanism::ScramPlus(ScramHash::Sha256));
+    let both = Secured { exporter: Some(vec![7; 32]), end_point: Some(vec![9; 32]), ..Secured::default() };
+    let only_end_point = Secured { exporter: None, ..both.clone() };
+    let none = Secured::default();
+    let with = [plus, plain];
+    let without = [plain];
+    for (flag, mechanism, offered, secured, outcome) in [
+        ("p=tls-exporter", plus, &with[..], &both, Ok(())),
+        ("p=tls-server-end-point", plus, &with[..], &both, Ok(())),
+        ("p=tls-server-end-point", plus, &with[..], &only_end_point, Ok(())),
+        ("p=tls-exporter", plus, &with[..], &only_end_point, Err(NotAuthorized)),
+        ("p=tls-unique", plus, &with[..], &both, Err(NotAuthorized)),
+        ("p=", plus, &with[..], &both, Err(NotAuthorized)),
+        ("p", plus, &with[..], &both, Err(MalformedRequest)),
+        // -PLUS must bind, and the other must not.
+        ("n", plus, &with[..], &both, Err(NotAuthorized)),
+        ("y", plus, &with[..], &both, Err(NotAuthorized)),
+        ("p=tls-exporter", plain, &with[..], &both, Err(NotAuthorized)),
+        ("n", plain, &with[..], &both, Ok(())),
+        // It was offered, and somebody has hidden it.
+        ("y", plain, &with[..], &both, Err(NotAuthorized)),
+        ("y", plain, &without[..], &none, Ok(())),
+    ] {
+        let first = format!("{flag},,n=alice,r=abc");
+        let read = ClientFirst::parse(first.as_bytes(), mechanism, offered, secured);
+        assert_eq!(read.as_ref().map(|_| ()).map_err(|error| *error), outcome, "{flag} {mechanism:?} {secured:?}");
+    }
+
+    let salt = b"salt of sixteen!";
+    let finish = |sent: &[u8], signed: &[u8]| {
+        let offer = offer(ScramHash::Sha256, PASSWORD.as_bytes(), salt, true);
+        let client = ClientFirst::parse(b"p=tls-exporter,,n=alice,r=abc", plus, &with, &both).unwrap();
+        let (challenge, exchange) = client.challenge(ScramHash::Sha256, offer, Some("shown"));
+        let last = |data: &[u8]| {
+            let binding = STANDARD.encode([&b"p=tls-exporter,,"[..], data].concat());
+            format!("c={binding},r=abc{SERVER_NONCE}")
+        };
+        let auth_message = format!("n=alice,r=abc,{},{}", String::from_utf8(challenge).unwrap(), last(signed));
+        let proof = proof(ScramHash::Sha256, PASSWORD.as_bytes(), salt, &auth_message);
+        exchange.finish(format!("{},p={proof}", last(sent)).as_bytes()).map(|_| ())
+    };
+    assert_eq!(finish(&[7; 32], &[7; 32]), Ok(()));
+    // Bound to another channel, as through somebody who ends TLS and has a certificate (T7).
+    assert_eq!(finish(&[8; 32], &[8; 32]), Err(NotAuthorized));
+    assert_eq!(finish(&[9; 32], &[9; 32]), Err(NotAuthorized));
+    assert_eq!(finish(&[], &[]), Err(NotAuthorized));
+    // Signed for one channel, sent for the other.
+    assert_eq!(finish(&[7; 32], &[8; 32]), Err(NotAuthorized));
+}
+
+/// Reads a first message where nothing can be bound to.
+fn parse(message: &[u8]) -> Result<ClientFirst, SaslCondition> {
+    let mechanism = Mechanism::Scram(ScramHash::Sha256);
+    ClientFirst::parse(message, mechanism, &[mechanism, Mechanism::Plain], &Secured::default())
+}
+
 #[test]
 fn keys_of_a_wrong_length_open_nothing() {
     let mut broken = offer(ScramHash::Sha256, b"pencil", b"salt", true);
     broken.stored_key.truncate(20);
-    let (challenge, exchange) = ClientFirst::parse(b"n,,n=user,r=abc").unwrap().challenge(ScramHash::Sha256, broken);
+    let (challenge, exchange) = parse(b"n,,n=user,r=abc").unwrap().challenge(ScramHash::Sha256, broken, None);
     let auth_message = format!("n=user,r=abc,{},c=biws,r=abc{SERVER_NONCE}", String::from_utf8(challenge).unwrap());
     let proof = proof(ScramHash::Sha256, b"pencil", b"salt", &auth_message);
     let last = format!("c=biws,r=abc{SERVER_NONCE},p={proof}");

@@ -1,0 +1,9 @@
+//! Authentication over real TLS: what needs keys, certificates and a clock, and so cannot be a scene.
+
+mod certificates;
+mod client;
+mod house;
+mod library;
+mod limits;
+mod passwords;
+mod tokens;
