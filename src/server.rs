@@ -143,14 +143,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let metrics = metrics(&engine, &delivery);
     let rooms_asked = http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), clock, metrics };
     let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
-    let (tracker, streams) = (peers.clone(), (gate, sessions));
-    door.offer_streams(Box::new(move |socket, peer, secure, place| {
-        let (gate, sessions) = streams.clone();
-        tracker.spawn(async move {
-            net::websocket(socket, peer, secure, gate, sessions).await;
-            drop(place);
-        });
-    }));
+    offer_streams(&door, &peers, gate, sessions);
     if config.tls.reload_seconds > 0 {
         let every = Duration::from_secs(config.tls.reload_seconds);
         rooms.spawn(certificates.clone().watch(every, leaving.clone()));
@@ -369,6 +362,18 @@ fn session_options(config: &Config) -> session::Options {
         sessions_per_account_max: config.limits.sessions_per_account,
         ..defaults
     }
+}
+
+/// What becomes a WebSocket for XMPP over HTTP goes to the sessions.
+fn offer_streams(door: &Door, peers: &TaskTracker, gate: Arc<Gate>, sessions: Sessions) {
+    let peers = peers.clone();
+    door.offer_streams(Box::new(move |socket, peer, secure, place| {
+        let (gate, sessions) = (gate.clone(), sessions.clone());
+        peers.spawn(async move {
+            net::websocket(socket, peer, secure, gate, sessions).await;
+            drop(place);
+        });
+    }));
 }
 
 /// Present where this server is a component of another.
