@@ -465,6 +465,6 @@ mod tests {
             size_of::<F>()
         }
         let bytes = size(live) + size_of::<Talk>() + size_of::<Standing>();
-        assert!(bytes <= 3 << 10, "{bytes} bytes");
+        assert!(bytes <= 7 << 9, "{bytes} bytes");
     }
 }

@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(rate.wait(begin + Duration::from_millis(500)), None);
         rate.read(4000);
         let later = begin + Duration::from_secs(1);
-        assert_eq!(rate.wait(later), Some(later + Duration::from_secs(2)));
+        assert_eq!(rate.wait(later), Some(later + Duration::from_millis(1500)));
         assert_eq!(rate.wait(later + Duration::from_secs(3600)), None);
         (0..20).for_each(|_| rate.stanza());
         assert_eq!(rate.wait(later + Duration::from_secs(3600)), None, "no more than a burst is saved up");
