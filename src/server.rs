@@ -92,9 +92,11 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let (peers, rooms) = (TaskTracker::new(), TaskTracker::new());
     let access = Access::new(parts.store.clone(), clock.clone(), access_options(config)?);
     let (engine, turns) = Engine::new(parts.store.clone(), clock.clone(), engine_options(config));
-    let delivery = Delivery::new(engine.clone(), delivery::Options::default(), leaving.clone());
+    let delivery = Delivery::new(engine.clone(), delivery_options(config), leaving.clone());
     rooms.spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
     rooms.spawn(delivery.clone().run(over.clone()));
+    delivery.end_temporary().await.map_err(|failure| StartError(failure.to_string()))?;
+    rooms.spawn(delivery.clone().run_leases(over.clone()));
     let hosts =
         config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
     let messaging = Messaging::new(engine.clone(), messaging_options(config));
@@ -244,6 +246,14 @@ fn certificate_files(config: &Config, parts: &Parts) -> Vec<net::CertificateFile
     std::iter::once(first).chain(others).collect()
 }
 
+fn delivery_options(config: &Config) -> delivery::Options {
+    delivery::Options {
+        bounces_max: config.pubsub.bounces_max,
+        multi_subscribe: config.pubsub.subscriptions.multi_subscribe,
+        ..delivery::Options::default()
+    }
+}
+
 fn access_options(config: &Config) -> Result<access::Options, StartError> {
     let (issuers, fetch) = issuers(config)?;
     Ok(access::Options {
@@ -303,6 +313,7 @@ fn engine_options(config: &Config) -> engine::Options {
         templates: config.templates.clone().into(),
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
+        subscriptions: config.pubsub.subscriptions.clone(),
         memos_per_caller_max: config.limits.idempotency_keys_per_account,
         ..engine::Options::default()
     }

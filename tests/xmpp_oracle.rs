@@ -153,6 +153,7 @@ fn policy() -> ServicePolicy {
         payload_bytes_max: 100_000,
         items_max: 1000,
         batch_items_max: 16,
+        subscriptions: tidings::pubsub::SubscriptionPolicy::default(),
     }
 }
 

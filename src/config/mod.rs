@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::jid::BareJid;
-use crate::pubsub::{Template, WhoCreates};
+use crate::pubsub::{SubscriptionPolicy, Template, WhoCreates};
 pub use crate::stream::component::{Secret, Served};
 
 pub use crate::store::sqlite::Durability;
@@ -102,6 +102,8 @@ pub struct Pubsub {
     pub auto_create: bool,
     pub create: WhoCreates,
     pub items_max: u64,
+    pub subscriptions: SubscriptionPolicy,
+    pub bounces_max: u64,
 }
 
 /// A domain whose accounts are kept here, and its pub/sub service.

@@ -324,6 +324,41 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.pubsub.items_max = value.count(),
     },
     Setting {
+        key: "pubsub.multi_subscribe",
+        kind: Kind::Flag,
+        unset: Unset::Is("false"),
+        meaning: "Whether one JID may have several subscriptions to a node, each with options of its own.",
+        why: "Most clients count on one, and on a second request finding the first.",
+        apply: |config, value| config.pubsub.subscriptions.multi_subscribe = value.flag(),
+    },
+    Setting {
+        key: "pubsub.lease_seconds_max",
+        kind: Kind::Count { min: 1, max: 3_155_760_000 },
+        unset: Unset::Is("31622400"),
+        meaning: "The longest lease of a subscription, in seconds; one that is asked for until later ends then.",
+        why: "A year, and a day to renew it. Subscriptions that ask for no lease do not end by themselves.",
+        apply: |config, value| {
+            config.pubsub.subscriptions.lease_seconds_max = i64::try_from(value.count::<u64>()).unwrap_or(i64::MAX);
+        },
+    },
+    Setting {
+        key: "pubsub.digest_ms_min",
+        kind: Kind::Count { min: 1, max: 86_400_000 },
+        unset: Unset::Is("1000"),
+        meaning: "The shortest time between two digests that a subscriber may ask for, in milliseconds.",
+        why: "Below a second a digest spares nobody anything.",
+        apply: |config, value| config.pubsub.subscriptions.digest_ms_min = value.count(),
+    },
+    Setting {
+        key: "pubsub.bounces_max",
+        kind: Kind::Count { min: 0, max: 1_000_000 },
+        unset: Unset::Is("16"),
+        meaning: "Notifications that a session may send back with an error that may pass, one after the other, before \
+                  the subscription ends; 0 for any number.",
+        why: "One that says that nobody is there ends the subscription at once (XEP-0060 §12.4).",
+        apply: |config, value| config.pubsub.bounces_max = value.count(),
+    },
+    Setting {
         key: "data.dir",
         kind: Kind::Path,
         unset: Unset::Is("tidings-data"),

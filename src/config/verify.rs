@@ -13,7 +13,7 @@ use super::{
 };
 use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::jid::BareJid;
-use crate::pubsub::{NodeConfig, Refusal, ServicePolicy, WhoCreates};
+use crate::pubsub::{NodeConfig, Refusal, ServicePolicy, SubscriptionPolicy, WhoCreates};
 use crate::server::STANZA_OVERHEAD_BYTES;
 
 pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
@@ -151,6 +151,7 @@ impl Checks {
             payload_bytes_max: (config.limits.stanza_bytes as u64).saturating_sub(STANZA_OVERHEAD_BYTES),
             items_max: config.pubsub.items_max,
             batch_items_max: 1,
+            subscriptions: config.pubsub.subscriptions.clone(),
         };
         let given = std::mem::take(&mut self.given.templates);
         if let Some(beyond) = given.get(TEMPLATES_MAX) {
@@ -297,7 +298,14 @@ fn blank() -> Config {
         http: Http { listen, origins: Vec::new() },
         jwt: Jwt::default(),
         admin: Admin { listen },
-        pubsub: Pubsub { service: jid, auto_create: false, create: WhoCreates::Admins, items_max: 0 },
+        pubsub: Pubsub {
+            service: jid,
+            auto_create: false,
+            create: WhoCreates::Admins,
+            items_max: 0,
+            subscriptions: SubscriptionPolicy::default(),
+            bounces_max: 0,
+        },
         hosts: Vec::new(),
         components: Vec::new(),
         component_of: ComponentOf { host: String::new(), domain: None, secret: Secret::new(""), users: None },

@@ -4,9 +4,14 @@
 //! through its [`Inlet`]: "this watch may have grown", "this subscription came", "it went".
 
 mod again;
+mod load;
 mod personal;
+mod watch;
+mod whom;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,20 +20,23 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::pages::Page;
+use super::recent::{Hold, Moment};
 use super::{Delivery, Shared, lock};
-use crate::engine::{Entry, Pull, Tail, Wake, WatcherId, Wrong};
+use crate::engine::{Entry, Tail, Wake, Wrong};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Caller, Node, NodeAddress, NodeId, NodeKey, Refusal, Request, Role, Seq, SubId, Subscription, SubscriptionState,
-    Verb,
+    Caller, Expire, Node, NodeAddress, NodeId, NodeKey, Refusal, Request, Role, Seq, Show, SubId, Subscription, Verb,
 };
 use crate::store::{Failure, Item};
 
 pub use again::{Again, Tag};
 pub(super) use personal::Followers;
 pub use personal::Personal;
+use watch::{Look, Watch};
+pub use whom::Whom;
 
 /// A session's watches. Dropping it ends them.
 pub struct Feed {
@@ -37,52 +45,74 @@ pub struct Feed {
     role: Role,
     watches: HashMap<u64, Box<Watch>>,
     by_subscription: HashMap<(NodeKey, SubId), u64>,
+    /// The watches that are shown each event at once: of a node, the one of the bare JID (`true`) and that
+    /// of the full one. Subscriptions of one JID share it (XEP-0060 §6.1.6).
+    live: HashMap<(NodeKey, bool), u64>,
+    /// When digests are due.
+    digests: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Subscriptions that end when the session goes.
+    temporary: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)>,
+    /// What the session shows, while it is available.
+    show: Option<Show>,
     next_watch: u64,
     /// Watches that may have something to show.
     ready: VecDeque<u64>,
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
-    /// Subscriptions that went while the stored ones were being read.
-    went: Option<HashSet<(NodeKey, SubId)>>,
+    /// The readings of stored subscriptions that are under way.
+    loading: usize,
+    /// Subscriptions that went meanwhile.
+    went: HashSet<(NodeKey, SubId)>,
+    /// From where the subscriptions of the full JID are shown, while they are being read.
+    bound: Option<Hold>,
+    /// From where those of the bare JID are.
+    available: Option<Hold>,
     behind: Option<Behind>,
     /// What it follows without a subscription.
     personal: Personal,
 }
 
-/// An event for a session, while it is being shown.
+/// An event for a session, or several in a digest, while they are being shown.
 pub struct Shown<'a> {
+    /// The event; of a digest the last.
     pub entry: &'a Arc<Entry>,
+    /// The events of a digest, oldest first; empty where it is none.
+    pub digest: &'a [Arc<Entry>],
     /// Where the notification is addressed to.
     pub to: &'a Jid,
-    /// Names the event for [`Feed::again`] and [`Feed::acknowledged`].
+    /// Names what is shown for [`Feed::again`] and [`Feed::acknowledged`].
     pub tag: Tag,
     /// The beginning of a notification on this watch, kept by whoever encodes it.
     pub head: &'a mut Option<Bytes>,
+    /// Whether a readable body is wanted beside the payload (XEP-0060 §12.8).
+    pub with_body: bool,
+    /// The subscriptions on which it goes out, where they are to be told (XEP-0060 §7.1.2.4).
+    pub subids: &'a [SubId],
 }
 
-/// The session was so slow that events it had not been shown are no longer retained.
-#[derive(Clone, Debug)]
-pub struct Behind {
-    pub address: Arc<NodeAddress>,
-    watch: u64,
-    /// What is retained begins here.
-    floor: Seq,
+/// What came back of a notification (XEP-0060 §12.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bounce {
+    /// Nobody is there who could take it, now or later.
+    Gone,
+    /// It could not be taken this time.
+    Passing,
 }
 
-/// Whose subscriptions a feed shows.
+/// The session cannot be shown what it must be shown next; it has to end, and begin anew.
 #[derive(Clone, Debug)]
-pub enum Whom {
-    /// Those of a session's full JID, and those of its bare JID while it is available.
-    Session(FullJid),
-    /// Those of all addresses at a domain.
-    Domain(String),
-    /// Those of all addresses that are not at one of these domains.
-    Elsewhere(Arc<[String]>),
+pub enum Behind {
+    /// It was so slow that events it had not been shown are no longer retained.
+    Retention { address: Arc<NodeAddress> },
+    /// The storage failed it, again and again.
+    Unreadable,
 }
 
 /// The side of a feed that others see.
 pub(super) struct Inlet {
     whom: Whom,
     available: AtomicBool,
+    /// A subscription went, and the session has not looked yet.
+    removed: AtomicBool,
     /// Which nodes of accounts it is interested in.
     nodes: Mutex<Arc<BTreeSet<NodeId>>>,
     inbox: Mutex<Inbox>,
@@ -109,32 +139,9 @@ struct Handle {
     pending: AtomicBool,
 }
 
-struct Watch {
-    tail: Arc<Tail>,
-    handle: Arc<Handle>,
-    watcher: WatcherId,
-    subscription: Subscription,
-    position: Seq,
-    /// What the peer has acknowledged.
-    acknowledged: Seq,
-    checked: Option<u64>,
-    /// Something is being asked or read for it; it is looked at again when that is done.
-    busy: bool,
-    /// It stands in `ready`.
-    queued: bool,
-    /// What was read from the log and not shown yet.
-    backlog: Option<Arc<Page>>,
-    head: Option<Bytes>,
-}
-
 /// Work that a feed waited for.
 enum Done {
-    /// With the position at which each was read.
-    Loaded(Vec<(Arc<Tail>, Subscription, Seq)>),
-    /// Of accounts that it follows.
-    Personal(Vec<personal::Found>),
-    /// Last items of nodes that an account has subscribed to.
-    Last(Vec<(Node, Item)>),
+    Loaded(Result<Vec<Loaded>, Failure>),
     Checked {
         watch: u64,
         access: u64,
@@ -145,6 +152,19 @@ enum Done {
         after: Seq,
         page: Result<Option<Arc<Page>>, Failure>,
     },
+    Unsubscribed,
+    /// Of accounts that it follows.
+    Personal(Vec<personal::Found>),
+    /// Last items of nodes that an account has subscribed to.
+    Last(Vec<(Node, Item)>),
+}
+
+/// A subscription that was read.
+struct Loaded {
+    tail: Arc<Tail>,
+    subscription: Subscription,
+    /// Where the log of its node stood when it was read.
+    position: Seq,
 }
 
 enum Checked {
@@ -154,51 +174,42 @@ enum Checked {
     Later,
 }
 
-/// What a look at one watch came to.
-enum Look {
-    /// Shown as much as there was, or as there was room for.
-    Shown {
-        position: Seq,
-        more: bool,
-    },
-    Idle,
-    Ended,
-    Below,
-    Ask(u64),
-}
-
 impl Delivery {
     /// The feed of a session that has been bound. Subscriptions of its full JID are watched at once,
-    /// those of its bare JID while it is available.
-    pub fn attach(&self, full: FullJid, role: Role) -> Feed {
-        self.attach_to(Whom::Session(full), role)
+    /// those of its bare JID while it is available. `bound` is a moment before its peer was told that
+    /// it is bound: what is committed from then on is shown.
+    pub fn attach(&self, full: FullJid, role: Role, bound: Moment) -> Feed {
+        self.attach_to(Whom::Session(full), role, bound)
     }
 
     /// The feed of whoever speaks for others: all their subscriptions are watched at once.
-    pub fn attach_to(&self, whom: Whom, role: Role) -> Feed {
+    pub fn attach_to(&self, whom: Whom, role: Role, bound: Moment) -> Feed {
         let inlet = Arc::new(Inlet {
+            available: AtomicBool::new(whom.session().is_none()),
             whom,
-            available: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             nodes: Mutex::default(),
             inbox: Mutex::default(),
             notify: Notify::new(),
         });
-        match &inlet.whom {
-            Whom::Session(full) => {
-                lock(&self.shared.online).entry(full.bare().clone()).or_default().push(inlet.clone());
-            }
-            Whom::Domain(_) | Whom::Elsewhere(_) => lock(&self.shared.links).push(inlet.clone()),
-        }
+        self.shared.enter(&inlet);
         let mut feed = Feed {
             shared: self.shared.clone(),
             inlet,
             role,
             watches: HashMap::new(),
             by_subscription: HashMap::new(),
+            live: HashMap::new(),
+            digests: BinaryHeap::new(),
+            temporary: HashMap::new(),
+            show: None,
             next_watch: 0,
             ready: VecDeque::new(),
             work: FuturesUnordered::new(),
-            went: None,
+            loading: 0,
+            went: HashSet::new(),
+            bound: Some(self.shared.recent.hold(bound)),
+            available: None,
             behind: None,
             personal: Personal::default(),
         };
@@ -208,21 +219,66 @@ impl Delivery {
 }
 
 impl Feed {
-    /// The session became available or unavailable (RFC 6121 §4.2, §4.5).
-    pub fn set_available(&mut self, available: bool) {
+    /// The session became available, and shows this, or unavailable (RFC 6121 §4.2, §4.5). `since` is a
+    /// moment before anyone was told: what is committed from then on is shown, however long it takes to
+    /// find out what the session is subscribed to.
+    pub fn set_available(&mut self, show: Option<Show>, since: Moment) {
+        self.show = show;
+        let available = show.is_some();
         if self.inlet.available.swap(available, Ordering::AcqRel) == available {
             return;
         }
         if available {
+            self.available = Some(self.shared.recent.hold(since));
             self.load();
         } else {
-            let gone: Vec<u64> = self
-                .watches
-                .iter()
-                .filter(|(_, watch)| matches!(watch.subscription.jid, Jid::Bare(_)))
-                .map(|(id, _)| *id)
-                .collect();
+            self.available = None;
+            let bare = |watch: &Watch| matches!(watch.to, Jid::Bare(_));
+            let gone: Vec<u64> = self.watches.iter().filter(|(_, watch)| bare(watch)).map(|(id, _)| *id).collect();
             gone.into_iter().for_each(|id| self.end(id));
+            self.end_temporary();
+        }
+    }
+
+    /// Ends the temporary subscriptions of which nobody is left (XEP-0060 §12.5): those of the full JID,
+    /// and those of the bare one with its last available session.
+    fn end_temporary(&mut self) {
+        if self.temporary.is_empty() {
+            return;
+        }
+        let Some(full) = self.inlet.whom.session() else { return };
+        let others = lock(&self.shared.online).get(full.bare()).is_some_and(|inlets| {
+            inlets.iter().any(|inlet| !Arc::ptr_eq(inlet, &self.inlet) && inlet.available.load(Ordering::Acquire))
+        });
+        let ends = |subscription: &Subscription| matches!(subscription.jid, Jid::Full(_)) || !others;
+        let (gone, kept) = self.temporary.drain().partition(|(_, (_, subscription))| ends(subscription));
+        self.temporary = kept;
+        let gone: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)> = gone;
+        self.shared.gone(gone.into_values());
+    }
+
+    /// A notification of this node came back from somebody.
+    pub fn bounced(&mut self, node: NodeKey, from: &Jid, bounce: Bounce) {
+        let max = self.shared.options.bounces_max;
+        let mut ended: Vec<(Arc<NodeAddress>, Subscription)> = Vec::new();
+        let own = |to: &Jid| to == from || matches!(to, Jid::Bare(bare) if bare == from.bare());
+        for watch in self.watches.values_mut().filter(|watch| watch.tail.key() == node && own(&watch.to)) {
+            watch.bounces += 1;
+            if bounce == Bounce::Gone || (max > 0 && watch.bounces >= max) {
+                ended.extend(watch.subscriptions.iter().map(|one| (watch.tail.address().clone(), one.clone())));
+            }
+        }
+        for (address, Subscription { jid, subid, .. }) in ended {
+            let caller = Caller { jid: self.inlet.whom.reader(&jid), role: self.role };
+            let verb = Verb::Unsubscribe { node: address.node.clone(), jid, subid: Some(subid) };
+            let request = Request { caller, service: address.service.clone(), verb };
+            let engine = self.shared.engine.clone();
+            self.work.push(Box::pin(async move {
+                if let Err(wrong) = engine.ask(request).await {
+                    tracing::warn!(?wrong, node = %address, "a subscription whose notifications come back stays");
+                }
+                Done::Unsubscribed
+            }));
         }
     }
 
@@ -230,16 +286,29 @@ impl Feed {
     pub async fn ready(&mut self) {
         loop {
             self.take_inbox();
+            self.take_due();
             if !self.ready.is_empty() || self.behind.is_some() {
                 return;
             }
-            if self.work.is_empty() {
-                self.inlet.notify.notified().await;
-            } else {
-                tokio::select! {
-                    () = self.inlet.notify.notified() => {}
-                    Some(done) = self.work.next() => self.done(done),
-                }
+            let due = self.digests.peek().map(|Reverse((due, _))| *due);
+            tokio::select! {
+                () = self.inlet.notify.notified() => {}
+                Some(done) = self.work.next(), if !self.work.is_empty() => self.done(done),
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+        }
+    }
+
+    /// Queues the digests whose time has come.
+    fn take_due(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse((due, id))) = self.digests.peek().copied()
+            && due <= now
+        {
+            self.digests.pop();
+            if let Some(watch) = self.watches.get_mut(&id) {
+                watch.digest_due();
+                self.queue(id);
             }
         }
     }
@@ -259,13 +328,16 @@ impl Feed {
             && let Some(id) = self.ready.pop_front()
         {
             turns -= 1;
+            if self.inlet.removed.load(Ordering::SeqCst) {
+                self.take_inbox();
+            }
             let Some(watch) = self.watches.get_mut(&id) else { continue };
             watch.queued = false;
             if watch.busy {
                 continue;
             }
             watch.handle.pending.store(false, Ordering::Release);
-            match watch.look(id, &mut room, show) {
+            match watch.look(id, self.show, &mut room, show) {
                 Look::Shown { position, more } => {
                     watch.position = position;
                     if more {
@@ -273,7 +345,7 @@ impl Feed {
                         self.ready.push_back(id);
                     }
                 }
-                Look::Idle => {}
+                Look::Idle => watch.rest(),
                 Look::Ended => self.end(id),
                 Look::Below => self.read(id),
                 Look::Ask(access) => self.ask(id, access),
@@ -282,23 +354,13 @@ impl Feed {
         self.behind.take().map_or(Ok(()), Err)
     }
 
-    /// Goes on with what is retained, for one who would rather miss events than end.
-    pub fn skip(&mut self, behind: &Behind) {
-        // What could not be read is looked for again when the node has grown.
-        if behind.floor > Seq(0)
-            && let Some(watch) = self.watches.get_mut(&behind.watch)
-        {
-            watch.position = watch.position.max(Seq(behind.floor.0.saturating_sub(1)));
-            self.queue(behind.watch);
-        }
-    }
-
     /// Whether there may be more to show right now.
     pub fn has_more(&self) -> bool {
         !self.ready.is_empty()
     }
 
     fn take_inbox(&mut self) {
+        self.inlet.removed.store(false, Ordering::SeqCst);
         let (grown, changes) = {
             let mut inbox = lock(&self.inlet.inbox);
             (std::mem::take(&mut inbox.grown), std::mem::take(&mut inbox.changes))
@@ -306,18 +368,15 @@ impl Feed {
         for change in changes {
             match change {
                 Changed::Came { tail, subscription, position } => {
-                    if let Some(went) = &mut self.went {
-                        went.remove(&(tail.key(), subscription.subid.clone()));
-                    }
+                    self.went.remove(&(tail.key(), subscription.subid.clone()));
                     self.watch(tail, subscription, position);
                 }
                 Changed::Went { node, subscription } => {
                     let key = (node, subscription.subid);
-                    if let Some(id) = self.by_subscription.get(&key) {
-                        self.end(*id);
-                    }
-                    if let Some(went) = &mut self.went {
-                        went.insert(key);
+                    self.temporary.remove(&key);
+                    self.unwatch(&key);
+                    if self.loading > 0 {
+                        self.went.insert(key);
                     }
                 }
             }
@@ -330,53 +389,93 @@ impl Feed {
             && !watch.queued
             && !watch.busy
         {
-            watch.queued = true;
-            self.ready.push_back(id);
+            match watch.waits_for_digest() {
+                None => {
+                    watch.queued = true;
+                    self.ready.push_back(id);
+                }
+                Some(Some(due)) => self.digests.push(Reverse((due, id))),
+                Some(None) => {}
+            }
         }
     }
 
+    /// Watches on a subscription that came, or whose options may have changed.
     fn watch(&mut self, tail: Arc<Tail>, subscription: Subscription, position: Seq) {
         let key = (tail.key(), subscription.subid.clone());
-        if self.by_subscription.contains_key(&key) {
+        if subscription.options.expire == Expire::Presence {
+            self.temporary.insert(key.clone(), ((**tail.address()).clone(), subscription.clone()));
+        } else {
+            self.temporary.remove(&key);
+        }
+        // What was not shown yet stays due when the options change.
+        let mut position = position;
+        if let Some(watch) = self.by_subscription.get(&key).and_then(|id| self.watches.get_mut(id)) {
+            if watch.subscriptions.contains(&subscription) {
+                return;
+            }
+            position = position.min(watch.position);
+            self.unwatch(&key);
+        }
+        if !subscription.options.deliver {
             return;
         }
-        if self.watches.len() >= self.inlet.watches_max(&self.shared.options) {
+        let group = (key.0, matches!(subscription.jid, Jid::Bare(_)));
+        // What is followed without a subscription is let go without one.
+        let alone = subscription.options.digest
+            || subscription.subid.as_str().is_empty()
+            || self.inlet.whom.session().is_none();
+        if !alone && let Some(id) = self.live.get(&group).copied() {
+            if let Some(watch) = self.watches.get_mut(&id) {
+                watch.position = watch.position.min(position);
+                watch.subscriptions.push(subscription);
+            }
+            self.by_subscription.insert(key, id);
+            return self.queue(id);
+        }
+        if self.watches.len() >= self.inlet.whom.watches_max(&self.shared.options) {
             tracing::warn!(session = %self.inlet.whom, node = %tail.address(), "too many subscriptions to watch");
             return;
         }
         let id = self.next_watch;
         self.next_watch += 1;
         let handle = Arc::new(Handle { inlet: self.inlet.clone(), watch: id, pending: AtomicBool::new(false) });
-        let watcher = tail.add_watcher(handle.clone());
-        let checked = None;
-        let watch = Watch {
-            tail,
-            handle,
-            watcher,
-            subscription,
-            position,
-            acknowledged: position,
-            checked,
-            busy: false,
-            queued: false,
-            backlog: None,
-            head: None,
-        };
-        self.watches.insert(id, Box::new(watch));
+        let several = self.shared.options.multi_subscribe;
+        self.watches.insert(id, Box::new(Watch::new(tail, handle, subscription, position, several)));
         self.by_subscription.insert(key, id);
+        if !alone {
+            self.live.insert(group, id);
+        }
         // What was committed before the tail knew the watcher did not wake it.
         self.queue(id);
     }
 
+    /// Ends what a subscription has of a watch, and the watch with its last.
+    fn unwatch(&mut self, key: &(NodeKey, SubId)) {
+        let Some(id) = self.by_subscription.remove(key) else { return };
+        let Some(watch) = self.watches.get_mut(&id) else { return };
+        watch.subscriptions.retain(|subscription| subscription.subid != key.1);
+        if watch.subscriptions.is_empty() {
+            self.end(id);
+        }
+    }
+
     fn end(&mut self, id: u64) {
         if let Some(watch) = self.watches.remove(&id) {
-            self.by_subscription.remove(&(watch.tail.key(), watch.subscription.subid.clone()));
+            let node = watch.tail.key();
+            for subscription in &watch.subscriptions {
+                self.by_subscription.remove(&(node, subscription.subid.clone()));
+            }
+            let group = (node, matches!(watch.to, Jid::Bare(_)));
+            if self.live.get(&group) == Some(&id) {
+                self.live.remove(&group);
+            }
         }
     }
 
     /// Reads the stored subscriptions that go to this session.
     fn load(&mut self) {
-        self.went.get_or_insert_default();
+        self.loading += 1;
         let shared = self.shared.clone();
         let inlet = self.inlet.clone();
         self.work.push(Box::pin(async move { Done::Loaded(shared.load(&inlet).await) }));
@@ -403,7 +502,7 @@ impl Feed {
         watch.busy = true;
         let address = watch.tail.address();
         let verb = Verb::Watch { node: address.node.clone() };
-        let caller = Caller { jid: self.inlet.reader(&watch.subscription), role: self.role };
+        let caller = Caller { jid: self.inlet.whom.reader(&watch.to), role: self.role };
         let request = Request { caller, service: address.service.clone(), verb };
         let (engine, key) = (self.shared.engine.clone(), watch.tail.key());
         self.work.push(Box::pin(async move {
@@ -422,16 +521,10 @@ impl Feed {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Loaded(found) => {
-                let went = self.went.take().unwrap_or_default();
-                let first = self.next_watch;
-                for (tail, subscription, position) in found {
-                    let wanted = self.inlet.wants(&subscription.jid);
-                    if wanted && !went.contains(&(tail.key(), subscription.subid.clone())) {
-                        self.watch(tail, subscription, position);
-                    }
-                }
-                self.want_last_items(first);
+            Done::Loaded(Ok(found)) => self.loaded(found),
+            Done::Loaded(Err(failure)) => {
+                tracing::error!(%failure, session = %self.inlet.whom, "a session's subscriptions cannot be read");
+                self.behind = Some(Behind::Unreadable);
             }
             Done::Checked { watch: id, access, outcome } => {
                 let Some(watch) = self.watches.get_mut(&id) else { return };
@@ -454,6 +547,36 @@ impl Feed {
             Done::Personal(found) => self.personal_found(found),
             Done::Last(found) => self.last_items(found),
             Done::Read { watch: id, after, page } => self.read_done(id, after, page),
+            Done::Unsubscribed => {}
+        }
+    }
+
+    /// Watches what was read, each from where its node stood at the session's moment.
+    fn loaded(&mut self, found: Vec<Loaded>) {
+        let grown = |hold: &Option<Hold>| hold.as_ref().map_or_else(|| Some(HashMap::new()), Hold::grown);
+        let (Some(since_bound), Some(since_available)) = (grown(&self.bound), grown(&self.available)) else {
+            tracing::error!(session = %self.inlet.whom, "too much was committed while subscriptions were being read");
+            self.behind = Some(Behind::Unreadable);
+            return;
+        };
+        let first = self.next_watch;
+        for Loaded { tail, subscription, position } in found {
+            let key = (tail.key(), subscription.subid.clone());
+            if !self.inlet.wants(&subscription.jid) || self.went.contains(&key) {
+                continue;
+            }
+            let since = match (&self.inlet.whom, &subscription.jid) {
+                (Whom::Session(_), Jid::Bare(_)) => &since_available,
+                _ => &since_bound,
+            };
+            let position = since.get(&tail.key()).map_or(position, |before| position.min(*before));
+            self.watch(tail, subscription, position);
+        }
+        self.want_last_items(first);
+        self.loading -= 1;
+        if self.loading == 0 {
+            self.went.clear();
+            (self.bound, self.available) = (None, None);
         }
     }
 
@@ -466,8 +589,14 @@ impl Feed {
                 watch.position = page.last;
                 self.queue(id);
             }
+            Ok(Some(page)) if page.floor > after.next() && self.inlet.whom.session().is_none() => {
+                // Whoever speaks for many would rather miss events of one than end.
+                tracing::warn!(node = %watch.tail.address(), "events were missed: they are no longer retained");
+                watch.position = Seq(page.floor.0.saturating_sub(1));
+                self.queue(id);
+            }
             Ok(Some(page)) if page.floor > after.next() => {
-                self.behind = Some(Behind { address: watch.tail.address().clone(), watch: id, floor: page.floor });
+                self.behind = Some(Behind::Retention { address: watch.tail.address().clone() });
             }
             Ok(Some(page)) => {
                 watch.backlog = (!page.entries.is_empty()).then_some(page);
@@ -482,8 +611,19 @@ impl Feed {
             },
             Err(failure) => {
                 tracing::error!(%failure, node = %watch.tail.address(), "a log cannot be read for a session");
-                self.behind = Some(Behind { address: watch.tail.address().clone(), watch: id, floor: Seq(0) });
+                self.behind = Some(Behind::Unreadable);
             }
+        }
+    }
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Behind::Retention { address } => {
+                write!(f, "events of {address} were missed: they are no longer retained")
+            }
+            Behind::Unreadable => f.write_str("what this session is subscribed to cannot be read"),
         }
     }
 }
@@ -491,100 +631,13 @@ impl Feed {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.unfollow();
-        let Whom::Session(full) = &self.inlet.whom else {
-            return lock(&self.shared.links).retain(|inlet| !Arc::ptr_eq(inlet, &self.inlet));
-        };
-        let mut online = lock(&self.shared.online);
-        let bare = full.bare();
-        if let Some(inlets) = online.get_mut(bare) {
-            inlets.retain(|inlet| !Arc::ptr_eq(inlet, &self.inlet));
-            if inlets.is_empty() {
-                online.remove(bare);
-            }
-        }
-    }
-}
-
-impl Watch {
-    /// Whether nobody subscribed to it.
-    fn is_personal(&self) -> bool {
-        self.subscription.subid.as_str().is_empty()
-    }
-
-    fn look(&mut self, id: u64, room: &mut usize, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Look {
-        let Watch { tail, subscription, backlog, head, position, checked, .. } = self;
-        let to = &subscription.jid;
-        let mut take = |entries: &mut dyn Iterator<Item = &Arc<Entry>>, from: Seq| {
-            let mut position = from;
-            for entry in entries {
-                if *room == 0 {
-                    return Look::Shown { position, more: true };
-                }
-                let bytes = show(Shown { entry, to, tag: Tag { watch: id, seq: entry.event.seq }, head: &mut *head });
-                *room = room.saturating_sub(bytes);
-                position = entry.event.seq;
-            }
-            Look::Shown { position, more: false }
-        };
-        if let Some(page) = backlog.clone() {
-            let from = *position;
-            let shown = tail.while_allowed(*checked, || {
-                take(&mut page.entries.iter().filter(|entry| entry.event.seq > from), from)
-            });
-            return match shown {
-                None => Look::Ask(tail.access()),
-                Some(Look::Shown { position, more }) => {
-                    if more {
-                        return Look::Shown { position, more };
-                    }
-                    *backlog = None;
-                    Look::Shown { position: page.resume.map_or(position, |resume| resume.max(position)), more: true }
-                }
-                Some(other) => other,
-            };
-        }
-        tail.pull(*position, *checked, |pull| match pull {
-            Pull::Entries(mut entries) => take(&mut entries, *position),
-            Pull::CaughtUp => Look::Idle,
-            Pull::Ended => Look::Ended,
-            Pull::Below => Look::Below,
-            Pull::Ask { access } => Look::Ask(access),
-        })
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.tail.remove_watcher(self.watcher);
+        self.inlet.available.store(false, Ordering::Release);
+        self.end_temporary();
+        self.shared.leave(&self.inlet);
     }
 }
 
 impl Inlet {
-    /// Whether a subscription of this JID goes to this session.
-    pub fn wants(&self, jid: &Jid) -> bool {
-        match (&self.whom, jid) {
-            (Whom::Session(own), Jid::Full(full)) => full == own,
-            (Whom::Session(own), Jid::Bare(bare)) => bare == own.bare() && self.available.load(Ordering::Acquire),
-            (Whom::Domain(domain), jid) => jid.domain() == domain,
-            (Whom::Elsewhere(domains), jid) => domains.iter().all(|domain| jid.domain() != domain),
-        }
-    }
-
-    /// In whose name a node is read for a subscription.
-    fn reader(&self, subscription: &Subscription) -> Jid {
-        match &self.whom {
-            Whom::Session(full) => Jid::Full(full.clone()),
-            Whom::Domain(_) | Whom::Elsewhere(_) => subscription.jid.clone(),
-        }
-    }
-
-    fn watches_max(&self, options: &super::Options) -> usize {
-        match &self.whom {
-            Whom::Session(_) => options.watches_per_session_max,
-            Whom::Domain(_) | Whom::Elsewhere(_) => options.watches_per_link_max,
-        }
-    }
-
     pub fn add(&self, tail: Arc<Tail>, subscription: Subscription, position: Seq) {
         lock(&self.inbox).changes.push(Changed::Came { tail, subscription, position });
         self.notify.notify_one();
@@ -592,17 +645,8 @@ impl Inlet {
 
     pub fn remove(&self, node: NodeKey, subscription: Subscription) {
         lock(&self.inbox).changes.push(Changed::Went { node, subscription });
+        self.removed.store(true, Ordering::SeqCst);
         self.notify.notify_one();
-    }
-}
-
-impl std::fmt::Display for Whom {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Whom::Session(full) => full.fmt(f),
-            Whom::Domain(domain) => write!(f, "*@{domain}"),
-            Whom::Elsewhere(_) => f.write_str("*@*"),
-        }
     }
 }
 
@@ -615,80 +659,5 @@ impl Wake for Handle {
     }
 }
 
-impl Shared {
-    /// The stored subscriptions that go to a session, with the tails of their nodes.
-    async fn load(&self, inlet: &Inlet) -> Vec<(Arc<Tail>, Subscription, Seq)> {
-        let mut loaded = Vec::new();
-        let (mut after, mut domain) = (None, String::new());
-        loop {
-            let page = match self.next_watched(inlet, &domain, after.take()).await {
-                Ok(page) => page,
-                Err(failure) => {
-                    tracing::error!(%failure, session = %inlet.whom, "a session's subscriptions cannot be read");
-                    return loaded;
-                }
-            };
-            let full = page.len() == LOADED_AT_ONCE;
-            after = page.last().map(|(node, subscription)| (node.key, subscription.clone()));
-            let wanted: Vec<_> = page
-                .into_iter()
-                .filter(|(_, subscription)| {
-                    subscription.state == SubscriptionState::Subscribed && inlet.wants(&subscription.jid)
-                })
-                .collect();
-            let nodes = wanted.iter().map(|(node, _)| Arc::new(node.clone())).collect();
-            let Ok(tails) = self.engine.tails(nodes).await else { return loaded };
-            // What was committed since the row was read is news to the session: the tail or the log has it.
-            let begin =
-                |(tail, (node, subscription)): (Option<_>, (Node, _))| Some((tail?, subscription, node.last_seq));
-            loaded.extend(tails.into_iter().zip(wanted).filter_map(begin));
-            if !full {
-                match self.next_domain(inlet, &mut domain).await {
-                    true => after = None,
-                    false => return loaded,
-                }
-            }
-        }
-    }
-
-    /// The next of the subscriptions that a feed may show; those of one domain where it shows many.
-    async fn next_watched(
-        &self,
-        inlet: &Inlet,
-        domain: &str,
-        after: Option<(NodeKey, Subscription)>,
-    ) -> Result<Vec<(Node, Subscription)>, Failure> {
-        let store = self.engine.store();
-        match &inlet.whom {
-            Whom::Session(full) => store.read_watched(full.bare().clone(), after, LOADED_AT_ONCE).await,
-            Whom::Domain(only) => store.read_watched_at(only.clone(), after, LOADED_AT_ONCE).await,
-            Whom::Elsewhere(_) if domain.is_empty() => Ok(Vec::new()),
-            Whom::Elsewhere(_) => store.read_watched_at(domain.to_owned(), after, LOADED_AT_ONCE).await,
-        }
-    }
-
-    /// Moves on to the next domain at which somebody subscribes, for a feed that shows several.
-    async fn next_domain(&self, inlet: &Inlet, domain: &mut String) -> bool {
-        let Whom::Elsewhere(but) = &inlet.whom else { return false };
-        loop {
-            match self.engine.store().next_subscriber_domain(std::mem::take(domain)).await {
-                Ok(Some(next)) => {
-                    *domain = next;
-                    if !but.contains(domain) {
-                        return true;
-                    }
-                }
-                Ok(None) => return false,
-                Err(failure) => {
-                    tracing::error!(%failure, session = %inlet.whom, "subscribers' domains cannot be read");
-                    return false;
-                }
-            }
-        }
-    }
-}
-
-/// Subscriptions read at once when a session comes online.
-const LOADED_AT_ONCE: usize = 256;
 /// Before a right that could not be checked is asked for again.
 const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);

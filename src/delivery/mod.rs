@@ -6,7 +6,11 @@
 mod cursor;
 mod feed;
 mod follow;
+mod leases;
 mod pages;
+mod recent;
+#[cfg(test)]
+mod tests;
 mod told;
 
 use std::collections::HashMap;
@@ -18,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Committed, Engine, Sink, Tail};
 use crate::jid::BareJid;
-use crate::pubsub::{Change, SubscriptionState, notices};
+use crate::pubsub::{Change, Expire, NodeAddress, Subscription, SubscriptionState, notices};
 
 pub use cursor::{CURSOR_CHARS, CursorError, Cursors, NODES_MAX};
-pub use feed::{Again, Behind, Feed, Personal, Shown, Tag, Whom};
+pub use feed::{Again, Behind, Bounce, Feed, Personal, Shown, Tag, Whom};
 pub use follow::{Ending, Followed, Follower, Ring, Start};
+pub use recent::Moment;
 pub use told::Told;
 
 /// The settings of delivery.
@@ -37,6 +42,11 @@ pub struct Options {
     pub watches_per_session_max: usize,
     /// The same for whoever speaks for a domain.
     pub watches_per_link_max: usize,
+    /// Notifications that come back one after the other, with an error that may pass, before their
+    /// subscription ends; 0 for any number.
+    pub bounces_max: u64,
+    /// One JID may have several subscriptions to a node, so that notifications name theirs.
+    pub multi_subscribe: bool,
     /// Notices of subscriptions and affiliations that wait to be sent; what comes beyond is not told.
     pub notices_waiting_max: usize,
 }
@@ -49,6 +59,8 @@ impl Default for Options {
             page_bytes_max: 256 << 10,
             watches_per_session_max: 10_000,
             watches_per_link_max: 1_000_000,
+            bounces_max: 16,
+            multi_subscribe: false,
             notices_waiting_max: 16_384,
         }
     }
@@ -73,6 +85,11 @@ struct Shared {
     /// Tails whose watchers have not been woken yet; each at most once.
     grown: Mutex<Vec<Arc<Tail>>>,
     growth: Notify,
+    recent: recent::Recent,
+    /// Temporary subscriptions whose subscribers have gone. As many as sessions had.
+    gone: Mutex<Vec<(NodeAddress, Subscription)>>,
+    /// Rung when a lease may end earlier than was known.
+    lease: Notify,
     pages: pages::Pages,
     catchups: Semaphore,
     /// Pages of logs read since the start.
@@ -99,6 +116,9 @@ impl Delivery {
                 followers: Mutex::default(),
                 grown: Mutex::default(),
                 growth: Notify::new(),
+                recent: recent::Recent::default(),
+                gone: Mutex::default(),
+                lease: Notify::new(),
                 pages: pages::Pages::default(),
                 catchups,
                 pages_read: AtomicU64::new(0),
@@ -111,6 +131,11 @@ impl Delivery {
 
     pub fn cursors(&self) -> &Cursors {
         &self.shared.cursors
+    }
+
+    /// Now, for a session that is about to become available: see [`Feed::set_available`].
+    pub fn moment(&self) -> Moment {
+        self.shared.recent.moment()
     }
 
     /// What is to be told, for whoever tells it. Taken once.
@@ -155,6 +180,9 @@ impl Delivery {
 
 impl Sink for Delivery {
     fn committed(&self, commit: &Committed<'_>) {
+        if commit.before < commit.node.last_seq {
+            self.shared.recent.note(commit.node.key, commit.before);
+        }
         self.shared.offer(commit);
         for notice in notices(&commit.node.config, commit.by, commit.changes) {
             let told = Told { node: commit.node.clone(), by: commit.by.cloned(), notice };
@@ -164,6 +192,9 @@ impl Sink for Delivery {
         }
         for change in commit.changes {
             let Change::SetSubscription { subscription } = change else { continue };
+            if matches!(subscription.options.expire, Expire::At(_)) {
+                self.shared.lease.notify_one();
+            }
             let online = lock(&self.shared.online);
             let links = lock(&self.shared.links);
             let inlets = online.get(subscription.jid.bare()).into_iter().flatten().chain(&*links);

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::jid::BareJid;
 use crate::pubsub::{
     Affiliation, Change, Event, Node, NodeAddress, NodeId, NodeKey, Refusal, Reply, Request, Seq, ServicePolicy,
-    Subscription, Template, WhoCreates,
+    Subscription, SubscriptionPolicy, Template, WhoCreates,
 };
 use crate::store::{Failure, Identity, Item, List, Store};
 use crate::time::Clock;
@@ -52,6 +52,11 @@ pub enum Answer {
     Items {
         node: Arc<Node>,
         list: List<Item>,
+    },
+    Metadata {
+        node: Arc<Node>,
+        /// Owners and publishers, as far as they are listed.
+        leading: Vec<(BareJid, Affiliation)>,
     },
     SubscriptionsOf(List<(NodeId, Subscription)>),
     AffiliationsOf(List<(NodeId, Affiliation)>),
@@ -112,6 +117,8 @@ pub struct Committed<'a> {
     /// The node as it is after this decision.
     pub node: &'a Arc<Node>,
     pub changes: &'a [Change],
+    /// Where the node's log stood before.
+    pub before: Seq,
     pub events: &'a [Event],
     /// Who asked for it; nobody, where the service did it by itself.
     pub by: Option<&'a BareJid>,
@@ -146,6 +153,7 @@ pub struct Options {
     pub payload_bytes_max: u64,
     pub items_max: u64,
     pub batch_items_max: usize,
+    pub subscriptions: SubscriptionPolicy,
     /// For how long the answer to a request under a key is remembered.
     pub memo_seconds: i64,
     /// Keys of one caller that are remembered at once; with more of them nothing is done.
@@ -167,6 +175,7 @@ impl Default for Options {
             payload_bytes_max: 262_144 - 8192,
             items_max: 10_000,
             batch_items_max: 256,
+            subscriptions: SubscriptionPolicy::default(),
             memo_seconds: 24 * 60 * 60,
             memos_per_caller_max: 1_000_000,
         }
@@ -187,6 +196,7 @@ impl Options {
             payload_bytes_max: self.payload_bytes_max,
             items_max: self.items_max,
             batch_items_max: self.batch_items_max,
+            subscriptions: self.subscriptions.clone(),
         }
     }
 }
@@ -223,8 +233,8 @@ pub struct Counters {
 
 /// What waits for a turn.
 enum Job {
-    Ask { request: Request, once: Option<Once>, reply: oneshot::Sender<Result<Answered, Wrong>> },
-    Tails { nodes: Vec<Arc<Node>>, reply: oneshot::Sender<Vec<Option<Arc<Tail>>>> },
+    Ask { request: Box<Request>, once: Option<Once>, reply: oneshot::Sender<Result<Answered, Wrong>> },
+    Tails { nodes: Vec<Arc<Node>>, reply: oneshot::Sender<Result<Vec<Option<Arc<Tail>>>, Failure>> },
 }
 
 impl Engine {
@@ -251,7 +261,7 @@ impl Engine {
 
     async fn queue(&self, request: Request, once: Option<Once>) -> Result<Answered, Wrong> {
         let (reply, answer) = oneshot::channel();
-        match self.queue.try_send(Job::Ask { request, once, reply }) {
+        match self.queue.try_send(Job::Ask { request: Box::new(request), once, reply }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.shared.counters.overloads.fetch_add(1, Ordering::Relaxed);
@@ -266,7 +276,7 @@ impl Engine {
     pub async fn tails(&self, nodes: Vec<Arc<Node>>) -> Result<Vec<Option<Arc<Tail>>>, Wrong> {
         let (reply, answer) = oneshot::channel();
         self.queue.send(Job::Tails { nodes, reply }).await.map_err(|_| Wrong::Failed(Failure::Closed))?;
-        answer.await.map_err(|_| Wrong::Failed(Failure::Closed))
+        answer.await.unwrap_or(Err(Failure::Closed)).map_err(Wrong::Failed)
     }
 
     /// What has been done since the start.
@@ -310,6 +320,7 @@ fn address_of(request: &Request) -> Option<NodeAddress> {
     let node = match &request.verb {
         Verb::Create { node, .. }
         | Verb::Subscriptions { node, .. }
+        | Verb::DefaultOptions { node }
         | Verb::Affiliations { node, .. }
         | Verb::Pending { node } => node.as_ref()?,
         Verb::Nodes { .. } => return None,
@@ -321,6 +332,9 @@ fn address_of(request: &Request) -> Option<NodeAddress> {
         | Verb::Retract { node, .. }
         | Verb::Subscribe { node, .. }
         | Verb::Unsubscribe { node, .. }
+        | Verb::Options { node, .. }
+        | Verb::SetOptions { node, .. }
+        | Verb::Lapse { node, .. }
         | Verb::Items { node, .. }
         | Verb::NodeSubscriptions { node, .. }
         | Verb::SetSubscriptions { node, .. }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use bytes::Bytes;
 
 use crate::jid::BareJid;
-use crate::pubsub::{Change, Event, EventKind, Node, NodeAddress, NodeConfig, NodeKey, Seq};
+use crate::pubsub::{AccessModel, Change, Event, EventKind, Node, NodeAddress, NodeConfig, NodeKey, Seq};
 
 /// One event as watchers share it.
 pub struct Entry {
@@ -24,13 +24,24 @@ pub struct Entry {
     pub late: bool,
     /// The XMPP body, made by the first who needs it.
     pub xmpp: OnceLock<Bytes>,
+    /// The same with a readable body beside the payload.
+    pub xmpp_readable: OnceLock<Bytes>,
     /// The HTTP form, made by the first who needs it.
     pub http: OnceLock<Bytes>,
 }
 
 impl Entry {
     pub fn new(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>) -> Self {
-        Entry { key, address, event, config, late: false, xmpp: OnceLock::new(), http: OnceLock::new() }
+        Entry {
+            key,
+            address,
+            event,
+            config,
+            late: false,
+            xmpp: OnceLock::new(),
+            xmpp_readable: OnceLock::new(),
+            http: OnceLock::new(),
+        }
     }
 
     /// One that is told after its time.
@@ -178,7 +189,20 @@ impl Tail {
         let before = state.bytes;
         for change in changes {
             match change {
-                Change::SetAffiliation { .. } | Change::SetSubscription { .. } => state.access += 1,
+                Change::SetAffiliation { .. } => state.access += 1,
+                // Where a subscription is not what lets its subscriber read, its coming and going takes
+                // nobody's right: no watcher has to ask again because of another's.
+                Change::SetSubscription { subscription } => {
+                    let lets_read = match node.config.access_model {
+                        AccessModel::Open | AccessModel::Presence | AccessModel::Roster | AccessModel::Whitelist => {
+                            false
+                        }
+                        AccessModel::Authorize => true,
+                    };
+                    if lets_read && !subscription.counts() {
+                        state.access += 1;
+                    }
+                }
                 Change::DeleteNode { .. } => {
                     state.erase_all();
                     state.ended = true;
@@ -399,6 +423,7 @@ mod tests {
             payload_bytes_max: 1000,
             items_max: 10,
             batch_items_max: 10,
+            subscriptions: crate::pubsub::SubscriptionPolicy::default(),
         };
         Node {
             key: NodeKey(key),
@@ -410,6 +435,7 @@ mod tests {
             floor_seq: Seq(1),
             items: 0,
             owners: 1,
+            subscribers: 0,
             version: 1,
         }
     }

@@ -12,7 +12,7 @@ use crate::engine::{Answer, Answered, Committed, Engine, Options, Sink, Tail, Wr
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Caller, Edge, ItemId, Media, NewItem, NodeId, Page, Payload, Precondition, Reply, Request, Role, Selection, Seq,
-    Verb,
+    Verb, View,
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{Failure, NodeCommit};
@@ -85,7 +85,7 @@ impl Stage {
     async fn items(&self, node: &str) -> BTreeMap<Seq, String> {
         let page = Page { max: 1000, edge: Edge::First };
         let node = NodeId::parse(node).unwrap();
-        match self.ask(Verb::Items { node, selection: Selection::All, page }).await {
+        match self.ask(Verb::Items { node, selection: Selection::All, page, view: View::default() }).await {
             Ok(Answered { answer: Answer::Items { list, .. }, .. }) => {
                 list.entries.into_iter().map(|item| (item.fact.seq, item.fact.id.as_str().to_owned())).collect()
             }

@@ -68,7 +68,7 @@ struct Flight {
 }
 
 /// Nodes whose tails somebody wants.
-type TailsAsked = (Vec<Arc<Node>>, oneshot::Sender<Vec<Option<Arc<Tail>>>>);
+type TailsAsked = (Vec<Arc<Node>>, oneshot::Sender<Result<Vec<Option<Arc<Tail>>>, Failure>>);
 
 /// A request that has been decided, and what is owed to whom once the turn is committed.
 struct Decided {
@@ -398,7 +398,8 @@ impl Turns {
         }
         for (decided, node, changes, events) in writes() {
             let by = decided.asked.by_somebody.then(|| decided.asked.request.caller.jid.bare());
-            sink.committed(&Committed { node, changes, events, by, tails: &self.shared.tails });
+            let before = events.first().map_or(node.last_seq, |first| Seq(first.seq.0 - 1));
+            sink.committed(&Committed { node, changes, events, before, by, tails: &self.shared.tails });
         }
         if !grown.is_empty() {
             sink.grown(grown);
@@ -436,7 +437,7 @@ impl Turns {
     }
 
     /// The tails of nodes that somebody wants to watch.
-    async fn tails(&mut self, nodes: Vec<Arc<Node>>) -> Vec<Option<Arc<Tail>>> {
+    async fn tails(&mut self, nodes: Vec<Arc<Node>>) -> Result<Vec<Option<Arc<Tail>>>, Failure> {
         let unknown: Vec<NodeAddress> = nodes
             .iter()
             .filter(|node| self.shared.tails.of(node.key).is_none() && self.cache.of(&node.address).is_none())
@@ -444,19 +445,12 @@ impl Turns {
             .collect();
         if !unknown.is_empty() {
             let asks: Vec<Ask> = unknown.iter().cloned().map(Ask::Node).collect();
-            match self.shared.store.gather(asks.clone()).await {
-                Ok(found) => {
-                    for ((address, ask), found) in unknown.iter().zip(asks).zip(found) {
-                        self.cache.learn(address, ask, found);
-                    }
-                }
-                Err(failure) => {
-                    tracing::error!(%failure, "the nodes that a session watches cannot be read");
-                    return vec![None; nodes.len()];
-                }
+            let found = self.shared.store.gather(asks.clone()).await?;
+            for ((address, ask), found) in unknown.iter().zip(asks).zip(found) {
+                self.cache.learn(address, ask, found);
             }
         }
-        nodes
+        let tails = nodes
             .iter()
             .map(|node| {
                 self.shared.tails.of(node.key).or_else(|| {
@@ -464,7 +458,8 @@ impl Turns {
                     (now.key == node.key).then(|| self.shared.tails.watch(now))
                 })
             })
-            .collect()
+            .collect();
+        Ok(tails)
     }
 
     fn count_logged(&mut self, commits: &[NodeCommit]) {
@@ -540,16 +535,27 @@ impl Turns {
         if let Some(tail) = self.shared.tails.of(after.key) {
             self.shared.tails.append(&tail, &after, &[], &[]);
         }
-        sink.committed(&Committed { node: &after, changes: &[], events: &[], by: None, tails: &self.shared.tails });
+        sink.committed(&Committed {
+            node: &after,
+            changes: &[],
+            events: &[],
+            before: after.last_seq,
+            by: None,
+            tails: &self.shared.tails,
+        });
         Ok(())
     }
 }
 
 async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failure> {
     Ok(match read {
-        Read::Items { node, selection, page } => {
-            let list = store.read_items(node.key, selection, page).await?;
+        Read::Items { node, selection, page, order, payloads } => {
+            let list = store.read_items_by(node.key, selection, page, order, payloads).await?;
             Answer::Items { node, list }
+        }
+        Read::Metadata { node } => {
+            let leading = store.read_leading(node.key, LEADING_MAX).await?;
+            Answer::Metadata { node, leading }
         }
         Read::SubscriptionsOf { service, jid, node, page } => {
             Answer::SubscriptionsOf(store.read_subscriptions_of(service, jid, node, page).await?)
@@ -591,7 +597,7 @@ fn sort(jobs: &mut Vec<Job>, tails: &mut Vec<TailsAsked>) -> Vec<Asked> {
     let mut asked = Vec::with_capacity(jobs.len());
     for job in jobs.drain(..) {
         match job {
-            Job::Ask { request, once, reply } => asked.push(Asked::new(request, once, reply)),
+            Job::Ask { request, once, reply } => asked.push(Asked::new(*request, once, reply)),
             Job::Tails { nodes, reply } => tails.push((nodes, reply)),
         }
     }
@@ -675,6 +681,8 @@ const STALE_RETRIES_MAX: u8 = 4;
 /// First the nodes, then what depends on them, then items and the oldest of them.
 const GATHERINGS_MAX: usize = 4;
 const POLICIES_MAX: usize = 4096;
+/// Owners and publishers that metadata name.
+const LEADING_MAX: usize = 64;
 /// Nodes whose logged bytes are counted between two tendings.
 const LOGGED_NODES_MAX: usize = 100_000;
 /// Logs trimmed because of age in one tending.

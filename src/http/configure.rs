@@ -34,7 +34,7 @@ pub(super) async fn show(call: &Call, node: NodeId) -> Result<Response, Problem>
     }
     call.require(Scope::Read, &node)?;
     let answered = call.ask(Verb::Metadata { node }).await?;
-    let Answer::Reply(Reply::Metadata { node }) = &answered.answer else {
+    let Answer::Metadata { node, .. } = &answered.answer else {
         return Err(Problem::internal("metadata was answered with something else"));
     };
     Ok(call.mark(rendered(&node.address.node, &node.config, Shown::Metadata), answered.at))

@@ -16,7 +16,7 @@ use crate::http::routes::{Call, Scope, json, no_content};
 use crate::http::watch;
 use crate::jid::BareJid;
 use crate::payload;
-use crate::pubsub::{Edge, ItemId, Media, NodeId, Page, Refusal, Selection, Verb};
+use crate::pubsub::{Edge, ItemId, Media, NodeId, Page, Refusal, Selection, Verb, View};
 use crate::store::{Item, List};
 
 /// One path, two readings: what is there, and what comes.
@@ -34,7 +34,7 @@ pub(super) async fn list_or_watch(call: Call, node: NodeId) -> Result<Response, 
 }
 
 async fn list(call: &Call, node: NodeId, paging: &Paging) -> Result<Response, Problem> {
-    let verb = Verb::Items { node, selection: Selection::All, page: paging.page.clone() };
+    let verb = Verb::Items { node, selection: Selection::All, page: paging.page.clone(), view: View::default() };
     let answered = call.ask(verb).await?;
     let items = items(&answered)?;
     let Answer::Items { node, .. } = &answered.answer else { return Err(mistaken()) };
@@ -62,7 +62,8 @@ pub(super) async fn show(call: &Call, node: NodeId, item: ItemId) -> Result<Resp
     Query::parse(call.parts.uri.query(), &[])?;
     call.require(Scope::Read, &node)?;
     let page = Page { max: 1, edge: Edge::First };
-    let answered = call.ask(Verb::Items { node, selection: Selection::These(vec![item]), page }).await?;
+    let answered =
+        call.ask(Verb::Items { node, selection: Selection::These(vec![item]), page, view: View::default() }).await?;
     let Answer::Items { node, list } = &answered.answer else { return Err(mistaken()) };
     let Some(item) = list.entries.first() else { return Err(Refusal::ItemAbsent.into()) };
     let headers = &call.parts.headers;

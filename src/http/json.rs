@@ -132,7 +132,7 @@ fn write_field(object: &mut Object<'_>, field: &Field, config: &NodeConfig) {
         FieldKind::Text | FieldKind::Secret | FieldKind::Jid | FieldKind::Choice(_) => {
             object.text(field.name, first.unwrap_or(""))
         }
-        FieldKind::Texts | FieldKind::Jids => {
+        FieldKind::Texts | FieldKind::Jids | FieldKind::Choices(_) => {
             let mut texts = object.array(field.name);
             for value in &values {
                 texts.text(value);

@@ -61,9 +61,9 @@ impl Paging {
         object.number("count", list.count);
         let (follows, precedes) = match self.page.edge {
             Edge::First => (!list.complete, false),
-            Edge::After(_) => (!list.complete, true),
+            Edge::After(_) | Edge::At(_) => (!list.complete, true),
             Edge::Last => (false, !list.complete),
-            Edge::Before(_) => (true, !list.complete),
+            Edge::Before(_) | Edge::AtEnd(_) => (true, !list.complete),
         };
         let onward = list.last.as_deref().filter(|_| follows);
         let back = list.first.as_deref().filter(|_| precedes);

@@ -69,14 +69,16 @@ fn raw_field(place: &str, name: String, value: Value) -> Result<RawField, Proble
         (Some(FieldKind::Text | FieldKind::Secret | FieldKind::Jid | FieldKind::Choice(_)), _) => {
             return Err(wrong("a string"));
         }
-        (Some(FieldKind::Texts | FieldKind::Jids), Value::Array(values)) => {
+        (Some(FieldKind::Texts | FieldKind::Jids | FieldKind::Choices(_)), Value::Array(values)) => {
             let texts = values.into_iter().map(|value| match value {
                 Value::String(text) => Some(text),
                 _ => None,
             });
             texts.collect::<Option<Vec<String>>>().ok_or_else(|| wrong("an array of strings"))?
         }
-        (Some(FieldKind::Texts | FieldKind::Jids), _) => return Err(wrong("an array of strings")),
+        (Some(FieldKind::Texts | FieldKind::Jids | FieldKind::Choices(_)), _) => {
+            return Err(wrong("an array of strings"));
+        }
         // Unknown to us and, most likely, to the rules, which say so in one way for both doors.
         (None, Value::String(text)) => vec![text],
         (None, _) => vec![],

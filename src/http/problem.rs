@@ -177,7 +177,7 @@ impl From<Refusal> for Problem {
         if let Refusal::NodeGone { redirect: Some(redirect) } = &refusal {
             problem = problem.member("redirect", &**redirect);
         }
-        if let Refusal::InvalidConfig { field, why } = &refusal {
+        if let Refusal::InvalidConfig { field, why } | Refusal::InvalidOptions { field, why } = &refusal {
             problem = problem.fault(format!("/{}", escape_pointer(field)), &**why);
         }
         problem
@@ -218,6 +218,8 @@ fn terms(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::SubscriptionsClosed => (S::FORBIDDEN, "subscriptions-closed", "Subscriptions closed"),
         Refusal::NotSubscribed => (S::CONFLICT, "not-subscribed", "Not subscribed"),
         Refusal::InvalidSubId => (S::CONFLICT, "invalid-subid", "Invalid subid"),
+        Refusal::SubIdRequired => (S::CONFLICT, "subid-required", "Subid required"),
+        Refusal::InvalidOptions { .. } => (S::UNPROCESSABLE_ENTITY, "invalid-options", "Invalid subscription options"),
         Refusal::TooManySubscriptions => (S::CONFLICT, "too-many-subscriptions", "Too many subscriptions"),
         Refusal::LastOwner { .. } => (S::CONFLICT, "last-owner", "Last owner"),
         Refusal::InvalidChange { .. } => (S::UNPROCESSABLE_ENTITY, "invalid-change", "Invalid change"),
@@ -261,11 +263,14 @@ fn detail(refusal: &Refusal) -> Cow<'static, str> {
         Refusal::OptionsMismatch { field } => {
             return format!("the node's {field} is not what the publish options ask for").into();
         }
-        Refusal::InvalidConfig { field, why } => return format!("{field}: {why}").into(),
+        Refusal::InvalidConfig { field, why } | Refusal::InvalidOptions { field, why } => {
+            return format!("{field}: {why}").into();
+        }
         Refusal::InvalidJid => "the JID is not yours to speak for",
         Refusal::SubscriptionsClosed => "the node's owner has switched subscribing off",
         Refusal::NotSubscribed => "there is no such subscription",
         Refusal::InvalidSubId => "the subscription has another identifier",
+        Refusal::SubIdRequired => "there are several subscriptions: name one",
         Refusal::TooManySubscriptions => "no more subscriptions are taken",
         Refusal::LastOwner { .. } => "a node keeps at least one owner",
         Refusal::DuplicateChange { jid } => return format!("{jid} occurs twice").into(),
@@ -381,6 +386,8 @@ mod tests {
             (Refusal::SubscriptionsClosed, 403, "subscriptions-closed"),
             (Refusal::NotSubscribed, 409, "not-subscribed"),
             (Refusal::InvalidSubId, 409, "invalid-subid"),
+            (Refusal::SubIdRequired, 409, "subid-required"),
+            (Refusal::InvalidOptions { field: Arc::from("f"), why: Arc::from("so") }, 422, "invalid-options"),
             (Refusal::TooManySubscriptions, 409, "too-many-subscriptions"),
             (Refusal::LastOwner { unchanged: unchanged() }, 409, "last-owner"),
             (Refusal::InvalidChange { why: "so", unchanged: unchanged() }, 422, "invalid-change"),

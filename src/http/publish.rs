@@ -171,7 +171,7 @@ pub(super) async fn attempt(
 /// Entity tags name positions of one incarnation of a node.
 async fn node_key(call: &Call, node: &NodeId) -> Result<NodeKey, Problem> {
     match call.ask(Verb::Metadata { node: node.clone() }).await?.answer {
-        Answer::Reply(Reply::Metadata { node }) => Ok(node.key),
+        Answer::Metadata { node, .. } => Ok(node.key),
         _ => Err(Problem::internal("metadata was answered with something else")),
     }
 }

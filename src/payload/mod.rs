@@ -7,6 +7,7 @@
 //!
 //! Not here: how big a payload may be, which type a node wants, who may see it.
 
+mod body;
 mod event;
 mod read;
 mod write;
@@ -14,6 +15,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use body::readable;
 pub use event::{CloudEvent, EventError, event_from_json, event_from_parts, events_from_json};
 pub use read::{JSON_DEPTH_MAX, PayloadError, from_atom, from_element, from_json, from_text, from_xml};
 pub use write::{to_http, to_json, to_xml};

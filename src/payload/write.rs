@@ -35,7 +35,7 @@ pub fn to_xml(payload: &Payload) -> &[u8] {
 }
 
 /// The text in a container.
-fn text(xml: &[u8]) -> Cow<'_, str> {
+pub(super) fn text(xml: &[u8]) -> Cow<'_, str> {
     if let Some(text) = std::str::from_utf8(xml).ok().and_then(canonical_text) {
         return text;
     }

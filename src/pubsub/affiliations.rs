@@ -52,10 +52,10 @@ pub(super) fn set(
             let pending = subscription.state == SubscriptionState::Pending;
             match &why_not {
                 // XEP-0060 §8.7.4: who is let in anyway need not be approved.
-                None if pending => draft.change(Change::SetSubscription { subscription: approved(subscription) }),
+                None if pending => draft.set_subscription(Some(subscription), approved(subscription)),
                 None => {}
                 Some(Refusal::SubscriptionRequired) if pending => {}
-                Some(_) => draft.change(Change::SetSubscription { subscription: ended(subscription) }),
+                Some(_) => draft.set_subscription(Some(subscription), ended(subscription)),
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::subscribe::{approved, ended};
 use crate::pubsub::{
-    Caller, Change, Decision, Facts, Given, Read, Reader, Refusal, Reply, Role, SubId, SubscriptionState, rights,
+    Caller, Decision, Facts, Given, Read, Reader, Refusal, Reply, Role, SubId, SubscriptionState, rights,
 };
 
 /// An owner's answer. The first one counts: what no longer waits is left as it is.
@@ -34,7 +34,7 @@ pub(super) fn approve(
         ended(waiting)
     };
     let mut draft = Draft::over(node, given.now);
-    draft.change(Change::SetSubscription { subscription });
+    draft.set_subscription(Some(waiting), subscription);
     Ok(draft.done(Reply::Done))
 }
 

@@ -1,7 +1,7 @@
 //! Node configuration (XEP-0060 §8.2, §16.4.4): one description of each field, from which forms are
 //! rendered, submissions validated, JSON read and written, and the reference is made.
 
-mod fields;
+pub(super) mod fields;
 #[cfg(test)]
 mod tests;
 

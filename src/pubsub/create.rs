@@ -48,6 +48,7 @@ pub(super) fn draft(
         floor_seq: Seq(1),
         items: 0,
         owners: 1,
+        subscribers: 0,
         version: 1,
     };
     let mut draft = Draft::create(node, given.now);

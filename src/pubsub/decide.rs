@@ -39,7 +39,11 @@ fn of_verb(request: &Request, node: &Node) -> Needs {
         Verb::Publish { items, .. } => of_publish(items, node),
         Verb::Retract { items, .. } => Needs { items: items.clone(), ..Needs::default() },
         Verb::Configure { config, .. } => Needs { oldest: configure::surplus(config, node), ..Needs::default() },
-        Verb::Subscribe { jid, .. } | Verb::Unsubscribe { jid, .. } => of_entity(&request.caller, jid),
+        Verb::Subscribe { jid, .. }
+        | Verb::Unsubscribe { jid, .. }
+        | Verb::Options { jid, .. }
+        | Verb::SetOptions { jid, .. }
+        | Verb::Lapse { jid, .. } => of_entity(&request.caller, jid),
         Verb::Approve { jid, .. } => {
             let jid = jid.bare().clone();
             Needs { affiliations: vec![jid.clone()], subscribers: vec![jid], ..Needs::default() }
@@ -54,6 +58,7 @@ fn of_verb(request: &Request, node: &Node) -> Needs {
         | Verb::Configuration { .. }
         | Verb::Delete { .. }
         | Verb::Purge { .. }
+        | Verb::DefaultOptions { .. }
         | Verb::Items { .. }
         | Verb::Subscriptions { .. }
         | Verb::Affiliations { .. }
@@ -90,9 +95,18 @@ pub fn decide(request: Request, facts: &Facts, given: &mut Given<'_>) -> Result<
         Verb::Retract { items, notify, precondition, .. } => {
             retract::retract(&caller, &items, notify, precondition, facts, given)
         }
-        Verb::Subscribe { jid, .. } => subscribe::subscribe(&caller, jid, facts, given),
+        Verb::Subscribe { jid, options, .. } => {
+            let wanted = options.unwrap_or_default();
+            subscribe::subscribe(&caller, jid, &wanted, facts, given)
+        }
         Verb::Unsubscribe { jid, subid, .. } => subscribe::unsubscribe(&caller, &jid, subid.as_ref(), facts, given),
-        Verb::Items { selection, page, .. } => items::items(&caller, selection, page, facts),
+        Verb::Options { jid, subid, .. } => subscribe::options(&caller, &jid, subid.as_ref(), facts),
+        Verb::SetOptions { jid, subid, options, .. } => {
+            subscribe::set_options(&caller, &jid, subid.as_ref(), &options, facts, given)
+        }
+        Verb::DefaultOptions { node } => subscribe::default_options(&caller, node.is_some(), facts),
+        Verb::Lapse { jid, subid, .. } => subscribe::lapse(&caller, &jid, &subid, facts, given),
+        Verb::Items { selection, page, view, .. } => items::items(&caller, selection, page, view, facts),
         Verb::Watch { .. } => items::watch(&caller, facts),
         Verb::Subscriptions { node, page } => {
             subscriptions::subscriptions(&caller, service, node.is_some(), page, facts)
@@ -112,7 +126,7 @@ pub fn decide(request: Request, facts: &Facts, given: &mut Given<'_>) -> Result<
         }
         Verb::Metadata { .. } => {
             let node = rights::present(facts)?.clone();
-            Ok(Decision::answer(Reply::Metadata { node }))
+            Ok(Decision::answer(Reply::Read(Read::Metadata { node })))
         }
     }
 }

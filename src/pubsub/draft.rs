@@ -1,6 +1,6 @@
 //! A decision in the making: keeps the node's counters in step with what is changed and logged.
 
-use crate::pubsub::{Change, Decision, Event, EventKind, ItemFact, ItemId, Node, Reply, Seq};
+use crate::pubsub::{Change, Decision, Event, EventKind, ItemFact, ItemId, Node, Reply, Seq, Subscription};
 use crate::time::Timestamp;
 
 pub(super) struct Draft {
@@ -39,6 +39,17 @@ impl Draft {
 
     pub(super) fn change(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    /// Makes one subscription of another, or of none.
+    pub(super) fn set_subscription(&mut self, before: Option<&Subscription>, subscription: Subscription) {
+        let counted = before.is_some_and(Subscription::counts);
+        match (counted, subscription.counts()) {
+            (false, true) => self.node.subscribers += 1,
+            (true, false) => self.node.subscribers = self.node.subscribers.saturating_sub(1),
+            (true, true) | (false, false) => {}
+        }
+        self.change(Change::SetSubscription { subscription });
     }
 
     /// Keeps an item, whose publication was logged before, in the place of an older one if there was.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::jid::BareJid;
 use crate::pubsub::{
     Affiliation, Caller, Contact, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Reader, Refusal, Role, Seq,
-    Subscription, SubscriptionState, Template,
+    Subscription, SubscriptionPolicy, SubscriptionState, Template,
 };
 use crate::time::Timestamp;
 
@@ -89,6 +89,7 @@ pub struct ServicePolicy {
     pub items_max: u64,
     /// The most items that one publish, retraction or retrieval may name.
     pub batch_items_max: usize,
+    pub subscriptions: SubscriptionPolicy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,19 @@
 //! Retrieves items (XEP-0060 §6.5), and lets a reader follow the node's log.
 
-use crate::pubsub::{Caller, Decision, Facts, Page, Read, Refusal, Reply, Selection, rights};
+use crate::jid::Jid;
+use crate::pubsub::{
+    Caller, Decision, Facts, Page, Read, Refusal, Reply, Selection, Subscription, Under, View, rights,
+};
 
-pub(super) fn items(caller: &Caller, selection: Selection, page: Page, facts: &Facts) -> Result<Decision, Refusal> {
+pub(super) fn items(
+    caller: &Caller,
+    selection: Selection,
+    page: Page,
+    view: View,
+    facts: &Facts,
+) -> Result<Decision, Refusal> {
     let node = rights::readable(caller, facts)?;
+    check_subid(caller, &view.under, &facts.subscriptions)?;
     // XEP-0060 §6.5.9.4.
     if !node.config.persist_items {
         return Err(Refusal::NotPersistent);
@@ -13,7 +23,28 @@ pub(super) fn items(caller: &Caller, selection: Selection, page: Page, facts: &F
     {
         return Err(Refusal::TooManyItems { items: ids.len(), items_max: facts.policy.batch_items_max as u64 });
     }
-    Ok(Decision::answer(Reply::Read(Read::Items { node: node.clone(), selection, page })))
+    let (order, payloads) = (view.order, view.payloads);
+    Ok(Decision::answer(Reply::Read(Read::Items { node: node.clone(), selection, page, order, payloads })))
+}
+
+/// XEP-0060 §6.5.9.1, §6.5.9.2: who has several subscriptions says which it means, and nobody one
+/// that it does not have. Those of other resources are other entities' (§6.1.6).
+fn check_subid(caller: &Caller, under: &Under, subscriptions: &[Subscription]) -> Result<(), Refusal> {
+    let Under::Named(subid) = under else { return Ok(()) };
+    let own = |subscription: &&Subscription| match &subscription.jid {
+        Jid::Bare(bare) => bare == caller.jid.bare(),
+        full @ Jid::Full(_) => *full == caller.jid,
+    };
+    let same = |one: &Subscription| subscriptions.iter().filter(|other| other.jid == one.jid).count();
+    match subid {
+        None if subscriptions.iter().filter(own).any(|one| same(one) > 1) => Err(Refusal::SubIdRequired),
+        Some(subid)
+            if !subscriptions.is_empty() && !subscriptions.iter().filter(own).any(|one| one.subid == *subid) =>
+        {
+            Err(Refusal::InvalidSubId)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Following the log is reading it: the same rule, whether items are kept or not.

@@ -20,6 +20,7 @@ mod field;
 mod item;
 mod node;
 mod notice;
+mod options;
 mod refusal;
 mod request;
 mod rights;
@@ -62,9 +63,11 @@ pub use field::FieldKind;
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use notice::{Notice, notices};
+pub use options::{Expire, OPTIONS, OptionField, Show, ShowValues, SubscriptionOptions, SubscriptionPolicy};
 pub use refusal::{Refusal, Unchanged};
 pub use request::{
-    Caller, Change, Decision, Edge, NewItem, Page, Precondition, Published, Read, Reply, Request, Role, Selection, Verb,
+    Caller, Change, Decision, Edge, NewItem, Order, Page, Payloads, Precondition, Published, Read, Reply, Request,
+    Role, Selection, Under, Verb, View,
 };
 pub use rights::may_create;
 pub use subscription::{SubId, Subscription, SubscriptionState};

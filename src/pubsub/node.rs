@@ -69,6 +69,8 @@ pub struct Node {
     pub items: u64,
     /// Entries with affiliation owner; never 0.
     pub owners: u64,
+    /// Subscriptions that are not pending.
+    pub subscribers: u64,
     /// Grows with every commit that touches the node; a commit is conditional on it.
     pub version: u64,
 }

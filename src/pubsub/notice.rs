@@ -49,8 +49,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::pubsub::SubId;
     use crate::pubsub::world::{World, bare, jid, raw};
+    use crate::pubsub::{SubId, SubscriptionOptions};
 
     // rows: 133, 363, 364, 403, 428, 533, 534, F18
     #[test]
@@ -58,7 +58,13 @@ mod tests {
         let policy = World::new().policy;
         let quiet = NodeConfig::new(&policy);
         let curious = quiet.with(&[raw("notify_sub", "1")], &policy).unwrap();
-        let subscription = |state| Subscription { jid: jid("romeo/pc"), subid: SubId(Arc::from("s1")), state };
+        let options = SubscriptionOptions::standard();
+        let subscription = |state| Subscription {
+            jid: jid("romeo/pc"),
+            subid: SubId(Arc::from("s1")),
+            state,
+            options: options.clone(),
+        };
         let (romeo, hamlet) = (bare("romeo"), bare("hamlet"));
         for state in [SubscriptionState::None, SubscriptionState::Subscribed, SubscriptionState::Pending] {
             let subscription = subscription(state);

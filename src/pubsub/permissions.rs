@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::world::{World, bare, item, jid, new_item, node_id, raw, request, stand};
 use crate::pubsub::{
     Affiliation, Contact, Decision, Edge, NodeState, Page, Precondition, Refusal, Reply, Role, Selection, SubId,
-    Subscription, SubscriptionState, Verb,
+    SubscriptionState, Verb, View,
 };
 
 // rows: 7, 8, 20, 21, 24, 25, 26, 27, 28, 29, 31, 57, 61, 62, 195, 196, 200, 530, 555, 556
@@ -93,12 +93,11 @@ fn asked(verb: &str, access: &str, publish: &str, who: &str, subscribed: bool, i
         std::sync::Arc::make_mut(node).owners += 1;
     }
     if subscribed {
-        let (jid, subid, state) = (jid("caller"), SubId("s1".into()), SubscriptionState::Subscribed);
-        world.subscriptions.push(Subscription { jid, subid, state });
+        world.stand_subscribed(jid("caller"), SubId("s1".into()));
     }
     if verb == "approve" {
         let (jid, subid, state) = (jid("mercutio"), SubId("s2".into()), SubscriptionState::Pending);
-        world.subscriptions.push(Subscription { jid, subid, state });
+        world.stand_in_state(jid, subid, state);
         // Who waits may come in under every access model.
         let contact = Contact { to: false, from: true, groups: vec!["Friends".into()] };
         world.rosters.insert((bare("hamlet"), bare("mercutio")), contact);
@@ -114,9 +113,9 @@ fn asked_verb(verb: &str, id: &str) -> Verb {
     match verb {
         "publish" => Verb::Publish { node, items: vec![new_item(Some(id))], options: None, create: false },
         "retract" => Verb::Retract { node, items: vec![item(id)], notify: None, precondition: Precondition::None },
-        "subscribe" => Verb::Subscribe { node, jid: jid("caller") },
+        "subscribe" => Verb::Subscribe { node, jid: jid("caller"), options: None },
         "unsubscribe" => Verb::Unsubscribe { node, jid: jid("caller"), subid: None },
-        "items" => Verb::Items { node, selection: Selection::All, page },
+        "items" => Verb::Items { node, selection: Selection::All, page, view: View::default() },
         "watch" => Verb::Watch { node },
         "subscriptions" => Verb::Subscriptions { node: Some(node), page },
         "affiliations" => Verb::Affiliations { node: Some(node), page },

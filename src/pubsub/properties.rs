@@ -11,7 +11,7 @@ use super::world::{World, bare, item, jid, node_id, payload, raw, request};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Contact, Edge, ItemId, NewItem, NodeKey, Page, Precondition, RawField, Request, Role, Selection, Seq,
-    SubId, SubscriptionState, Verb,
+    SubId, SubscriptionState, Verb, View,
 };
 
 proptest! {
@@ -22,9 +22,10 @@ proptest! {
     /// true, the log tells of every item, and nobody is subscribed who may not read.
     // rows: 242, 420, 521, 527
     #[test]
-    fn no_sequence_of_requests_breaks_a_node(history in vec(requests(), 1..60)) {
+    fn no_sequence_of_requests_breaks_a_node(history in vec(requests(), 1..60), several in any::<bool>()) {
         let mut world = World::new();
         world.policy.auto_create = true;
+        world.policy.subscriptions.multi_subscribe = several;
         world.rosters = rosters();
         for request in history {
             let _ = world.ask(request);
@@ -41,7 +42,7 @@ proptest! {
         }
         let caller = last.caller.jid.bare().clone();
         if world.affiliation(&caller) != Affiliation::Owner && world.node.present().is_some() {
-            world.subscriptions.retain(|subscription| *subscription.jid.bare() != caller);
+            world.forget_subscriptions(&caller);
             world.affiliations.insert(caller, Affiliation::Outcast);
             let administers = last.caller.role == Role::Admin;
             if let Ok(decision) = world.ask(last) {
@@ -124,8 +125,15 @@ fn relations() -> impl Strategy<Value = Verb> {
         vec((jids(), option::weighted(0.2, subids()), prop::sample::select(&SubscriptionState::ALL)), 1..3);
     let answers = (jids(), option::weighted(0.2, subids()), any::<bool>());
     prop_oneof![
+        (jids(), option::weighted(0.3, vec(options(), 0..2))).prop_map(|(jid, options)| Verb::Subscribe {
+            node: node_id(),
+            jid,
+            options
+        }),
+        (jids(), option::weighted(0.3, subids()), vec(options(), 0..2))
+            .prop_map(|(jid, subid, options)| { Verb::SetOptions { node: node_id(), jid, subid, options } }),
+        (jids(), subids()).prop_map(|(jid, subid)| Verb::Lapse { node: node_id(), jid, subid }),
         answers.prop_map(|(jid, subid, allow)| Verb::Approve { node: node_id(), jid, subid, allow }),
-        jids().prop_map(|jid| Verb::Subscribe { node: node_id(), jid }),
         (jids(), option::weighted(0.2, subids())).prop_map(|(jid, subid)| Verb::Unsubscribe {
             node: node_id(),
             jid,
@@ -141,7 +149,7 @@ fn readings() -> impl Strategy<Value = Verb> {
         prop_oneof![Just(Selection::All), Just(Selection::Newest(1)), vec(ids(), 1..3).prop_map(Selection::These)];
     prop_oneof![
         selections.prop_map(|selection| {
-            Verb::Items { node: node_id(), selection, page: Page { max: 10, edge: Edge::First } }
+            Verb::Items { node: node_id(), selection, page: Page { max: 10, edge: Edge::First }, view: View::default() }
         }),
         Just(Verb::Watch { node: node_id() }),
     ]
@@ -150,6 +158,11 @@ fn readings() -> impl Strategy<Value = Verb> {
 fn fields() -> impl Strategy<Value = RawField> {
     let fields: Vec<RawField> = FIELDS.iter().map(|(name, value)| raw(name, value)).collect();
     prop::sample::select(fields)
+}
+
+fn options() -> impl Strategy<Value = RawField> {
+    let options = [("deliver", "0"), ("digest", "1"), ("expire", "presence"), ("expire", "1970-01-01T00:00:02Z")];
+    prop::sample::select(options.map(|(name, value)| raw(name, value)).to_vec())
 }
 
 fn new_items() -> impl Strategy<Value = NewItem> {

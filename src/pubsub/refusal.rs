@@ -72,6 +72,11 @@ pub enum Refusal {
     NotSubscribed,
     /// The subscription identifier is not that of the entity's subscription (XEP-0060 §6.2.3.5).
     InvalidSubId,
+    /// The JID has several subscriptions to the node, and the request does not say which it means
+    /// (XEP-0060 §6.2.3.1, §6.3.4.4, §6.5.9.1).
+    SubIdRequired,
+    /// A subscription option that does not exist, or a value that it does not take (XEP-0060 §6.3.6.2).
+    InvalidOptions { field: Arc<str>, why: Arc<str> },
     /// The entity may have no more subscriptions here (XEP-0060 §6.1.3.9).
     TooManySubscriptions,
     /// A node keeps at least one owner (XEP-0060 §8.9.2.4).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Event, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Payload, RawField, Seq, SubId,
-    Subscription, SubscriptionState,
+    Subscription, SubscriptionOptions, SubscriptionState,
 };
 use crate::time::Timestamp;
 
@@ -60,12 +60,21 @@ pub enum Verb {
     },
     /// XEP-0060 §7.2. `notify` overrides `pubsub#notify_retract` when it is present.
     Retract { node: NodeId, items: Vec<ItemId>, notify: Option<bool>, precondition: Precondition },
-    /// XEP-0060 §6.1.
-    Subscribe { node: NodeId, jid: Jid },
+    /// XEP-0060 §6.1, and with options §6.3.7.
+    Subscribe { node: NodeId, jid: Jid, options: Option<Vec<RawField>> },
     /// XEP-0060 §6.2.
     Unsubscribe { node: NodeId, jid: Jid, subid: Option<SubId> },
+    /// XEP-0060 §6.3.2: the options of a subscription of this JID.
+    Options { node: NodeId, jid: Jid, subid: Option<SubId> },
+    /// XEP-0060 §6.3.5.
+    SetOptions { node: NodeId, jid: Jid, subid: Option<SubId>, options: Vec<RawField> },
+    /// XEP-0060 §6.4: what a subscription is like that asks for no options, to one node or to any.
+    DefaultOptions { node: Option<NodeId> },
+    /// The server's own: ends a subscription of this JID whose lease has run out, or which was to last
+    /// as long as the presence of its subscriber, who has gone (XEP-0060 §12.5, §12.19).
+    Lapse { node: NodeId, jid: Jid, subid: SubId },
     /// XEP-0060 §6.5.
-    Items { node: NodeId, selection: Selection, page: Page },
+    Items { node: NodeId, selection: Selection, page: Page, view: View },
     /// XEP-0060 §5.6: the caller's own, at one node or everywhere.
     Subscriptions { node: Option<NodeId>, page: Page },
     /// XEP-0060 §5.7: the caller's own, at one node or everywhere.
@@ -123,6 +132,43 @@ pub enum Selection {
     These(Vec<ItemId>),
 }
 
+/// How items are read.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct View {
+    pub under: Under,
+    pub order: Order,
+    pub payloads: Payloads,
+}
+
+/// Which of the caller's subscriptions a reading speaks of (XEP-0060 §6.5.9.1). What is read does not
+/// depend on it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Under {
+    /// The door knows no subscriptions.
+    #[default]
+    Any,
+    /// The one that the request names; it may leave that out where there is no other.
+    Named(Option<SubId>),
+}
+
+/// What the items of a list are ordered by (XEP-0413 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Order {
+    /// When the item was published last: by seq.
+    #[default]
+    Modification,
+    /// When an item of its id was published that was new.
+    Creation,
+}
+
+/// Whether payloads are read, or names alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Payloads {
+    #[default]
+    Read,
+    Left,
+}
+
 /// A page of a list (XEP-0059). `max` is at most what the door allows; 0 asks for the count only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -138,6 +184,10 @@ pub enum Edge {
     After(String),
     Before(String),
     Last,
+    /// At this number, counted from 0 (XEP-0059 §2.6).
+    At(u64),
+    /// The page ends so many entries ahead of the end.
+    AtEnd(u64),
 }
 
 /// What the pure core made of a request: all of it is committed, or none.
@@ -199,16 +249,23 @@ pub enum Reply {
         subscription: Subscription,
         send_last: bool,
     },
-    Unsubscribed,
+    /// As it was, and is no more.
+    Unsubscribed {
+        subscription: Subscription,
+    },
+    /// The subscription whose options were asked for.
+    Options {
+        subscription: Subscription,
+    },
+    DefaultOptions {
+        options: Arc<SubscriptionOptions>,
+    },
     /// So many items have gone because their time had come.
     Expired {
         items: usize,
     },
     Configuration {
         config: Arc<NodeConfig>,
-    },
-    Metadata {
-        node: Arc<Node>,
     },
     Watching {
         node: Arc<Node>,
@@ -224,6 +281,12 @@ pub enum Read {
         node: Arc<Node>,
         selection: Selection,
         page: Page,
+        order: Order,
+        payloads: Payloads,
+    },
+    /// What anybody may know of a node, with its owners and publishers.
+    Metadata {
+        node: Arc<Node>,
     },
     /// One entity's subscriptions: at one node, or everywhere at a service.
     SubscriptionsOf {

@@ -6,29 +6,39 @@ use crate::jid::Jid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
-    Caller, Change, Decision, Facts, Given, NodeConfig, Reader, Refusal, Reply, Role, SendLast, SubId, Subscription,
-    SubscriptionState, rights,
+    Caller, Decision, Facts, Given, NodeConfig, RawField, Reader, Refusal, Reply, Role, SendLast, SubId, Subscription,
+    SubscriptionOptions, SubscriptionState, rights,
 };
 
-/// One JID has one subscription to a node, which a second request finds as it is (XEP-0060 §6.1.6).
-pub(super) fn subscribe(caller: &Caller, jid: Jid, facts: &Facts, given: &mut Given<'_>) -> Result<Decision, Refusal> {
+/// One JID has one subscription to a node, which a second request finds as it is, but for the options
+/// that it bears; unless the operator lets it have several (XEP-0060 §6.1.6).
+pub(super) fn subscribe(
+    caller: &Caller,
+    jid: Jid,
+    wanted: &[RawField],
+    facts: &Facts,
+    given: &mut Given<'_>,
+) -> Result<Decision, Refusal> {
     let node = rights::present(facts)?;
     let entity = Entity::of(caller, &jid, facts).ok_or(Refusal::InvalidJid)?;
     let state = admission(&node.config, &entity.reader)?;
     let send_last = state == SubscriptionState::Subscribed && sends_last(&node.config);
-    if let Some(standing) = entity.subscriptions.iter().find(|subscription| subscription.jid == jid) {
-        return match (standing.state, state) {
-            // XEP-0060 §6.1.3.7.
-            (SubscriptionState::Pending, SubscriptionState::Pending) => Err(Refusal::SubscriptionPending),
-            // Meanwhile the node lets it in without anybody's approval.
-            (SubscriptionState::Pending, _) => {
-                let subscription = approved(standing);
-                let mut draft = Draft::over(node, given.now);
-                draft.change(Change::SetSubscription { subscription: subscription.clone() });
-                Ok(draft.done(Reply::Subscribed { subscription, send_last }))
-            }
-            _ => Ok(Decision::answer(Reply::Subscribed { subscription: standing.clone(), send_last })),
-        };
+    let policy = &facts.policy.subscriptions;
+    let of_jid = || entity.subscriptions.iter().filter(|subscription| subscription.jid == jid);
+    // XEP-0060 §6.1.3.7.
+    if state == SubscriptionState::Pending && of_jid().any(|standing| standing.state == SubscriptionState::Pending) {
+        return Err(Refusal::SubscriptionPending);
+    }
+    if let Some(standing) = of_jid().next().filter(|_| !policy.multi_subscribe) {
+        let subscription = changed(standing, wanted, facts, given)?;
+        // What waited may come in by now without anybody's approval.
+        let waits = subscription.state == SubscriptionState::Pending;
+        let subscription = if waits { approved(&subscription) } else { subscription };
+        let mut draft = Draft::over(node, given.now);
+        if subscription != *standing {
+            draft.set_subscription(Some(standing), subscription.clone());
+        }
+        return Ok(draft.done(Reply::Subscribed { subscription, send_last }));
     }
     // XEP-0060 §6.1.3.10.
     if !node.config.subscribe {
@@ -37,9 +47,10 @@ pub(super) fn subscribe(caller: &Caller, jid: Jid, facts: &Facts, given: &mut Gi
     if entity.subscriptions.len() >= rights::SUBSCRIPTIONS_MAX {
         return Err(Refusal::TooManySubscriptions);
     }
-    let subscription = begin(jid, state, given);
+    let options = SubscriptionOptions::standard().with(wanted, policy, given.now)?;
+    let subscription = Subscription { options: options.into(), ..begin(jid, state, given) };
     let mut draft = Draft::over(node, given.now);
-    draft.change(Change::SetSubscription { subscription: subscription.clone() });
+    draft.set_subscription(None, subscription.clone());
     Ok(draft.done(Reply::Subscribed { subscription, send_last }))
 }
 
@@ -54,19 +65,100 @@ pub(super) fn unsubscribe(
     let node = rights::present(facts)?;
     // XEP-0060 §6.2.3.3: here another's JID is forbidden, not invalid as in §6.1.3.1.
     let entity = Entity::of(caller, jid, facts).ok_or(Refusal::Forbidden)?;
-    let standing = entity.subscriptions.iter().find(|subscription| subscription.jid == *jid);
-    let standing = standing.ok_or(Refusal::NotSubscribed)?;
-    if subid.is_some_and(|subid| *subid != standing.subid) {
-        return Err(Refusal::InvalidSubId);
-    }
+    let standing = named(entity.subscriptions, jid, subid)?;
     let mut draft = Draft::over(node, given.now);
-    draft.change(Change::SetSubscription { subscription: ended(standing) });
-    Ok(draft.done(Reply::Unsubscribed))
+    let subscription = ended(standing);
+    draft.set_subscription(Some(standing), subscription.clone());
+    Ok(draft.done(Reply::Unsubscribed { subscription }))
+}
+
+/// XEP-0060 §6.3.2.
+pub(super) fn options(caller: &Caller, jid: &Jid, subid: Option<&SubId>, facts: &Facts) -> Result<Decision, Refusal> {
+    rights::present(facts)?;
+    let entity = Entity::of(caller, jid, facts).ok_or(Refusal::Forbidden)?;
+    let subscription = named(entity.subscriptions, jid, subid)?.clone();
+    Ok(Decision::answer(Reply::Options { subscription }))
+}
+
+/// XEP-0060 §6.3.5.
+pub(super) fn set_options(
+    caller: &Caller,
+    jid: &Jid,
+    subid: Option<&SubId>,
+    wanted: &[RawField],
+    facts: &Facts,
+    given: &Given<'_>,
+) -> Result<Decision, Refusal> {
+    let node = rights::present(facts)?;
+    let entity = Entity::of(caller, jid, facts).ok_or(Refusal::Forbidden)?;
+    let standing = named(entity.subscriptions, jid, subid)?;
+    let subscription = changed(standing, wanted, facts, given)?;
+    let mut draft = Draft::over(node, given.now);
+    if subscription != *standing {
+        draft.set_subscription(Some(standing), subscription);
+    }
+    Ok(draft.done(Reply::Done))
+}
+
+/// XEP-0060 §6.4: the defaults of a node are those of the service.
+pub(super) fn default_options(caller: &Caller, at_node: bool, facts: &Facts) -> Result<Decision, Refusal> {
+    if at_node {
+        rights::readable(caller, facts)?;
+    }
+    Ok(Decision::answer(Reply::DefaultOptions { options: SubscriptionOptions::standard() }))
+}
+
+/// Ends a subscription whose time has come. One that was renewed meanwhile, or has gone, is let be.
+pub(super) fn lapse(
+    caller: &Caller,
+    jid: &Jid,
+    subid: &SubId,
+    facts: &Facts,
+    given: &Given<'_>,
+) -> Result<Decision, Refusal> {
+    let node = rights::present(facts)?;
+    let entity = Entity::of(caller, jid, facts).ok_or(Refusal::Forbidden)?;
+    let mut draft = Draft::over(node, given.now);
+    let standing = entity.subscriptions.iter().find(|standing| standing.jid == *jid && standing.subid == *subid);
+    if let Some(standing) = standing.filter(|standing| standing.options.expire.is_over(given.now)) {
+        draft.set_subscription(Some(standing), ended(standing));
+    }
+    Ok(draft.done(Reply::Done))
+}
+
+/// The subscription that a request means.
+pub(super) fn named<'a>(
+    subscriptions: &'a [Subscription],
+    jid: &Jid,
+    subid: Option<&SubId>,
+) -> Result<&'a Subscription, Refusal> {
+    let mut of_jid = subscriptions.iter().filter(|subscription| subscription.jid == *jid);
+    match (of_jid.next(), subid) {
+        (None, _) => Err(Refusal::NotSubscribed),
+        (Some(first), None) => of_jid.next().map_or(Ok(first), |_| Err(Refusal::SubIdRequired)),
+        (Some(first), Some(subid)) => {
+            let mut of_jid = std::iter::once(first).chain(of_jid);
+            of_jid.find(|subscription| subscription.subid == *subid).ok_or(Refusal::InvalidSubId)
+        }
+    }
+}
+
+/// A subscription with other options.
+fn changed(
+    standing: &Subscription,
+    wanted: &[RawField],
+    facts: &Facts,
+    given: &Given<'_>,
+) -> Result<Subscription, Refusal> {
+    let options = standing.options.with(wanted, &facts.policy.subscriptions, given.now)?;
+    let options = if options == *standing.options { standing.options.clone() } else { options.into() };
+    Ok(Subscription { options, ..standing.clone() })
 }
 
 /// A new subscription; the service names it (XEP-0060 §6.1.6).
 pub(super) fn begin(jid: Jid, state: SubscriptionState, given: &mut Given<'_>) -> Subscription {
-    Subscription { jid, subid: SubId(Arc::from((given.fresh_id)())), state }
+    let subid = SubId(Arc::from((given.fresh_id)()));
+    Subscription { jid, subid, state, options: SubscriptionOptions::standard() }
 }
 
 pub(super) fn approved(subscription: &Subscription) -> Subscription {

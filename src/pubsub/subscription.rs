@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::jid::Jid;
+use crate::pubsub::SubscriptionOptions;
 
 /// What tells one subscription of an entity from another (XEP-0060 §6.1.6).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,4 +60,15 @@ pub struct Subscription {
     pub jid: Jid,
     pub subid: SubId,
     pub state: SubscriptionState,
+    pub options: Arc<SubscriptionOptions>,
+}
+
+impl Subscription {
+    /// Whether it is counted among the node's subscribers.
+    pub fn counts(&self) -> bool {
+        match self.state {
+            SubscriptionState::Subscribed | SubscriptionState::Unconfigured => true,
+            SubscriptionState::None | SubscriptionState::Pending => false,
+        }
+    }
 }

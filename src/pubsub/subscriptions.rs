@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::draft::Draft;
-use crate::pubsub::subscribe::{approved, begin, ended};
+use crate::pubsub::subscribe::{approved, begin, ended, named};
 use crate::pubsub::{
-    Caller, Change, Decision, Facts, Given, NodeConfig, Page, Read, Reader, Refusal, Reply, SubId, Subscription,
+    Caller, Decision, Facts, Given, NodeConfig, Page, Read, Reader, Refusal, Reply, SubId, Subscription,
     SubscriptionState, Unchanged, may_read, rights,
 };
 
@@ -47,8 +47,8 @@ pub(super) fn set(caller: &Caller, wishes: &[Wish], facts: &Facts, given: &mut G
     }
     let mut draft = Draft::over(node, given.now);
     for wish in wishes {
-        if let Some(change) = standing.grant(wish, given).map_err(invalid)? {
-            draft.change(change);
+        if let Some((before, after)) = standing.grant(wish, given).map_err(invalid)? {
+            draft.set_subscription(before.as_ref(), after);
         }
     }
     Ok(draft.done(Reply::Done))
@@ -76,27 +76,35 @@ impl<'a> Standing<'a> {
         Standing { entities: wishes.iter().map(|(jid, ..)| jid.bare()).zip(known).collect() }
     }
 
-    /// The change that an entry makes, if it makes one, or what is wrong with it.
-    fn grant(&mut self, (jid, subid, state): &'a Wish, given: &mut Given<'_>) -> Result<Option<Change>, &'static str> {
+    /// What an entry makes of a subscription, or of none, if it changes anything; or what is wrong with it.
+    fn grant(
+        &mut self,
+        (jid, subid, state): &'a Wish,
+        given: &mut Given<'_>,
+    ) -> Result<Option<(Option<Subscription>, Subscription)>, &'static str> {
         let Entity { admissible, subscriptions } = self.entities.entry(jid.bare()).or_default();
         let admissible = *admissible;
-        let found = subscriptions.iter().position(|subscription| subscription.jid == *jid);
-        if subid.is_some() && found.is_none_or(|at| Some(&subscriptions[at].subid) != subid.as_ref()) {
-            return Err("there is no subscription with that identifier");
-        }
+        let found = match named(subscriptions, jid, subid.as_ref()) {
+            Ok(found) => subscriptions.iter().position(|subscription| subscription == found),
+            Err(Refusal::SubIdRequired) => return Err("the entity has several subscriptions: name one"),
+            Err(_) if subid.is_some() => return Err("there is no subscription with that identifier"),
+            Err(_) => None,
+        };
         match (state, found) {
             // XEP-0060 §8.8.2: what waits for an owner is approved by him.
             (SubscriptionState::Subscribed, Some(at)) if subscriptions[at].state == SubscriptionState::Pending => {
                 if !admissible {
                     return Err(UNREADABLE);
                 }
-                subscriptions[at] = approved(&subscriptions[at]);
-                Ok(Some(Change::SetSubscription { subscription: subscriptions[at].clone() }))
+                let waiting = subscriptions[at].clone();
+                subscriptions[at] = approved(&waiting);
+                Ok(Some((Some(waiting), subscriptions[at].clone())))
             }
             (SubscriptionState::None, None) | (SubscriptionState::Subscribed, Some(_)) => Ok(None),
             (SubscriptionState::None, Some(at)) => {
-                let subscription = ended(&subscriptions.remove(at));
-                Ok(Some(Change::SetSubscription { subscription }))
+                let standing = subscriptions.remove(at);
+                let gone = ended(&standing);
+                Ok(Some((Some(standing), gone)))
             }
             (SubscriptionState::Subscribed, None) => {
                 if !admissible {
@@ -107,7 +115,7 @@ impl<'a> Standing<'a> {
                 }
                 let subscription = begin(jid.clone(), SubscriptionState::Subscribed, given);
                 subscriptions.push(subscription.clone());
-                Ok(Some(Change::SetSubscription { subscription }))
+                Ok(Some((None, subscription)))
             }
             (SubscriptionState::Pending | SubscriptionState::Unconfigured, _) => {
                 Err("only the states none and subscribed can be set")

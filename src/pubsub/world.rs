@@ -8,8 +8,8 @@ use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact, ItemId, Media,
     NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Reader, Refusal, Request,
-    Role, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState, Tombstone, Verb, WhoCreates, decide, may_read,
-    needs, rights,
+    Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy, SubscriptionState,
+    Tombstone, Verb, WhoCreates, decide, may_read, needs, rights,
 };
 use crate::time::Timestamp;
 
@@ -40,6 +40,7 @@ impl World {
             payload_bytes_max: 1000,
             items_max: 50,
             batch_items_max: 5,
+            subscriptions: SubscriptionPolicy::default(),
         };
         World {
             policy,
@@ -198,7 +199,10 @@ impl World {
                     self.affiliations.insert(jid, affiliation);
                 }
                 Change::SetSubscription { subscription } => {
-                    self.subscriptions.retain(|standing| standing.jid != subscription.jid);
+                    let other = |standing: &Subscription| {
+                        standing.jid != subscription.jid || standing.subid != subscription.subid
+                    };
+                    self.subscriptions.retain(other);
                     if subscription.state != SubscriptionState::None {
                         self.subscriptions.push(subscription);
                     }
@@ -224,14 +228,19 @@ impl World {
         assert!(owners > 0, "an owner remains");
         assert_eq!(node.owners, owners as u64);
         assert_eq!(node.items, self.items.len() as u64);
+        let counted = self.subscriptions.iter().filter(|subscription| subscription.counts()).count();
+        assert_eq!(node.subscribers, counted as u64, "the counter of subscribers is true");
         let items_max = if node.config.persist_items { node.config.max_items } else { 0 };
         assert!(node.items <= items_max, "{} items where {items_max} may be", node.items);
         let told: Vec<ItemId> = replay(self.kept_at_first, &self.log);
         let kept: Vec<ItemId> = self.items.values().map(|fact| fact.id.clone()).collect();
         assert_eq!(told, kept, "a watcher of the log knows the items");
         for subscription in &self.subscriptions {
-            let same = |other: &&Subscription| other.jid == subscription.jid;
-            assert_eq!(self.subscriptions.iter().filter(same).count(), 1, "one subscription a JID");
+            let several = self.policy.subscriptions.multi_subscribe;
+            let same = |other: &&Subscription| {
+                other.jid == subscription.jid && (!several || other.subid == subscription.subid)
+            };
+            assert_eq!(self.subscriptions.iter().filter(same).count(), 1, "one subscription a JID, or a SubID");
             let of_entity = self.subscriptions_of(subscription.jid.bare());
             assert!(of_entity.len() <= rights::SUBSCRIPTIONS_MAX);
         }
@@ -285,8 +294,41 @@ pub(super) fn stand(world: &mut World, config: &[RawField], items: &[(&str, &str
         floor_seq: Seq(1),
         items: items.len() as u64,
         owners: 1,
+        subscribers: 0,
         version: 7,
     }));
+}
+
+impl World {
+    /// Makes somebody be subscribed to nothing.
+    pub(super) fn forget_subscriptions(&mut self, who: &BareJid) {
+        self.subscriptions.retain(|subscription| subscription.jid.bare() != who);
+        if let NodeState::Present(node) = &mut self.node {
+            let counted = self.subscriptions.iter().filter(|subscription| subscription.counts()).count();
+            Arc::make_mut(node).subscribers = counted as u64;
+        }
+    }
+
+    /// Gives every subscription these options, as they may stand a while after they were asked for.
+    pub(super) fn set_options(&mut self, fields: &[RawField]) {
+        let options = SubscriptionOptions::default().with(fields, &self.policy.subscriptions, Timestamp(0)).unwrap();
+        let options = Arc::new(options);
+        self.subscriptions.iter_mut().for_each(|subscription| subscription.options = options.clone());
+    }
+
+    /// Makes somebody be subscribed, as its request would have left it.
+    pub(super) fn stand_subscribed(&mut self, jid: Jid, subid: SubId) {
+        self.stand_in_state(jid, subid, SubscriptionState::Subscribed);
+    }
+
+    pub(super) fn stand_in_state(&mut self, jid: Jid, subid: SubId, state: SubscriptionState) {
+        let options = SubscriptionOptions::standard();
+        let subscription = Subscription { jid, subid, state, options };
+        if let NodeState::Present(node) = &mut self.node {
+            Arc::make_mut(node).subscribers += u64::from(subscription.counts());
+        }
+        self.subscriptions.push(subscription);
+    }
 }
 
 /// The items that a watcher knows who has seen the whole log.

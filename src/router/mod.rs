@@ -13,16 +13,16 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::delivery::{Personal, Shown};
+use crate::delivery::{Bounce, Personal, Shown};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
-use crate::pubsub::{Caller, Role};
+use crate::pubsub::{Caller, NodeKey, Role, Show};
 use crate::xep::Xep;
 use crate::xep::pubsub::notify;
 use crate::xml::Element;
 use crate::xmpp::{
-    Condition, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType, Stanza,
-    StanzaError, StanzaName,
+    Condition, ErrorType, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType,
+    Stanza, StanzaError, StanzaName,
 };
 
 pub use crate::messaging::{BindFailed, Presence, Routed};
@@ -48,6 +48,8 @@ pub enum Reaction {
     Nothing,
     /// Something to be written back at once.
     Write(Bytes),
+    /// A notification of this node came back, from this address.
+    Bounced(NodeKey, Jid, Bounce),
     /// An answer that takes time. The first poll gives the request its place.
     Later(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
@@ -59,7 +61,7 @@ pub struct Outcome {
     /// Messages that the answer gives rise to, each with whom it is for.
     pub then: Vec<(Jid, Bytes)>,
     /// The session became available, or unavailable, to what goes to its account's bare JID.
-    pub available: Option<bool>,
+    pub available: Option<Option<Show>>,
     /// What it follows of accounts without a subscription.
     pub follows: Option<Personal>,
 }
@@ -98,7 +100,7 @@ impl Router {
         match Stanza::parse(element) {
             Ok(Stanza::Iq(iq)) if self.messaging.is_capabilities(&iq) && is_own(caller, iq.to.as_ref()) => {
                 let (messaging, place) = (self.messaging.clone(), presence.place());
-                self.told(presence, async move { messaging.capabilities(&place, iq).await })
+                self.told(presence, Show::Online, async move { messaging.capabilities(&place, iq).await })
             }
             Ok(Stanza::Iq(iq)) => self.iq(caller, iq),
             Ok(Stanza::Message(message)) => match self.xep.hear(caller, &message) {
@@ -120,19 +122,19 @@ impl Router {
 
     /// What a watcher is shown of an event: the head that addresses it, and the body that all share.
     pub fn notification(&self, shown: Shown<'_>) -> Option<[Bytes; 2]> {
-        if !notify::shown(shown.entry) {
-            return None;
-        }
+        let rest = notify::rest(&shown)?;
         let head = shown.head.get_or_insert_with(|| notify::head(&shown.entry.address.service, shown.to));
-        Some([head.clone(), notify::body(shown.entry).clone()])
+        Some([head.clone(), rest])
     }
 
     /// Whose nodes a session follows without a subscription, when that may have changed.
     pub fn follow(&self, session: &Presence) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
         let (messaging, place) = (self.messaging.clone(), session.place());
-        match self.told(session, async move { messaging.follow(&place).await }) {
+        match self.told(session, Show::Online, async move { messaging.follow(&place).await }) {
             Reaction::Later(following) => following,
-            Reaction::Nothing | Reaction::Write(_) => Box::pin(std::future::ready(Outcome::default())),
+            Reaction::Nothing | Reaction::Write(_) | Reaction::Bounced(..) => {
+                Box::pin(std::future::ready(Outcome::default()))
+            }
         }
     }
 
@@ -187,6 +189,15 @@ impl Router {
             };
         };
         let quiet = message.kind == MessageType::Error;
+        if quiet
+            && self.xep.hosts().iter().any(|host| Jid::Bare(host.service.clone()) == to)
+            && let Some(node) = message.id.as_deref().and_then(notify::node_of)
+        {
+            return message
+                .from
+                .clone()
+                .map_or(Reaction::Nothing, |from| Reaction::Bounced(node, from, bounce(&message)));
+        }
         if !self.is_local(&to) {
             return if quiet { Reaction::Nothing } else { message_error(message, Condition::RemoteServerNotFound) };
         }
@@ -199,11 +210,11 @@ impl Router {
     }
 
     fn presence(&self, session: &Presence, stanza: PresenceStanza) -> Reaction {
-        let (messaging, place) = (self.messaging.clone(), session.place());
+        let (messaging, place, show) = (self.messaging.clone(), session.place(), show(&stanza));
         let Some(to) = stanza.to.clone() else {
             return match stanza.kind {
                 PresenceType::Available | PresenceType::Unavailable => {
-                    self.told(session, async move { messaging.announce(&place, stanza).await })
+                    self.told(session, show, async move { messaging.announce(&place, stanza).await })
                 }
                 // RFC 6121 §3, §4.3: these are always for somebody.
                 _ => Reaction::Nothing,
@@ -221,18 +232,20 @@ impl Router {
         match (stanza.kind, subscription_word(stanza.kind)) {
             (_, Some(word)) => {
                 let to = to.bare().clone();
-                self.told(session, async move { messaging.subscription(&place, to, word, stanza).await })
+                self.told(session, show, async move { messaging.subscription(&place, to, word, stanza).await })
             }
             (PresenceType::Available | PresenceType::Unavailable, _) => {
-                self.told(session, async move { messaging.direct(&place, to, stanza).await })
+                self.told(session, show, async move { messaging.direct(&place, to, stanza).await })
             }
-            (PresenceType::Probe, _) => self.told(session, async move { messaging.probe(&place, to, stanza.id).await }),
+            (PresenceType::Probe, _) => {
+                self.told(session, show, async move { messaging.probe(&place, to, stanza.id).await })
+            }
             _ => Reaction::Nothing,
         }
     }
 
     /// What a session is told of what it did, all of it its own.
-    fn told(&self, session: &Presence, telling: impl Future<Output = Told> + Send + 'static) -> Reaction {
+    fn told(&self, session: &Presence, show: Show, telling: impl Future<Output = Told> + Send + 'static) -> Reaction {
         let (own, arrivals) = (session.jid().clone(), self.arrivals.clone());
         Reaction::Later(Box::pin(async move {
             let told = telling.await;
@@ -243,13 +256,35 @@ impl Router {
             let own = Jid::Full(own);
             let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
             let follows = told.follows.map(|Follows { accounts, nodes }| Personal { accounts, nodes });
-            Outcome { reply: None, then, available: told.available, follows }
+            let available = told.available.map(|available| available.then_some(show));
+            Outcome { reply: None, then, available, follows }
         }))
     }
 
     fn is_local(&self, to: &Jid) -> bool {
         let domain = to.domain();
         self.xep.hosts().iter().any(|host| host.domain.domain() == domain || host.service.domain() == domain)
+    }
+}
+
+/// What an available resource shows (RFC 6121 §4.7.2.1); what nobody knows is mere availability.
+fn show(presence: &PresenceStanza) -> Show {
+    let word = presence.content.child("show", "jabber:client").map(Element::text);
+    word.and_then(|word| Show::parse(word.trim())).unwrap_or(Show::Online)
+}
+
+/// XEP-0060 §12.4.
+fn bounce(message: &Message) -> Bounce {
+    let error = message.content.child("error", "jabber:client").map(StanzaError::parse);
+    match error {
+        Some(error) if matches!(error.condition, Condition::Gone(_)) => Bounce::Gone,
+        Some(error)
+            if matches!(error.condition, Condition::BadRequest | Condition::Redirect(_) | Condition::NotAcceptable) =>
+        {
+            Bounce::Passing
+        }
+        Some(error) if error.kind == ErrorType::Cancel => Bounce::Gone,
+        _ => Bounce::Passing,
     }
 }
 

@@ -79,6 +79,8 @@ enum End {
     /// After these are written.
     Closed(Vec<Deed>),
     Error(StreamError),
+    /// With this error, for the feed cannot go on.
+    Behind(StreamError),
 }
 
 impl Sessions {
@@ -96,7 +98,7 @@ impl Sessions {
                 drop(unauthenticated);
                 tracing::info!(%peer, %domain, "component connected");
                 let whom = Whom::Domain(domain.domain().to_owned());
-                let mut feed = shared.delivery.attach_to(whom, Role::Stranger);
+                let mut feed = shared.delivery.attach_to(whom, Role::Stranger, shared.delivery.moment());
                 let speaks = Speaks::Component;
                 let work = Work { speaks, feed: &mut feed, inbox: &mut inbox, answers: FuturesUnordered::new() };
                 let end = Box::pin(link.run(work)).await;
@@ -112,10 +114,16 @@ impl Sessions {
         let shared = &self.shared;
         let (sender, inbox) = mpsc::channel(shared.options.link_inbox_max);
         let place = shared.router.join_upstream(&options.served.domain, sender);
+        Upstream { options, feed: self.feed_elsewhere(), inbox, _place: place }
+    }
+
+    /// The events for everyone who is not here and not behind a component.
+    fn feed_elsewhere(&self) -> Feed {
+        let shared = &self.shared;
         let domains = shared.options.stream.hosts.iter().map(|host| host.domain().to_owned());
         let components = shared.options.components.iter().map(|served| served.domain.domain().to_owned());
         let whom = Whom::Elsewhere(domains.chain(components).collect());
-        Upstream { options, feed: shared.delivery.attach_to(whom, Role::Stranger), inbox, _place: place }
+        shared.delivery.attach_to(whom, Role::Stranger, shared.delivery.moment())
     }
 
     /// Goes on as a component over a new connection, until it ends. Whether the server had accepted us.
@@ -134,6 +142,9 @@ impl Sessions {
                 let speaks = Speaks::Server { users: options.users.clone() };
                 let work = Work { speaks, feed, inbox, answers: FuturesUnordered::new() };
                 let end = Box::pin(link.run(work)).await;
+                if matches!(end, End::Behind(_)) {
+                    upstream.feed = self.feed_elsewhere();
+                }
                 link.over(end).await;
                 return true;
             }
@@ -213,7 +224,9 @@ impl<'a> Link<'a> {
             if let Err(end) = self.take_input(&mut work) {
                 return end;
             }
-            self.pull(&mut work);
+            if let Err(end) = self.pull(&mut work) {
+                return end;
+            }
             let options = &self.shared.options;
             let queued = self.wire.queued();
             let reading = work.answers.len() < options.link_requests_max
@@ -283,6 +296,7 @@ impl<'a> Link<'a> {
         };
         match self.shared.router.stanza_from_afar(&Caller { jid: from, role }, stanza) {
             Reaction::Nothing => {}
+            Reaction::Bounced(node, from, bounce) => work.feed.bounced(node, &from, bounce),
             Reaction::Write(bytes) => self.push(bytes),
             Reaction::Later(mut answering) => {
                 // The first poll gives the request its place in the order of requests.
@@ -302,10 +316,10 @@ impl<'a> Link<'a> {
         }
     }
 
-    fn pull(&mut self, work: &mut Work<'_>) {
+    fn pull(&mut self, work: &mut Work<'_>) -> Result<(), End> {
         let room = self.shared.options.output_pull_bytes.saturating_sub(self.wire.queued());
         if room == 0 {
-            return;
+            return Ok(());
         }
         let before = self.wire.queued();
         let Link { shared, wire, .. } = self;
@@ -318,11 +332,8 @@ impl<'a> Link<'a> {
         if before == 0 && self.wire.queued() > 0 {
             self.last_write = Instant::now();
         }
-        if let Err(behind) = pulled {
-            // The link serves many: it goes on with what is retained.
-            tracing::warn!(node = %behind.address, "events were missed by a component: they are no longer retained");
-            work.feed.skip(&behind);
-        }
+        // The subscriptions are read anew with the next connection.
+        pulled.map_err(|behind| End::Behind(StreamCondition::ResourceConstraint.because(behind.to_string())))
     }
 
     fn push(&mut self, bytes: Bytes) {
@@ -348,7 +359,7 @@ impl<'a> Link<'a> {
         let deeds = match end {
             End::Gone => return,
             End::Closed(deeds) => deeds,
-            End::Error(error) => {
+            End::Error(error) | End::Behind(error) => {
                 tracing::info!(%error, "a component's stream is ended");
                 self.component.close_with(&error)
             }

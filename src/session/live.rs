@@ -15,7 +15,7 @@ use super::rate::Rate;
 use super::resumption::{Ask, Reply, Resumable};
 use super::standing::{Sent, Standing, encode};
 use super::wire::Moved;
-use crate::delivery::{Again, Behind, Shown};
+use crate::delivery::{Again, Behind, Moment, Shown};
 use crate::pubsub::Caller;
 use crate::router::{Reaction, Routed};
 use crate::stream::sm;
@@ -55,9 +55,9 @@ pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
     let Established { talk, who } = established;
     let now = Instant::now();
     let (standing, resumed_at) = match who {
-        Who::New { presence, inbox, login, role, stay, managed } => {
+        Who::New { presence, inbox, bound_at, login, role, stay, managed } => {
             let caller = Caller { jid: presence.jid().clone().into(), role };
-            let feed = shared.delivery.attach(presence.jid().clone(), role);
+            let feed = shared.delivery.attach(presence.jid().clone(), role, bound_at);
             let answers = FuturesUnordered::new();
             (Box::new(Standing { presence, inbox, caller, login, feed, answers, managed, _stay: stay }), None)
         }
@@ -195,6 +195,7 @@ impl Session<'_> {
             && self.rate.wait(Instant::now()).is_none()
             && let Some(input) = self.talk.parsed()
         {
+            let moment = self.shared.delivery.moment();
             let outputs = self.talk.stream.handle(input);
             if outputs.iter().any(|output| matches!(output, Output::Close { .. })) {
                 self.finish_answers().await;
@@ -209,7 +210,7 @@ impl Session<'_> {
                     }
                     Output::Stanza(stanza) => {
                         self.rate.stanza();
-                        self.stanza(stanza).await;
+                        self.stanza(stanza, moment).await;
                     }
                     Output::ClientState { active } => self.be_quiet(!active),
                     Output::EnableSm { resume, max } => self.enable_sm(resume, max),
@@ -224,21 +225,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn stanza(&mut self, stanza: Element) {
+    async fn stanza(&mut self, stanza: Element, moment: Moment) {
         let number = self.standing.managed.as_mut().map_or(0, |managed| managed.handled.stanza());
         let Standing { caller, presence, .. } = &*self.standing;
         match self.shared.router.stanza(caller, presence, stanza) {
             Reaction::Nothing => {}
             Reaction::Write(bytes) => self.write(bytes),
+            Reaction::Bounced(node, from, bounce) => self.standing.feed.bounced(node, &from, bounce),
             // The first poll gives the request its place in the order of requests.
             Reaction::Later(mut answering) => match futures_util::poll!(answering.as_mut()) {
                 std::task::Poll::Ready(outcome) => {
-                    let stanzas = self.standing.answered(self.shared, (number, outcome));
+                    let stanzas = self.standing.answered(self.shared, ((number, moment), outcome));
                     stanzas.into_iter().for_each(|stanza| self.write(stanza));
                 }
                 std::task::Poll::Pending => {
                     self.standing.managed.iter_mut().for_each(|managed| managed.handled.begun(number));
-                    self.standing.answers.push(Box::pin(async move { (number, answering.await) }));
+                    self.standing.answers.push(Box::pin(async move { ((number, moment), answering.await) }));
                 }
             },
         }
@@ -266,8 +268,11 @@ impl Session<'_> {
     /// management that belong to it.
     fn give(&mut self) -> Result<Waits, End> {
         let gone = |behind: Behind| {
-            let why = format!("events of {} were missed: they are no longer retained", behind.address);
-            End::Error(StreamCondition::ResourceConstraint.because(why))
+            let condition = match behind {
+                Behind::Retention { .. } => StreamCondition::ResourceConstraint,
+                Behind::Unreadable => StreamCondition::InternalServerError,
+            };
+            End::Error(condition.because(behind.to_string()))
         };
         let waits = self.send_waiting().map_err(gone)?;
         if waits == Waits::Not {

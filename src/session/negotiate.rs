@@ -14,6 +14,7 @@ use super::standing::{Managed, Standing};
 use super::wire::{Moved, Wire};
 use super::{Options, Shared};
 use crate::access::{Login, Stay};
+use crate::delivery::Moment;
 use crate::jid::{BareJid, FullJid};
 use crate::pubsub::Role;
 use crate::router::{BindFailed, Presence, Routed};
@@ -41,6 +42,8 @@ pub(super) enum Who {
     New {
         presence: Presence,
         inbox: mpsc::Receiver<Routed>,
+        /// Before the peer was told of its address.
+        bound_at: Moment,
         login: Login,
         role: Role,
         /// The place of one who has no account.
@@ -80,7 +83,7 @@ pub(super) struct Negotiation {
     /// The mechanism of a token that was used and is to be replaced.
     pub token_due: Option<Mechanism>,
     pub managed: Option<Box<Managed>>,
-    bound: Option<(Presence, mpsc::Receiver<Routed>)>,
+    bound: Option<(Presence, mpsc::Receiver<Routed>, Moment)>,
     resumed: Option<(Handed, u32)>,
 }
 
@@ -162,10 +165,10 @@ impl Negotiation {
             standing.login = login;
             return Some(Established { talk, who: Who::Resumed { standing, h } });
         }
-        let (presence, inbox) = self.bound.take()?;
+        let (presence, inbox, bound_at) = self.bound.take()?;
         let role = self.role.unwrap_or(if login.admin { Role::Admin } else { Role::Account });
         let (stay, managed) = (self.stay.take(), self.managed.take());
-        Some(Established { talk, who: Who::New { presence, inbox, login, role, stay, managed } })
+        Some(Established { talk, who: Who::New { presence, inbox, bound_at, login, role, stay, managed } })
     }
 
     /// Does what the stream wants done; what follows from it comes back.
@@ -291,7 +294,7 @@ impl Negotiation {
         let (sender, inbox) = mpsc::channel(inbox_max);
         match self.shared.router.bind(full.clone(), sender, sessions_per_account_max) {
             Ok(presence) => {
-                self.bound = Some((presence, inbox));
+                self.bound = Some((presence, inbox, self.shared.delivery.moment()));
                 Ok(full)
             }
             Err(BindFailed::TooMany) => Err(BindRefusal::TooManySessions),

@@ -15,14 +15,14 @@ use super::Shared;
 use super::resumption::{Resumable, Slot};
 use super::wire::Wire;
 use crate::access::{Login, Stay};
-use crate::delivery::{Feed, Shown, Tag};
+use crate::delivery::{Feed, Moment, Shown, Tag};
 use crate::pubsub::{Caller, EventKind};
 use crate::router::{Outcome, Presence, Routed};
 use crate::stream::sm::{self, FalseAck, Handled, Unacknowledged};
 use crate::xml::Element;
 
-/// A request on its way, with the number of the stanza that bore it.
-pub(super) type Answering = Pin<Box<dyn Future<Output = (u64, Outcome)> + Send>>;
+/// A request on its way, with the number of the stanza that bore it, and when that came.
+pub(super) type Answering = Pin<Box<dyn Future<Output = ((u64, Moment), Outcome)> + Send>>;
 
 pub(super) struct Standing {
     pub presence: Presence,
@@ -89,12 +89,12 @@ impl Standing {
     }
 
     /// What an answer gives rise to; the reply is handed back, to be sent.
-    pub fn answered(&mut self, shared: &Shared, (number, outcome): (u64, Outcome)) -> Vec<Bytes> {
+    pub fn answered(&mut self, shared: &Shared, ((number, moment), outcome): ((u64, Moment), Outcome)) -> Vec<Bytes> {
         if let Some(managed) = &mut self.managed {
             managed.handled.done(number);
         }
-        if let Some(available) = outcome.available {
-            self.feed.set_available(available);
+        if let Some(show) = outcome.available {
+            self.feed.set_available(show, moment);
         }
         if let Some(follows) = outcome.follows {
             self.feed.follow(follows);
@@ -114,7 +114,8 @@ impl Standing {
     pub fn follow(&mut self, shared: &Shared) {
         let following = shared.router.follow(&self.presence);
         // The peer has not asked for it: no stanza is answered by it.
-        self.answers.push(Box::pin(async move { (0, following.await) }));
+        let moment = shared.delivery.moment();
+        self.answers.push(Box::pin(async move { ((0, moment), following.await) }));
     }
 
     /// Waits for what was asked, as long as that may take, and keeps or writes the answers.

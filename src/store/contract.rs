@@ -67,6 +67,10 @@ macro_rules! every_promise {
             lists:
                 items_are_paged_in_both_directions
                 pages_of_items_stay_in_place_while_items_go
+                items_come_in_the_order_of_their_creation_too
+                payloads_are_left_where_none_are_wanted
+                owners_and_publishers_are_named_among_members
+                subscriptions_that_end_are_listed_earliest_first
                 the_newest_items_are_a_list_of_their_own
                 items_asked_by_name_come_in_that_order
                 a_page_of_items_ends_when_it_is_heavy

@@ -7,26 +7,29 @@ mod contacts;
 use std::collections::VecDeque;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound as End, Range};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Event, EventKind, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page,
-    Payload, Selection, Seq, Subscription, SubscriptionState, Tombstone,
+    Affiliation, Change, Event, EventKind, Expire, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState,
+    Order, Page, Payload, Payloads, Selection, Seq, Subscription, SubscriptionState, Tombstone,
 };
 use crate::store::FastToken;
 use crate::store::batch::{PurgeBounds, check, deletion_time};
-use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, item_edge, seq_edge};
+use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, seq_edge};
 use crate::store::{
-    Account, AccountTotals, Ask, Failure, Found, Identity, Item, List, LogPage, Memo, MemoKey, NodeCommit, Pending,
-    Store, Token,
+    Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey, NodeCommit,
+    Pending, Store, Token,
 };
 use crate::time::Timestamp;
 
 pub struct MemoryStore {
     identity: Identity,
     state: Mutex<State>,
+    /// Operations that are still to fail.
+    failing: AtomicUsize,
     #[cfg(test)]
     twists: Mutex<VecDeque<Twist>>,
 }
@@ -55,6 +58,8 @@ struct Kept {
     node: Arc<Node>,
     log: BTreeMap<Seq, Event>,
     items: HashMap<ItemId, Seq>,
+    /// Where each item was published that was new.
+    created: HashMap<ItemId, Seq>,
     affiliations: BTreeMap<BareJid, Affiliation>,
     /// By edge, which is their order.
     subscriptions: BTreeMap<SubscriptionEdge, Subscription>,
@@ -67,9 +72,15 @@ impl MemoryStore {
         MemoryStore {
             identity,
             state: Mutex::new(State { next_node_key: 1, ..State::default() }),
+            failing: AtomicUsize::new(0),
             #[cfg(test)]
             twists: Mutex::default(),
         }
+    }
+
+    /// Makes the next so many operations fail, as a disk may, with nothing done.
+    pub fn fail_next(&self, operations: usize) {
+        self.failing.store(operations, Ordering::Release);
     }
 
     /// The next commit for which nothing is prepared yet goes through this.
@@ -81,6 +92,10 @@ impl MemoryStore {
     /// Each operation is done at once when its future is first polled, under one lock.
     fn with<T: Send>(&self, work: impl FnOnce(&mut State) -> Result<T, Failure> + Send + 'static) -> Pending<'_, T> {
         Box::pin(async move {
+            let fails = |left: usize| left.checked_sub(1);
+            if self.failing.fetch_update(Ordering::AcqRel, Ordering::Acquire, fails).is_ok() {
+                return Err(Failure::Read("made to fail".to_owned()));
+            }
             let mut state: MutexGuard<'_, State> = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if state.closed {
                 return Err(Failure::Closed);
@@ -151,22 +166,43 @@ impl Store for MemoryStore {
         })
     }
 
-    fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>> {
+    fn read_items_by(
+        &self,
+        node: NodeKey,
+        selection: Selection,
+        page: Page,
+        order: Order,
+        payloads: Payloads,
+    ) -> Pending<'_, List<Item>> {
         self.with(move |state| match (state.nodes.get(&node), selection) {
             (None, Selection::These(_)) => cut_these(page, Vec::new(), |_| unreachable!("nothing was found")),
-            (None, _) => Ok(item_list(&Cut::new(page, seq_edge)?, &[], |_| unreachable!("nothing was found"))),
+            (None, _) => Ok(item_list(&Cut::new(page, seq_edge)?, order, Vec::new())),
             (Some(kept), Selection::These(ids)) => {
                 let facts = ids.iter().filter_map(|id| kept.fact(id)).collect();
-                cut_these(page, facts, |fact| Ok(kept.item(fact)))
+                cut_these(page, facts, |fact| Ok(kept.item(fact, Payloads::Read)))
             }
             (Some(kept), selection) => {
-                let facts = kept.facts();
-                let newest = match selection {
-                    Selection::Newest(count) => usize::try_from(count).unwrap_or(usize::MAX).min(facts.len()),
-                    _ => facts.len(),
-                };
-                Ok(item_list(&Cut::new(page, seq_edge)?, &facts[facts.len() - newest..], |fact| kept.item(fact)))
+                let mut items: Vec<Item> = kept.facts().into_iter().map(|fact| kept.item(fact, payloads)).collect();
+                if order == Order::Creation {
+                    items.sort_by_key(|item| item.created);
+                }
+                if let Selection::Newest(count) = selection {
+                    let newest = usize::try_from(count).unwrap_or(usize::MAX).min(items.len());
+                    items.drain(..items.len() - newest);
+                }
+                Ok(item_list(&Cut::new(page, seq_edge)?, order, items))
             }
+        })
+    }
+
+    fn read_leading(&self, node: NodeKey, max: usize) -> Pending<'_, Vec<(BareJid, Affiliation)>> {
+        self.with(move |state| {
+            let all = state.nodes.get(&node).into_iter().flat_map(|kept| &kept.affiliations);
+            let leading = |wanted: Affiliation| {
+                let of = move |(_, affiliation): &(&BareJid, &Affiliation)| **affiliation == wanted;
+                all.clone().filter(of).map(|(jid, affiliation)| (jid.clone(), *affiliation))
+            };
+            Ok(leading(Affiliation::Owner).chain(leading(Affiliation::Publisher)).take(max).collect())
         })
     }
 
@@ -274,6 +310,23 @@ impl Store for MemoryStore {
         })
     }
 
+    fn lapsing(&self, lapse: Lapse, max: usize) -> Pending<'_, Vec<(NodeAddress, Subscription)>> {
+        self.with(move |state| {
+            let every = state.nodes.values().flat_map(|kept| {
+                kept.subscriptions.values().map(move |subscription| (kept.node.address.clone(), subscription.clone()))
+            });
+            let mut found: Vec<(Timestamp, (NodeAddress, Subscription))> = every
+                .filter_map(|entry| match (lapse, entry.1.options.expire) {
+                    (Lapse::By(time), Expire::At(end)) if end <= time => Some((end, entry)),
+                    (Lapse::WithPresence, Expire::Presence) => Some((Timestamp(0), entry)),
+                    _ => None,
+                })
+                .collect();
+            found.sort_by_key(|(end, _)| *end);
+            Ok(found.into_iter().map(|(_, entry)| entry).take(max).collect())
+        })
+    }
+
     fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>> {
         self.with(move |state| {
             let every = accounts.iter().flat_map(|service| {
@@ -281,7 +334,7 @@ impl Store for MemoryStore {
             });
             let found = every.filter_map(|address| state.nodes.get(state.keys.get(&address)?)).map(|kept| {
                 let last = kept.facts().pop();
-                ((*kept.node).clone(), last.map(|fact| kept.item(fact)))
+                ((*kept.node).clone(), last.map(|fact| kept.item(fact, Payloads::Read)))
             });
             Ok(found.collect())
         })
@@ -626,6 +679,7 @@ impl Kept {
             node: Arc::new(node.clone()),
             log: BTreeMap::new(),
             items: HashMap::new(),
+            created: HashMap::new(),
             affiliations: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
         }
@@ -637,13 +691,17 @@ impl Kept {
             Change::Purge => {
                 let below = purges.next();
                 self.items.retain(|_, seq| *seq >= below);
+                let items = &self.items;
+                self.created.retain(|id, _| items.contains_key(id));
                 self.log.range_mut(..below).for_each(|(_, event)| erase(event));
             }
             Change::PutItem { fact, .. } => {
+                self.created.entry(fact.id.clone()).or_insert(fact.seq);
                 self.items.insert(fact.id.clone(), fact.seq);
             }
             Change::RemoveItem { fact } => {
                 self.items.remove(&fact.id);
+                self.created.remove(&fact.id);
                 let mut next = Some(fact.seq);
                 while let Some(event) = next.and_then(|seq| self.log.get_mut(&seq)) {
                     erase(event);
@@ -705,8 +763,9 @@ impl Kept {
         facts
     }
 
-    fn item(&self, fact: ItemFact) -> Item {
-        Item { payload: self.payload(fact.seq), fact }
+    fn item(&self, fact: ItemFact, payloads: Payloads) -> Item {
+        let payload = if payloads == Payloads::Read { self.payload(fact.seq) } else { None };
+        Item { created: self.created.get(&fact.id).copied().unwrap_or(fact.seq), payload, fact }
     }
 
     fn payload(&self, seq: Seq) -> Option<Payload> {
@@ -723,22 +782,26 @@ fn erase(event: &mut Event) {
     }
 }
 
-fn item_list(cut: &Cut<Seq>, facts: &[ItemFact], item: impl Fn(ItemFact) -> Item) -> List<Item> {
-    let place = |seq: Seq| facts.partition_point(|fact| fact.seq < seq);
+fn item_list(cut: &Cut<Seq>, order: Order, items: Vec<Item>) -> List<Item> {
+    let key = |item: &Item| if order == Order::Creation { item.created } else { item.fact.seq };
+    let place = |seq: Seq| items.partition_point(|item| key(item) < seq);
+    let skip = usize::try_from(cut.skip()).unwrap_or(usize::MAX).min(items.len());
     let chosen = match cut.bound {
-        Bound::First | Bound::Last => facts,
-        Bound::After(seq) => &facts[place(Seq(seq.0.saturating_add(1)))..],
-        Bound::Before(seq) => &facts[..place(seq)],
+        Bound::First | Bound::Last => &items[..],
+        Bound::At(_) => &items[skip..],
+        Bound::AtEnd(_) => &items[..items.len() - skip],
+        Bound::After(seq) => &items[place(Seq(seq.0.saturating_add(1)))..],
+        Bound::Before(seq) => &items[..place(seq)],
     };
     let mut page = ItemPage::new(cut.max);
     let mut ahead = chosen.iter();
     let mut back = chosen.iter().rev();
-    while let Some(fact) = if cut.forward() { ahead.next() } else { back.next() }
+    while let Some(item) = if cut.forward() { ahead.next() } else { back.next() }
         && page.takes()
     {
-        page.push(item(fact.clone()));
+        page.push(item.clone());
     }
-    cut.list(page.entries, page.more, facts.len() as u64, item_edge)
+    cut.list(page.entries, page.more, items.len() as u64, |item: &Item| item.edge(order))
 }
 
 /// A page of what is ordered by its edges.
@@ -750,7 +813,7 @@ fn page_of<K: Ord, T: Clone>(
 ) -> Result<List<T>, Failure> {
     let cut = Cut::new(page, parse)?;
     let range = match &cut.bound {
-        Bound::First | Bound::Last => (End::Unbounded, End::Unbounded),
+        Bound::First | Bound::Last | Bound::At(_) | Bound::AtEnd(_) => (End::Unbounded, End::Unbounded),
         Bound::After(edge) => (End::Excluded(edge), End::Unbounded),
         Bound::Before(edge) => (End::Unbounded, End::Excluded(edge)),
     };
@@ -758,6 +821,7 @@ fn page_of<K: Ord, T: Clone>(
     if !cut.forward() {
         chosen.reverse();
     }
+    chosen.drain(..usize::try_from(cut.skip()).unwrap_or(usize::MAX).min(chosen.len()));
     let more = chosen.len() > cut.max;
     chosen.truncate(cut.max);
     let list = cut.list(chosen, more, all.len() as u64, |(edge, _)| text(edge));

@@ -30,8 +30,8 @@ use std::pin::Pin;
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Contact, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Page,
-    Payload, Selection, Seq, Subscription,
+    Affiliation, Change, Contact, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Order, Page,
+    Payload, Payloads, Selection, Seq, Subscription,
 };
 use crate::time::Timestamp;
 
@@ -65,7 +65,24 @@ pub trait Store: Send + Sync + 'static {
     /// name places: they serve when their item has gone. `Selection::These` is answered in the order
     /// asked, each item once, and an edge must be one of those items. A page ends early when its
     /// payloads have passed [`ITEMS_PAGE_BYTES_MAX`]; it is not `complete` then.
-    fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>>;
+    fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>> {
+        self.read_items_by(node, selection, page, Order::Modification, Payloads::Read)
+    }
+
+    /// The same in another order, or without what is heavy. With `Payloads::Left` no payload is read, and none is there. With `Order::Creation` the list is
+    /// ordered by the seq of each item's first publication, which is the edge then, and
+    /// of which `Selection::Newest` are the newest. `Selection::These` is as ever.
+    fn read_items_by(
+        &self,
+        node: NodeKey,
+        selection: Selection,
+        page: Page,
+        order: Order,
+        payloads: Payloads,
+    ) -> Pending<'_, List<Item>>;
+
+    /// Owners and publishers of a node, ordered by affiliation and JID; at most `max`.
+    fn read_leading(&self, node: NodeKey, max: usize) -> Pending<'_, Vec<(BareJid, Affiliation)>>;
 
     /// Subscriptions of one entity at a service, or at one node of it; ordered by node id, then bare
     /// JID, resource (none first) and subid. Edges are what [`List::first`] and [`List::last`] bore.
@@ -121,6 +138,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The first domain after the given one (bytewise) at which somebody subscribes to something.
     fn next_subscriber_domain(&self, after: String) -> Pending<'_, Option<String>>;
+
+    /// Subscriptions that end by themselves, the earliest first; at most `max`.
+    fn lapsing(&self, lapse: Lapse, max: usize) -> Pending<'_, Vec<(NodeAddress, Subscription)>>;
 
     /// The nodes of these names that these accounts have, each with its newest item.
     fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>>;
@@ -272,6 +292,15 @@ pub enum Ask {
     Contact(BareJid, BareJid),
 }
 
+/// Which subscriptions end by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lapse {
+    /// Leases that run until then, or shorter (XEP-0060 §12.19).
+    By(Timestamp),
+    /// Those that last as long as the presence of their subscribers (XEP-0060 §12.5).
+    WithPresence,
+}
+
 #[derive(Clone, Debug)]
 pub enum Found {
     Node(NodeState),
@@ -297,6 +326,8 @@ pub struct LogPage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     pub fact: ItemFact,
+    /// Where an item of its id was published that was new.
+    pub created: Seq,
     pub payload: Option<Payload>,
 }
 

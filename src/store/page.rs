@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::pubsub::{Edge, Event, EventKind, ItemFact, NodeId, Page, Payload, Seq, Subscription};
+use crate::pubsub::{Edge, Event, EventKind, ItemFact, NodeId, Order, Page, Payload, Seq, Subscription};
 use crate::store::{Failure, Item, List, counted};
 
 /// A page that was asked for, its edge understood. `K` is what the list is ordered by.
@@ -17,6 +17,10 @@ pub(super) enum Bound<K> {
     After(K),
     Before(K),
     Last,
+    /// So many entries behind the beginning.
+    At(u64),
+    /// So many entries ahead of the end.
+    AtEnd(u64),
 }
 
 impl<K> Cut<K> {
@@ -26,6 +30,9 @@ impl<K> Cut<K> {
         let bound = match page.edge {
             Edge::First => Bound::First,
             Edge::Last => Bound::Last,
+            Edge::At(0) => Bound::First,
+            Edge::At(number) => Bound::At(number),
+            Edge::AtEnd(number) => Bound::AtEnd(number),
             Edge::After(text) => Bound::After(key(&text).ok_or(Failure::NoSuchEdge)?),
             Edge::Before(text) => Bound::Before(key(&text).ok_or(Failure::NoSuchEdge)?),
         };
@@ -35,7 +42,20 @@ impl<K> Cut<K> {
     /// Whether the page is read from its beginning. A page before an edge, or the last one, is read
     /// from its end.
     pub fn forward(&self) -> bool {
-        matches!(self.bound, Bound::First | Bound::After(_))
+        matches!(self.bound, Bound::First | Bound::After(_) | Bound::At(_))
+    }
+
+    /// How many entries from the place of the bound on are not read.
+    pub fn skip(&self) -> u64 {
+        match self.bound {
+            Bound::At(number) | Bound::AtEnd(number) => number,
+            Bound::First | Bound::After(_) | Bound::Before(_) | Bound::Last => 0,
+        }
+    }
+
+    /// The same as SQLite takes it.
+    pub fn skip_rows(&self) -> i64 {
+        i64::try_from(self.skip()).unwrap_or(i64::MAX)
     }
 
     /// How many rows to read so as to know whether there are more than the page takes.
@@ -53,6 +73,8 @@ impl<K> Cut<K> {
         let index = match self.bound {
             _ if entries.is_empty() => None,
             Bound::First => Some(0),
+            Bound::At(number) => Some(number),
+            Bound::AtEnd(number) => Some(before_the_last.saturating_sub(number)),
             Bound::Last => Some(before_the_last),
             Bound::After(_) => (!more).then_some(before_the_last),
             Bound::Before(_) => (!more).then_some(0),
@@ -80,8 +102,11 @@ pub(super) fn cut_these<E: From<Failure>>(
     facts.retain(|fact| seen.insert(fact.seq));
     let count = facts.len() as u64;
     let place = |seq: Seq| facts.iter().position(|fact| fact.seq == seq).ok_or(Failure::NoSuchEdge);
+    let skip = usize::try_from(cut.skip()).unwrap_or(usize::MAX).min(facts.len());
     let range = match cut.bound {
         Bound::First | Bound::Last => 0..facts.len(),
+        Bound::At(_) => skip..facts.len(),
+        Bound::AtEnd(_) => 0..facts.len() - skip,
         Bound::After(seq) => place(seq)? + 1..facts.len(),
         Bound::Before(seq) => 0..place(seq)?,
     };
@@ -96,7 +121,7 @@ pub(super) fn cut_these<E: From<Failure>>(
         }
         page.push(read(fact)?);
     }
-    Ok(cut.list(page.entries, page.more, count, item_edge))
+    Ok(cut.list(page.entries, page.more, count, |item: &Item| item.edge(Order::Modification)))
 }
 
 /// The items of a page while they are read: it ends when it has enough entries or enough bytes.
@@ -160,8 +185,14 @@ pub(super) fn seq_edge(text: &str) -> Option<Seq> {
     text.parse().ok().map(Seq)
 }
 
-pub(super) fn item_edge(item: &Item) -> String {
-    item.fact.seq.0.to_string()
+impl Item {
+    /// Names the item's place in a list of this order.
+    pub fn edge(&self, order: Order) -> String {
+        match order {
+            Order::Modification => self.fact.seq.0.to_string(),
+            Order::Creation => self.created.0.to_string(),
+        }
+    }
 }
 
 pub(super) fn payload_bytes(payload: Option<&Payload>) -> usize {

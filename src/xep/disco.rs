@@ -1,7 +1,7 @@
 //! XEP-0030: Service Discovery, of the server, its pub/sub services, their nodes, and accounts.
 
 use crate::engine::Answer;
-use crate::pubsub::{Node, NodeId, Refusal, Reply, Request, Selection, Verb};
+use crate::pubsub::{Node, NodeId, Payloads, Refusal, Request, Selection, Verb, View};
 use crate::store::Item;
 use crate::xep::pubsub::form;
 use crate::xep::{
@@ -52,12 +52,12 @@ fn node_info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     let features: Vec<Element> = feature_elements(asked, Entity::Node).collect();
     let request = asked.request(Verb::Metadata { node: node.clone() });
     Ok(Work::ask(request, move |answered| {
-        let Answer::Reply(Reply::Metadata { node: found }) = answered.answer else { return None };
+        let Answer::Metadata { node: found, leading } = answered.answer else { return None };
         let query = Element::new("query", NS_INFO)
             .with_attr("node", node.as_str())
             .with_child(identity("pubsub", "leaf", &found.config.title))
             .with_children(features);
-        Some(Body::Element(query.with_child(form::metadata(&found).to_element())))
+        Some(Body::Element(query.with_child(form::metadata(&found, &leading).to_element())))
     }))
 }
 
@@ -105,7 +105,9 @@ fn node_items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     let wanted = rsm::wanted(&asked.element, asked.options.page_items_max)?;
     let service = asked.target.service().clone();
     let empty = Body::Element(Element::new("query", NS_ITEMS).with_attr("node", node.as_str()));
-    let request = asked.request(Verb::Items { node: node.clone(), selection: Selection::All, page: wanted.page });
+    let view = View { payloads: Payloads::Left, ..View::default() };
+    let verb = Verb::Items { node: node.clone(), selection: Selection::All, page: wanted.page, view };
+    let request = asked.request(verb);
     let work = Work::ask(request, move |answered| {
         let Answer::Items { list, .. } = answered.answer else { return None };
         let entry = |item: &Item| {

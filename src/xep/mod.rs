@@ -15,6 +15,7 @@ mod contact;
 mod disco;
 mod entity_time;
 mod offline;
+mod order;
 mod personal;
 mod ping;
 pub mod pubsub;
@@ -292,6 +293,7 @@ pub const EXTENSIONS: &[Extension] = &[
         claims: &[],
     },
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
+    Extension { number: 131, name: "Stanza Headers and Internet Metadata", version: "1.2", features: &[], claims: &[] },
     commands::accounts::EXTENSION,
     contact::EXTENSION,
     offline::EXTENSION,
@@ -302,6 +304,7 @@ pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 203, name: "Delayed Delivery", version: "2.0", features: &[], claims: &[] },
     roster::EXTENSION,
     carbons::EXTENSION,
+    order::EXTENSION,
 ];
 
 impl Feature {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::engine;
 use crate::jid::BareJid;
-use crate::pubsub::{FIELDS, Field, FieldKind, NodeConfig, ServicePolicy};
+use crate::pubsub::{FIELDS, FieldKind, NodeConfig, OPTIONS, ServicePolicy, SubscriptionOptions, SubscriptionPolicy};
 use crate::xep::Entity;
 use crate::xep::commands::{self, Command, Question, Whom};
 use crate::xep::pubsub::form::field_type;
@@ -15,6 +15,7 @@ pub fn reference() -> String {
         .policy(BareJid::parse("pubsub.example.org").expect("it is an address, and a domain is one's service"));
     let mut out = String::from(HEAD);
     configuration(&mut out, &policy);
+    options(&mut out, &policy.subscriptions);
     all_commands(&mut out);
     out
 }
@@ -35,15 +36,37 @@ fn configuration(out: &mut String, policy: &ServicePolicy) {
             field.name,
             json_type(field.kind),
             field_type(field.kind).as_str(),
-            takes(field, policy),
+            takes(field.kind, field.range(policy)),
             field.label,
         );
     }
 }
 
-fn takes(field: &Field, policy: &ServicePolicy) -> String {
-    match (field.kind, field.range(policy)) {
-        (FieldKind::Choice(choices), _) => {
+fn options(out: &mut String, policy: &SubscriptionPolicy) {
+    out.push_str(OPTIONS_HEAD);
+    out.push_str("\n| field | JSON | form | default | takes | |\n|---|---|---|---|---|---|\n");
+    let standard = SubscriptionOptions::default();
+    for field in OPTIONS {
+        let default = match field.values(&standard).join(", ") {
+            text if text.is_empty() => "nothing".to_owned(),
+            text => format!("`{text}`"),
+        };
+        let _ = writeln!(
+            out,
+            "| `pubsub#{}` | `{}` {} | {} | {default} | {} | {} |",
+            field.name,
+            field.name,
+            json_type(field.kind),
+            field_type(field.kind).as_str(),
+            takes(field.kind, field.range(policy)),
+            field.label,
+        );
+    }
+}
+
+fn takes(kind: FieldKind, range: Option<(u64, u64)>) -> String {
+    match (kind, range) {
+        (FieldKind::Choice(choices) | FieldKind::Choices(choices), _) => {
             let choice = |(value, meaning): &(&str, &str)| format!("`{value}`: {meaning}");
             choices.iter().map(choice).collect::<Vec<String>>().join("; ")
         }
@@ -60,7 +83,7 @@ fn json_type(kind: FieldKind) -> &'static str {
         FieldKind::Boolean => "boolean",
         FieldKind::Number => "number",
         FieldKind::Text | FieldKind::Secret | FieldKind::Jid | FieldKind::Choice(_) => "string",
-        FieldKind::Texts | FieldKind::Jids => "array of strings",
+        FieldKind::Texts | FieldKind::Jids | FieldKind::Choices(_) => "array of strings",
     }
 }
 
@@ -118,6 +141,7 @@ const HEAD: &str = "\
 Every field of every form that is offered, made from the tables from which the forms are made, with the limits that
 hold where nothing else is set (see [configuration](configuration.md)).
 ";
+const OPTIONS_HEAD: &str = "\n## Subscription options\n\nWhat a subscriber may choose (XEP-0060 §6.3, §16.4.2), in `http://jabber.org/protocol/pubsub#subscribe_options`.\n";
 const CONFIGURATION: &str = "
 ## Node configuration
 

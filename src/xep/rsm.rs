@@ -4,7 +4,7 @@ use crate::pubsub::{Edge, Page};
 use crate::store::List;
 use crate::xep::{Entity, Extension, Feature, bad_request};
 use crate::xml::Element;
-use crate::xmpp::{Condition, NS_RSM, Place, SetError, SetRequest, SetResult, StanzaError};
+use crate::xmpp::{NS_RSM, Place, SetError, SetRequest, SetResult, StanzaError};
 
 pub(super) const EXTENSION: Extension = Extension {
     number: 59,
@@ -31,15 +31,12 @@ pub(super) fn wanted(parent: &Element, entries_max: u64) -> Result<Wanted, Stanz
     let paged = request.is_some();
     let SetRequest { max, place } = request.unwrap_or_default();
     let edge = match place {
-        Place::First | Place::Index(0) => Edge::First,
+        Place::First => Edge::First,
         Place::After(uid) => Edge::After(uid),
         Place::Before(uid) => Edge::Before(uid),
         Place::Last => Edge::Last,
-        // XEP-0059 §2.6: to find the entry of a number, all before it would have to be counted.
-        Place::Index(_) => {
-            let error = StanzaError::new(Condition::FeatureNotImplemented);
-            return Err(error.with_text("a page is asked for by the entry before or after it"));
-        }
+        // XEP-0059 §2.6.
+        Place::Index(number) => Edge::At(number),
     };
     Ok(Wanted { page: Page { max: max.unwrap_or(entries_max).min(entries_max), edge }, paged })
 }
@@ -83,13 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn every_place_but_a_number_is_found() {
+    fn every_place_is_found() {
         let at = |place: Place| ask(&SetRequest { max: Some(5), place });
         assert_eq!(at(Place::First), Ok(page(5, Edge::First)));
-        assert_eq!(at(Place::Index(0)), Ok(page(5, Edge::First)));
+        assert_eq!(at(Place::Index(0)), Ok(page(5, Edge::At(0))));
+        assert_eq!(at(Place::Index(3)), Ok(page(5, Edge::At(3))));
         assert_eq!(at(Place::Before("z".to_owned())), Ok(page(5, Edge::Before("z".to_owned()))));
         assert_eq!(at(Place::Last), Ok(page(5, Edge::Last)));
-        assert_eq!(at(Place::Index(3)).unwrap_err().condition, Condition::FeatureNotImplemented);
     }
 
     #[test]

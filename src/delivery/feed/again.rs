@@ -3,18 +3,19 @@
 //! Whoever keeps unacknowledged notifications keeps [`Tag`]s, not copies: a tag names an event of a
 //! watch, and the event comes from the tail or the log again, if it still may be read.
 
-use std::sync::Arc;
-
 use futures_util::StreamExt as _;
 
-use super::{Behind, Feed, Shown, Watch};
-use crate::engine::{Entry, Pull};
+use super::watch::Watch;
+use super::{Behind, Feed, Shown};
+use crate::engine::Pull;
 use crate::pubsub::Seq;
 
 /// An event that a watch was shown. It comes back to the feed when the peer has acknowledged it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
     pub(super) watch: u64,
+    /// What is shown follows this: of a digest, several events.
+    pub(super) after: Seq,
     pub(super) seq: Seq,
 }
 
@@ -43,7 +44,7 @@ impl Feed {
             Found::Ask(access) => self.ask(tag.watch, access),
             // Nobody was promised these.
             Found::Below if watch.is_personal() => return Ok(Again::Done),
-            Found::Below => self.read_after(tag.watch, Seq(tag.seq.0.saturating_sub(1))),
+            Found::Below => self.read_after(tag.watch, tag.after),
             Found::Ended => self.end(tag.watch),
         }
         Ok(Again::Later)
@@ -95,22 +96,21 @@ enum Found {
 
 impl Watch {
     fn find(&mut self, tag: Tag, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Found {
-        let Watch { tail, subscription, backlog, head, checked, .. } = self;
-        let to = &subscription.jid;
-        let mut show_it = |entry: &Arc<Entry>| {
-            show(Shown { entry, to, tag, head: &mut *head });
-        };
+        let (tail, checked) = (self.tail.clone(), self.checked);
+        let backlog = self.backlog.clone();
         if let Some(page) = backlog
-            && let Some(entry) = page.entries.iter().find(|entry| entry.event.seq == tag.seq)
+            && page.entries.first().is_some_and(|first| first.event.seq <= tag.after.next())
+            && page.entries.last().is_some_and(|last| last.event.seq >= tag.seq)
         {
-            return match tail.while_allowed(*checked, || show_it(entry)) {
+            let mut entries = page.entries.iter().filter(|entry| entry.event.seq > tag.after);
+            return match tail.while_allowed(checked, || self.show_again(tag, &mut entries, show)) {
                 Some(()) => Found::Shown,
                 None => Found::Ask(tail.access()),
             };
         }
-        tail.pull(Seq(tag.seq.0.saturating_sub(1)), *checked, |pull| match pull {
+        tail.pull(tag.after, checked, |pull| match pull {
             Pull::Entries(mut entries) => {
-                entries.next().into_iter().for_each(show_it);
+                self.show_again(tag, &mut entries, show);
                 Found::Shown
             }
             Pull::CaughtUp | Pull::Ended => Found::Ended,

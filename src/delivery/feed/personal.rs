@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Done, Feed, Inlet, Page, Watch, Whom};
+use super::{Done, Feed, Inlet, Page, Watch};
 use crate::delivery::{Shared, lock};
 use crate::engine::{Committed, Entry, Tail};
 use crate::jid::{BareJid, Jid};
-use crate::pubsub::{Change, Event, EventKind, Node, NodeId, SendLast, Seq, SubId, Subscription, SubscriptionState};
+use crate::pubsub::{
+    Change, Event, EventKind, Node, NodeId, SendLast, Seq, SubId, Subscription, SubscriptionOptions, SubscriptionState,
+};
 use crate::store::Item;
 
 /// What a session is interested in.
@@ -84,7 +86,7 @@ impl Feed {
         for watch in self.watches.iter().filter(|(id, _)| **id >= first).map(|(_, watch)| watch) {
             let config = watch.tail.config();
             let at_presence = config.send_last_published_item == SendLast::OnSubAndPresence && config.persist_items;
-            if at_presence && matches!(watch.subscription.jid, Jid::Bare(_)) {
+            if at_presence && matches!(watch.to, Jid::Bare(_)) {
                 let address = watch.tail.address();
                 wanted.entry(address.service.clone()).or_default().push(address.node.clone());
             }
@@ -107,9 +109,7 @@ impl Feed {
 
     pub(super) fn last_items(&mut self, found: Vec<(Node, Item)>) {
         for (node, item) in found {
-            let of_node = |watch: &&mut Box<Watch>| {
-                watch.tail.key() == node.key && matches!(watch.subscription.jid, Jid::Bare(_))
-            };
+            let of_node = |watch: &&mut Box<Watch>| watch.tail.key() == node.key && matches!(watch.to, Jid::Bare(_));
             for watch in self.watches.values_mut().filter(of_node) {
                 // One that was shown something newer meanwhile needs it no more.
                 if watch.backlog.is_none() && watch.position == watch.acknowledged && watch.position >= item.fact.seq {
@@ -193,8 +193,15 @@ impl Shared {
 
 /// The subscription that comes with presence. It has no identifier and is never stored.
 fn implicit(inlet: &Inlet) -> Subscription {
-    let Whom::Session(full) = &inlet.whom else { unreachable!("sessions alone have presence") };
-    Subscription { jid: Jid::Full(full.clone()), subid: SubId(Arc::from("")), state: SubscriptionState::Subscribed }
+    Subscription {
+        jid: inlet
+            .whom
+            .session()
+            .map_or_else(|| unreachable!("sessions alone have presence"), |full| Jid::Full(full.clone())),
+        subid: SubId(Arc::from("")),
+        state: SubscriptionState::Subscribed,
+        options: SubscriptionOptions::standard(),
+    }
 }
 
 /// The last item of a node as what is to be shown before what follows `head`.

@@ -113,6 +113,7 @@ fn config() -> Arc<NodeConfig> {
         payload_bytes_max: 1000,
         items_max: 10,
         batch_items_max: 10,
+        subscriptions: crate::pubsub::SubscriptionPolicy::default(),
     };
     Arc::new(NodeConfig::new(&policy))
 }
@@ -228,7 +229,7 @@ fn a_node_that_delivers_no_payloads_delivers_none_here() {
         publisher: BareJid::parse("romeo@localhost").unwrap(),
         published: Timestamp(0),
     };
-    let item = Item { fact, payload: Some(text_payload("x")) };
+    let item = Item { created: fact.seq, fact, payload: Some(text_payload("x")) };
     let node = NodeId::parse("n").unwrap();
     for deliver in [true, false] {
         let browser = Browser::read(&Format::Blocks.current(&node, &item, deliver));

@@ -12,7 +12,7 @@ use crate::delivery::Ending;
 use crate::engine::{Answer, Wrong};
 use crate::http::problem::Problem;
 use crate::http::watch::watcher::{CHUNK_BYTES, News, Phase, Watcher};
-use crate::pubsub::{Edge, Page, Refusal, Request, Selection, Seq, Verb};
+use crate::pubsub::{Edge, Page, Refusal, Request, Selection, Seq, Verb, View};
 use crate::store::{Failure, Item};
 
 /// How far the sending of the current items has come.
@@ -139,7 +139,7 @@ impl Watcher {
         let Phase::Items(initial) = &mut self.phase else { return None };
         let strand = &self.strands[index];
         let page = Page { max: PAGE_ITEMS, edge: initial.edge.clone() };
-        let verb = Verb::Items { node: strand.node.clone(), selection: Selection::All, page };
+        let verb = Verb::Items { node: strand.node.clone(), selection: Selection::All, page, view: View::default() };
         let request = Request { caller: self.caller.clone(), service: self.service.clone(), verb };
         let at = strand.follower.position();
         match self.door.rooms.engine.ask(request).await {

@@ -382,11 +382,11 @@ fn text(value: &str) -> Vec<String> {
     vec![value.to_owned()]
 }
 
-fn boolean(value: bool) -> Vec<String> {
+pub(in crate::pubsub) fn boolean(value: bool) -> Vec<String> {
     vec![if value { "1" } else { "0" }.to_owned()]
 }
 
-fn one(values: &[String]) -> Result<&str, String> {
+pub(in crate::pubsub) fn one(values: &[String]) -> Result<&str, String> {
     match values {
         [value] => Ok(value),
         _ => Err("exactly one value is needed".to_owned()),
@@ -416,7 +416,7 @@ pub fn sane(value: &str) -> Result<&str, String> {
 }
 
 /// The lexical forms of xs:boolean, which XEP-0004 §3.3 takes.
-fn one_boolean(values: &[String]) -> Result<bool, String> {
+pub(in crate::pubsub) fn one_boolean(values: &[String]) -> Result<bool, String> {
     match one(values)? {
         "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
@@ -424,7 +424,7 @@ fn one_boolean(values: &[String]) -> Result<bool, String> {
     }
 }
 
-fn one_number(value: &str, least: u64, most: u64) -> Result<u64, String> {
+pub(in crate::pubsub) fn one_number(value: &str, least: u64, most: u64) -> Result<u64, String> {
     value
         .parse()
         .ok()

@@ -3,7 +3,8 @@
 //! **Given** words: `absent`, `deleted`, `moved` (deleted, with a redirect); `items:a,b/juliet` (who
 //! published, hamlet unless named; seqs from 11 on, the log stands at 20); `subs:romeo,romeo/phone`;
 //! `subs:romeo?` (waits for approval); `sees:romeo/Friends` (whom hamlet's roster has, and in which group);
-//! `FIELD=VALUE` of the node's configuration; `policy:NAME=VALUE`; `two-owners`.
+//! `FIELD=VALUE` of the node's configuration; `policy:NAME=VALUE`; `two-owners`;
+//! `option:FIELD=VALUE` of all subscriptions.
 //! **Asked**: caller, verb, arguments. hamlet owns, horatio publishes, ophelia may publish only,
 //! juliet is a member, romeo nothing, tybalt an outcast; `root` administers, `visitor` has no account.
 //! An item is `id` or `_` (none given), with marks after colons: `bare` (no payload), `BYTESb`,
@@ -21,7 +22,7 @@ use super::world::{World, bare, item, jid, new_item, node_id, payload, raw, requ
 use crate::pubsub::{
     Affiliation, Change, Contact, Decision, Edge, Event, EventKind, Glob, ItemId, NewItem, NodeId, NodeKey, NodeState,
     Page, Precondition, RawField, Read, Refusal, Reply, Request, Role, Selection, Seq, SubId, Subscription,
-    SubscriptionState, Template, Tombstone, Verb, WhoCreates,
+    SubscriptionOptions, SubscriptionState, Template, Tombstone, Under, Verb, View, WhoCreates,
 };
 use crate::time::Timestamp;
 
@@ -76,8 +77,11 @@ fn given_world(given: &str) -> World {
         let subid = SubId(Arc::from(format!("s{}", number + 1)));
         // `romeo?` waits for approval.
         let state = if entity.ends_with('?') { SubscriptionState::Pending } else { SubscriptionState::Subscribed };
-        world.subscriptions.push(Subscription { jid: jid(entity.trim_end_matches('?')), subid, state });
+        world.stand_in_state(jid(entity.trim_end_matches('?')), subid, state);
     }
+    let options: Vec<RawField> =
+        words.iter().filter_map(|word| word.strip_prefix("option:")).filter_map(field_with_colons).collect();
+    world.set_options(&options);
     for contact in listed("sees:").into_iter().flatten() {
         // `romeo` sees hamlet's presence, `romeo/Friends` in a group of his roster; `!romeo` does not.
         let (who, group) = contact.split_once('/').map_or((contact, None), |(who, group)| (who, Some(group)));
@@ -109,6 +113,7 @@ fn set_policy(world: &mut World, setting: &str) {
             policy.templates = policy.templates.iter().cloned().chain([template]).collect();
         }
         ("auto_create", value) => policy.auto_create = value == "1",
+        ("multi_subscribe", value) => policy.subscriptions.multi_subscribe = value == "1",
         ("payload_bytes_max", value) => policy.payload_bytes_max = value.parse().unwrap(),
         (other, _) => panic!("no such policy: {other}"),
     }
@@ -156,12 +161,19 @@ fn asked_verb(verb: &str, words: &[&str]) -> Verb {
             notify: words.iter().find_map(|word| word.strip_prefix("notify=")).map(|value| value == "1"),
             precondition: words.first().map(|word| asked_item(word).precondition).unwrap_or_default(),
         },
-        "subscribe" => Verb::Subscribe { node, jid: jid(words[0]) },
+        "subscribe" => {
+            let options: Vec<RawField> = words[1..].iter().filter_map(|word| field_with_colons(word)).collect();
+            Verb::Subscribe { node, jid: jid(words[0]), options: (!options.is_empty()).then_some(options) }
+        }
         "unsubscribe" => {
             let subid = words.get(1).map(|subid| SubId(Arc::from(*subid)));
             Verb::Unsubscribe { node, jid: jid(words[0]), subid }
         }
-        "items" => Verb::Items { node, selection: selection(words), page },
+        "items" => Verb::Items { node, selection: selection(words), page, view: View::default() },
+        "items-under" => {
+            let under = Under::Named(words.first().map(|subid| SubId(Arc::from(*subid))));
+            Verb::Items { node, selection: Selection::All, page, view: View { under, ..View::default() } }
+        }
         "watch" => Verb::Watch { node },
         "metadata" => Verb::Metadata { node },
         "nodes" => Verb::Nodes { page },
@@ -183,6 +195,26 @@ fn asked_verb(verb: &str, words: &[&str]) -> Verb {
             };
             Verb::SetAffiliations { node, changes: words.iter().map(change).collect() }
         }
+        other => asked_of_subscription(other, node, words),
+    }
+}
+
+fn asked_of_subscription(verb: &str, node: NodeId, words: &[&str]) -> Verb {
+    match verb {
+        "options" => {
+            let (jid, subid) = subscription_named(words[0]);
+            Verb::Options { node, jid, subid }
+        }
+        "set-options" => {
+            let (jid, subid) = subscription_named(words[0]);
+            let options = words[1..].iter().filter_map(|word| field_with_colons(word)).collect();
+            Verb::SetOptions { node, jid, subid, options }
+        }
+        "default-options" => Verb::DefaultOptions { node: words.contains(&"here").then_some(node) },
+        "lapse" => {
+            let (jid, subid) = subscription_named(words[0]);
+            Verb::Lapse { node, jid, subid: subid.unwrap() }
+        }
         other => panic!("no such verb: {other}"),
     }
 }
@@ -200,6 +232,10 @@ fn wish(word: &str) -> (crate::jid::Jid, Option<SubId>, SubscriptionState) {
     let (entity, state) = word.split_once('=').unwrap();
     let (entity, subid) = entity.split_once('#').map_or((entity, None), |(entity, subid)| (entity, Some(subid)));
     (jid(entity), subid.map(|subid| SubId(Arc::from(subid))), SubscriptionState::parse(state).unwrap())
+}
+
+fn field_with_colons(word: &str) -> Option<RawField> {
+    word.split_once('=').map(|(name, value)| raw(name, value))
 }
 
 fn field(word: &str) -> Option<RawField> {
@@ -257,11 +293,14 @@ fn reply(reply: &Reply) -> String {
         Reply::Subscribed { subscription, send_last } => {
             format!("{}{}", shown(subscription), if *send_last { ", last item due" } else { "" })
         }
-        Reply::Unsubscribed => "unsubscribed".to_owned(),
+        Reply::Unsubscribed { .. } => "unsubscribed".to_owned(),
+        Reply::Options { subscription } => format!("options of {}", shown(subscription)),
+        Reply::DefaultOptions { options } => format!("default options{}", optioned(options)),
         Reply::Expired { items } => format!("{items} expired"),
         Reply::Configuration { .. } => "configuration".to_owned(),
-        Reply::Metadata { node } => format!("metadata of {}", node.address.node),
+
         Reply::Watching { node } => format!("watching {} at #{}", node.address.node, node.last_seq.0),
+        Reply::Read(Read::Metadata { node }) => format!("metadata of {}", node.address.node),
         Reply::Read(Read::Items { selection, .. }) => format!("read items {selection:?}"),
         Reply::Read(Read::SubscriptionsOf { jid, node: at, .. }) => format!("read subscriptions of {jid} {}", node(at)),
         Reply::Read(Read::AffiliationsOf { jid, node: at, .. }) => format!("read affiliations of {jid} {}", node(at)),
@@ -319,7 +358,20 @@ fn towards(redirect: &Option<Arc<str>>) -> String {
 }
 
 fn shown(subscription: &Subscription) -> String {
-    format!("{} {} {}", subscription.jid, subscription.subid.as_str(), subscription.state.as_str())
+    let options = optioned(&subscription.options);
+    format!("{} {} {}{options}", subscription.jid, subscription.subid.as_str(), subscription.state.as_str())
+}
+
+fn optioned(options: &SubscriptionOptions) -> String {
+    options.to_text().lines().map(|line| format!(" {line}")).collect()
+}
+
+/// `romeo` or `romeo#s1`.
+fn subscription_named(word: &str) -> (crate::jid::Jid, Option<SubId>) {
+    match word.split_once('#') {
+        Some((entity, subid)) => (jid(entity), Some(SubId(Arc::from(subid)))),
+        None => (jid(word), None),
+    }
 }
 
 #[test]

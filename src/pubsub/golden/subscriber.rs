@@ -14,6 +14,11 @@ fn unsubscribe() {
 }
 
 #[test]
+fn options() {
+    check(OPTIONS);
+}
+
+#[test]
 fn read() {
     check(READ);
 }
@@ -53,6 +58,17 @@ const SUBSCRIBE: &[Row] = &[
     // rows: 149
     Row("no last item where none is kept", "persist_items=0",
         "romeo subscribe romeo", "romeo@d n1 subscribed; romeo@d n1 subscribed"),
+    // rows: 183
+    Row("with options", "", "romeo subscribe romeo deliver=0 digest_frequency=2000",
+        "romeo@d n1 subscribed deliver=0 digest_frequency=2000, last item due; romeo@d n1 subscribed deliver=0 digest_frequency=2000"),
+    Row("a second request changes the options that it bears", "subs:romeo option:digest=1", "romeo subscribe romeo deliver=0",
+        "romeo@d s1 subscribed deliver=0 digest=1, last item due; romeo@d s1 subscribed deliver=0 digest=1"),
+    // rows: 182
+    Row("options that cannot be honoured", "", "romeo subscribe romeo subscription_depth=all",
+        "InvalidOptions { field: \"subscription_depth\", why: \"only a depth of 1 is offered\" }"),
+    // rows: 141, 143
+    Row("several where they are allowed", "policy:multi_subscribe=1 subs:romeo",
+        "romeo subscribe romeo", "romeo@d n1 subscribed, last item due; romeo@d n1 subscribed"),
     // rows: 115, 116
     Row("another's JID is not subscribed", "", "romeo subscribe juliet", "InvalidJid"),
     // rows: 116
@@ -109,8 +125,60 @@ const UNSUBSCRIBE: &[Row] = &[
     Row("but by an administrator", "subs:juliet", "root unsubscribe juliet", "unsubscribed; juliet@d s1 none"),
     Row("who has lost the right to read may go", "access_model=whitelist subs:romeo",
         "romeo unsubscribe romeo", "unsubscribed; romeo@d s1 none"),
+    // rows: 155
+    Row("of several one is named", "policy:multi_subscribe=1 subs:romeo,romeo", "romeo unsubscribe romeo", "SubIdRequired"),
+    // rows: 142
+    Row("and ended alone", "policy:multi_subscribe=1 subs:romeo,romeo", "romeo unsubscribe romeo s2", "unsubscribed; romeo@d s2 none"),
     // rows: 159
     Row("no node", "absent", "romeo unsubscribe romeo", "NodeAbsent"),
+];
+
+#[rustfmt::skip]
+const OPTIONS: &[Row] = &[
+    // rows: 165, 166
+    Row("a subscriber sees its options", "subs:romeo option:digest=1", "romeo options romeo", "options of romeo@d s1 subscribed digest=1"),
+    // rows: 180, 181
+    Row("and changes them", "subs:romeo option:digest=1", "romeo set-options romeo deliver=0 digest=0",
+        "done; romeo@d s1 subscribed deliver=0"),
+    Row("to what they are: nothing happens", "subs:romeo", "romeo set-options romeo deliver=1", "done"),
+    // rows: 171
+    Row("from any of its resources", "subs:romeo/phone", "romeo/pc set-options romeo/phone deliver=0",
+        "done; romeo@d/phone s1 subscribed deliver=0"),
+    // rows: 171, 172
+    Row("nobody else does", "subs:romeo", "juliet options romeo", "Forbidden"),
+    // rows: 172
+    Row("nor changes them", "subs:romeo", "hamlet set-options romeo deliver=0", "Forbidden"),
+    Row("but an administrator", "subs:romeo", "root set-options romeo deliver=0", "done; romeo@d s1 subscribed deliver=0"),
+    // rows: 173
+    Row("who is not subscribed has none", "subs:romeo/pc", "romeo options romeo", "NotSubscribed"),
+    // rows: 176
+    Row("of several one is named", "policy:multi_subscribe=1 subs:romeo,romeo", "romeo options romeo", "SubIdRequired"),
+    Row("by its identifier", "policy:multi_subscribe=1 subs:romeo,romeo", "romeo options romeo#s2", "options of romeo@d s2 subscribed"),
+    // rows: 177
+    Row("another identifier", "subs:romeo", "romeo options romeo#s9", "InvalidSubId"),
+    // rows: 179
+    Row("no node", "absent", "romeo options romeo", "NodeAbsent"),
+    // rows: 182
+    Row("what cannot be honoured changes nothing", "subs:romeo", "romeo set-options romeo deliver=0 digest_frequency=1",
+        "InvalidOptions { field: \"digest_frequency\", why: \"at least 1000 milliseconds\" }"),
+    // rows: 189
+    Row("the defaults of a node", "", "romeo default-options here", "default options"),
+    // rows: 190
+    Row("the defaults of the service", "absent", "romeo default-options", "default options"),
+    Row("of a node that is not there", "absent", "romeo default-options here", "NodeAbsent"),
+    // rows: 463, F38
+    Row("a lease that is over ends", "subs:romeo option:expire=1970-01-01T00:00:00.500000Z", "root lapse romeo#s1",
+        "done; romeo@d s1 none expire=1970-01-01T00:00:00.500000Z"),
+    Row("one that is not goes on", "subs:romeo option:expire=1970-01-01T00:00:09Z", "root lapse romeo#s1", "done"),
+    Row("what has no end has none", "subs:romeo", "root lapse romeo#s1", "done"),
+    Row("one that has gone has gone", "", "root lapse romeo#s1", "done"),
+    // rows: 211
+    Row("who has several says under which it reads", "policy:multi_subscribe=1 subs:romeo,romeo", "romeo items-under", "SubIdRequired"),
+    Row("any of them will do", "policy:multi_subscribe=1 subs:romeo,romeo", "romeo items-under s2", "read items All"),
+    // rows: 212
+    Row("but none that it does not have", "subs:romeo", "romeo items-under s2", "InvalidSubId"),
+    Row("those of other resources are others'", "subs:romeo/pc,romeo", "romeo items-under", "read items All"),
+    Row("who is not subscribed has none to name", "", "romeo items-under s2", "read items All"),
 ];
 
 #[rustfmt::skip]

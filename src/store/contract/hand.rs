@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Event, EventKind, ItemFact, ItemId, Media, Node, NodeAddress, NodeConfig, NodeId, NodeKey,
-    NodeState, Payload, Seq, ServicePolicy, SubId, Subscription, SubscriptionState, WhoCreates,
+    Affiliation, Change, Event, EventKind, Expire, ItemFact, ItemId, Media, Node, NodeAddress, NodeConfig, NodeId,
+    NodeKey, NodeState, Payload, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionState,
+    WhoCreates,
 };
 use crate::store::{Ask, Found, NodeCommit, Store};
 use crate::time::Timestamp;
@@ -36,6 +37,7 @@ impl Hand {
             floor_seq: Seq(1),
             items: 0,
             owners: 1,
+            subscribers: 0,
             version: 0,
         };
         let mut hand = Hand { node, items: BTreeMap::new(), told: Vec::new(), next: None, now: Timestamp(1_000_000) };
@@ -140,6 +142,19 @@ impl Hand {
 
     pub fn subscribe(&mut self, who: &str, subid: &str, state: SubscriptionState) -> Subscription {
         let subscription = subscription(who, subid, state);
+        if subscription.counts() {
+            self.node.subscribers += 1;
+        } else if state == SubscriptionState::None {
+            self.node.subscribers = self.node.subscribers.saturating_sub(1);
+        }
+        self.change(Change::SetSubscription { subscription: subscription.clone() });
+        subscription
+    }
+
+    /// A subscription that ends by itself.
+    pub fn lease(&mut self, who: &str, subid: &str, expire: Expire) -> Subscription {
+        let options = Arc::new(SubscriptionOptions { expire, include_body: true, ..SubscriptionOptions::default() });
+        let subscription = Subscription { options, ..subscription(who, subid, SubscriptionState::Subscribed) };
         self.change(Change::SetSubscription { subscription: subscription.clone() });
         subscription
     }
@@ -163,7 +178,8 @@ pub fn jid(text: &str) -> BareJid {
 }
 
 pub fn subscription(who: &str, subid: &str, state: SubscriptionState) -> Subscription {
-    Subscription { jid: Jid::parse(who).unwrap(), subid: SubId(Arc::from(subid)), state }
+    let options = SubscriptionOptions::standard();
+    Subscription { jid: Jid::parse(who).unwrap(), subid: SubId(Arc::from(subid)), state, options }
 }
 
 pub fn payload(xml: &str) -> Payload {
@@ -187,6 +203,7 @@ pub fn policy() -> ServicePolicy {
         payload_bytes_max: 1 << 20,
         items_max: 10_000,
         batch_items_max: 100,
+        subscriptions: crate::pubsub::SubscriptionPolicy::default(),
     }
 }
 

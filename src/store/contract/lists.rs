@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::hand::{Hand, SERVICE, jid, subscription};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Edge, ItemId, Node, NodeId, NodeKey, Page, Selection, Subscription, SubscriptionState,
+    Affiliation, Edge, Expire, ItemId, Node, NodeId, NodeKey, Order, Page, Payloads, Selection, Subscription,
+    SubscriptionState,
 };
-use crate::store::{Failure, ITEMS_PAGE_BYTES_MAX, Item, List, Store};
+use crate::store::{Failure, ITEMS_PAGE_BYTES_MAX, Item, Lapse, List, Store};
+use crate::time::Timestamp;
 
 /// Reads a list in pages of two, from each end, and wants it to be `whole` each time.
 async fn walk<T: PartialEq + Debug + Clone>(whole: &[T], read: impl AsyncFn(Page) -> Result<List<T>, Failure>) {
@@ -40,6 +42,16 @@ async fn walk<T: PartialEq + Debug + Clone>(whole: &[T], read: impl AsyncFn(Page
                 let beyond = read(Page { max: 2, edge }).await.unwrap();
                 assert!(beyond.entries.is_empty() && beyond.complete && beyond.first.is_none());
             }
+        }
+    }
+    for number in 0..whole.len() {
+        let places =
+            [(Edge::At(number as u64), number), (Edge::AtEnd((whole.len() - number) as u64), number.max(2) - 2)];
+        for (at, (edge, from)) in places.into_iter().enumerate() {
+            let page = read(Page { max: 2, edge }).await.unwrap();
+            let to = if at == 0 { whole.len().min(number + 2) } else { number };
+            assert_eq!(page.entries, whole[from..to], "at {number}");
+            assert_index(&page, from);
         }
     }
     let counted = read(Page { max: 0, edge: Edge::First }).await.unwrap();
@@ -85,6 +97,91 @@ pub async fn pages_of_items_stay_in_place_while_items_go(store: Arc<dyn Store>) 
     assert_eq!((end.index, end.complete), (Some(4), true));
     let back = store.read_items(key, Selection::All, page(2, Edge::Before(first.first.unwrap()))).await.unwrap();
     assert!(back.entries.is_empty() && back.complete);
+}
+
+pub async fn items_come_in_the_order_of_their_creation_too(store: Arc<dyn Store>) {
+    let mut hand = with_items(&*store, 5).await;
+    for again in ["i3", "i0"] {
+        hand.publish(again, "<a>again</a>");
+    }
+    hand.commit(&*store).await;
+    let key = hand.node.key;
+    let read = async |selection: Selection, page: Page, order: Order| {
+        store.read_items_by(key, selection, page, order, Payloads::Read).await
+    };
+    let whole = read(Selection::All, page(9, Edge::First), Order::Modification).await.unwrap();
+    assert_eq!(names(&whole), ["i1", "i2", "i4", "i3", "i0"]);
+    let whole = read(Selection::All, page(9, Edge::First), Order::Creation).await.unwrap();
+    assert_eq!(names(&whole), ["i0", "i1", "i2", "i3", "i4"]);
+    walk(&whole.entries, async |page| read(Selection::All, page, Order::Creation).await).await;
+    let newest = read(Selection::Newest(2), page(9, Edge::First), Order::Creation).await.unwrap();
+    assert_eq!(names(&newest), ["i3", "i4"]);
+    walk(&newest.entries, async |page| read(Selection::Newest(2), page, Order::Creation).await).await;
+    // An item that went and came again is new.
+    hand.retract("i0");
+    hand.publish("i0", "<a>new</a>");
+    hand.commit(&*store).await;
+    let whole = read(Selection::All, page(9, Edge::First), Order::Creation).await.unwrap();
+    assert_eq!(names(&whole), ["i1", "i2", "i3", "i4", "i0"]);
+}
+
+pub async fn payloads_are_left_where_none_are_wanted(store: Arc<dyn Store>) {
+    let hand = with_items(&*store, 3).await;
+    let key = hand.node.key;
+    for order in [Order::Modification, Order::Creation] {
+        let list = store.read_items_by(key, Selection::All, page(9, Edge::First), order, Payloads::Left).await.unwrap();
+        assert_eq!(names(&list), ["i0", "i1", "i2"]);
+        assert!(list.entries.iter().all(|item| item.payload.is_none() && item.fact.publisher.local().is_some()));
+    }
+}
+
+pub async fn owners_and_publishers_are_named_among_members(store: Arc<dyn Store>) {
+    let mut hand = Hand::create(&*store, SERVICE, "n").await;
+    for (who, affiliation) in [
+        ("zoe@localhost", Affiliation::Owner),
+        ("bob@localhost", Affiliation::Publisher),
+        ("ann@localhost", Affiliation::Publisher),
+        ("max@localhost", Affiliation::Member),
+        ("eve@localhost", Affiliation::Outcast),
+    ] {
+        hand.affiliate(who, affiliation);
+    }
+    hand.commit(&*store).await;
+    let leading = store.read_leading(hand.node.key, 9).await.unwrap();
+    let expected = [
+        (jid("zoe@localhost"), Affiliation::Owner),
+        (jid("ann@localhost"), Affiliation::Publisher),
+        (jid("bob@localhost"), Affiliation::Publisher),
+    ];
+    assert!(leading.ends_with(&expected), "{leading:?}");
+    assert_eq!(store.read_leading(hand.node.key, 1).await.unwrap(), leading[..1]);
+}
+
+pub async fn subscriptions_that_end_are_listed_earliest_first(store: Arc<dyn Store>) {
+    let mut hand = Hand::create(&*store, SERVICE, "n").await;
+    let at = |seconds: i64| Expire::At(Timestamp::from_seconds(seconds));
+    hand.subscribe("never@localhost", "s0", SubscriptionState::Subscribed);
+    let late = hand.lease("late@localhost", "s1", at(300));
+    let early = hand.lease("early@localhost/p", "s2", at(100));
+    let temporary = hand.lease("here@localhost", "s3", Expire::Presence);
+    hand.commit(&*store).await;
+    let address = hand.node.address.clone();
+    let by =
+        async |seconds: i64, max: usize| store.lapsing(Lapse::By(Timestamp::from_seconds(seconds)), max).await.unwrap();
+    let of = |subscription: &Subscription| (address.clone(), subscription.clone());
+    assert_eq!(by(99, 9).await, []);
+    assert_eq!(by(100, 9).await, [of(&early)]);
+    assert_eq!(by(1000, 9).await, [of(&early), of(&late)]);
+    assert_eq!(by(1000, 1).await, [of(&early)]);
+    assert_eq!(store.lapsing(Lapse::WithPresence, 9).await.unwrap(), [of(&temporary)]);
+    // A lease that was renewed, one that was given up, and a subscription that ended.
+    hand.lease("early@localhost/p", "s2", at(900));
+    hand.subscribe("late@localhost", "s1", SubscriptionState::Subscribed);
+    hand.subscribe("here@localhost", "s3", SubscriptionState::None);
+    hand.commit(&*store).await;
+    assert_eq!(by(899, 9).await, []);
+    assert_eq!(by(900, 9).await.len(), 1);
+    assert_eq!(store.lapsing(Lapse::WithPresence, 9).await.unwrap(), []);
 }
 
 pub async fn the_newest_items_are_a_list_of_their_own(store: Arc<dyn Store>) {

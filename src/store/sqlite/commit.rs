@@ -12,6 +12,7 @@ use crate::pubsub::{
     Affiliation, Change, Event, EventKind, ItemFact, Node, NodeConfig, NodeKey, Seq, SubscriptionState,
 };
 use crate::store::batch::{PurgeBounds, check, deletion_time};
+use crate::store::sqlite::lists;
 use crate::store::sqlite::memos;
 use crate::store::sqlite::row::{Count, event_columns};
 use crate::store::sqlite::trouble::Trouble;
@@ -61,8 +62,8 @@ fn create(db: &Connection, commit: &NodeCommit) -> Result<(), Trouble> {
     let created = db
         .prepare_cached(
             "INSERT INTO nodes (key, service, node, config, creator, created, last_seq, floor_seq, items, owners, \
-             version, oldest_time, keeps_items, hidden) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
+             version, oldest_time, subscribers, keeps_items, hidden) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
              ON CONFLICT (service, node) DO NOTHING",
         )?
         .execute(params![
@@ -78,6 +79,7 @@ fn create(db: &Connection, commit: &NodeCommit) -> Result<(), Trouble> {
             Count(node.owners),
             Count(node.version),
             oldest_of(commit),
+            Count(node.subscribers),
             node.config.persist_items,
             node.config.hidden,
         ])?;
@@ -99,7 +101,7 @@ fn update(db: &Connection, configs: &Configs, commit: &NodeCommit, written: &mut
     let node = &commit.node;
     let updated = db
         .prepare_cached(
-            "UPDATE nodes SET last_seq = ?3, floor_seq = ?4, items = ?5, owners = ?6, version = ?7 \
+            "UPDATE nodes SET last_seq = ?3, floor_seq = ?4, items = ?5, owners = ?6, version = ?7, subscribers = ?8 \
              WHERE key = ?1 AND version = ?2",
         )?
         .execute(params![
@@ -110,6 +112,7 @@ fn update(db: &Connection, configs: &Configs, commit: &NodeCommit, written: &mut
             Count(node.items),
             Count(node.owners),
             Count(node.version),
+            Count(node.subscribers),
         ])?;
     if updated == 0 {
         return Err(Failure::Stale.into());
@@ -226,10 +229,20 @@ fn apply(db: &Connection, commit: &NodeCommit, change: &Change, purges: &mut Pur
                 .execute(params![node.key, bare, resource, subid])?;
             } else {
                 db.prepare_cached(
-                    "INSERT INTO subscriptions (node, bare, resource, subid, state) VALUES (?1, ?2, ?3, ?4, ?5) \
-                     ON CONFLICT (node, bare, resource, subid) DO UPDATE SET state = excluded.state",
+                    "INSERT INTO subscriptions (node, bare, resource, subid, state, options, expires) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+                     ON CONFLICT (node, bare, resource, subid) DO UPDATE \
+                     SET state = excluded.state, options = excluded.options, expires = excluded.expires",
                 )?
-                .execute(params![node.key, bare, resource, subid, subscription.state.as_str()])?;
+                .execute(params![
+                    node.key,
+                    bare,
+                    resource,
+                    subid,
+                    subscription.state.as_str(),
+                    subscription.options.to_text(),
+                    lists::expires(&subscription.options),
+                ])?;
             }
             Ok(())
         }
@@ -238,7 +251,7 @@ fn apply(db: &Connection, commit: &NodeCommit, change: &Change, purges: &mut Pur
 
 fn put_item(db: &Connection, node: &Node, fact: &ItemFact, replaces: Option<Seq>) -> Result<(), Trouble> {
     db.prepare_cached(
-        "INSERT INTO items (node, item_id, seq) VALUES (?1, ?2, ?3) \
+        "INSERT INTO items (node, item_id, seq, created) VALUES (?1, ?2, ?3, ?3) \
          ON CONFLICT (node, item_id) DO UPDATE SET seq = excluded.seq",
     )?
     .execute(params![node.key, fact.id.as_str(), fact.seq])?;

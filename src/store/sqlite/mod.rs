@@ -30,10 +30,13 @@ use rusqlite::{Connection, params};
 
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
-use crate::pubsub::{Affiliation, Node, NodeAddress, NodeId, NodeKey, Page, Selection, Seq, Subscription};
+use crate::pubsub::{
+    Affiliation, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection, Seq, Subscription,
+};
 use crate::store::FastToken;
 use crate::store::{
-    Account, AccountTotals, Ask, Failure, Found, Identity, Item, List, LogPage, NodeCommit, Pending, Store, Token,
+    Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, NodeCommit, Pending, Store,
+    Token,
 };
 use crate::time::Timestamp;
 
@@ -182,8 +185,19 @@ impl Store for SqliteStore {
         self.read(move |db| read::log(db, node, after, events_max, bytes_max))
     }
 
-    fn read_items(&self, node: NodeKey, selection: Selection, page: Page) -> Pending<'_, List<Item>> {
-        self.read(move |db| read::items(db, node, selection, page))
+    fn read_items_by(
+        &self,
+        node: NodeKey,
+        selection: Selection,
+        page: Page,
+        order: Order,
+        payloads: Payloads,
+    ) -> Pending<'_, List<Item>> {
+        self.read(move |db| read::items(db, node, selection, page, read::ItemTexts::of(order, payloads)))
+    }
+
+    fn read_leading(&self, node: NodeKey, max: usize) -> Pending<'_, Vec<(BareJid, Affiliation)>> {
+        self.read(move |db| lists::leading(db, node, max))
     }
 
     fn read_subscriptions_of(
@@ -255,6 +269,10 @@ impl Store for SqliteStore {
 
     fn next_subscriber_domain(&self, after: String) -> Pending<'_, Option<String>> {
         self.read(move |db| lists::next_subscriber_domain(db, &after))
+    }
+
+    fn lapsing(&self, lapse: Lapse, max: usize) -> Pending<'_, Vec<(NodeAddress, Subscription)>> {
+        self.read(move |db| lists::lapsing(db, lapse, max))
     }
 
     fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>> {

@@ -2,8 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::pubsub::{Affiliation, ItemFact, ItemId, NodeAddress, NodeKey, NodeState, Page, Selection, Seq, Tombstone};
-use crate::store::page::{Bound, Cut, ItemPage, cut_these, event_bytes, item_edge, seq_edge};
+use crate::pubsub::{
+    Affiliation, ItemFact, ItemId, NodeAddress, NodeKey, NodeState, Order, Page, Payloads, Selection, Seq, Tombstone,
+};
+use crate::store::page::{Bound, Cut, ItemPage, cut_these, event_bytes, seq_edge};
 use crate::store::sqlite::contacts;
 use crate::store::sqlite::memos;
 use crate::store::sqlite::row::{self, Count};
@@ -27,7 +29,7 @@ fn found(db: &Connection, ask: &Ask) -> Result<Found, Trouble> {
         }
         Ask::Subscriptions(node, jid) => Found::Subscriptions(collect(
             db,
-            "SELECT bare, resource, subid, state FROM subscriptions WHERE node = ?1 AND bare = ?2 \
+            "SELECT bare, resource, subid, state, options FROM subscriptions WHERE node = ?1 AND bare = ?2 \
              ORDER BY resource, subid",
             params![node, jid.as_str()],
             |row| row::subscription(row, 0),
@@ -59,7 +61,7 @@ fn node_state(db: &Connection, address: &NodeAddress) -> Result<NodeState, Troub
     let present = db
         .prepare_cached(
             "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, \
-             n.owners, n.version FROM nodes n WHERE n.service = ?1 AND n.node = ?2",
+             n.owners, n.version, n.subscribers FROM nodes n WHERE n.service = ?1 AND n.node = ?2",
         )?
         .query_row(place, row::node)
         .optional()?;
@@ -128,42 +130,55 @@ pub(super) fn log(
     Ok(Some(page))
 }
 
-pub(super) fn items(db: &Connection, node: NodeKey, selection: Selection, page: Page) -> Result<List<Item>, Trouble> {
+pub(super) fn items(
+    db: &Connection,
+    node: NodeKey,
+    selection: Selection,
+    page: Page,
+    list: ItemTexts,
+) -> Result<List<Item>, Trouble> {
     let total: Option<Count> =
         db.prepare_cached("SELECT items FROM nodes WHERE key = ?1")?.query_row([node], |row| row.get(0)).optional()?;
     let total = total.map_or(0, |count| count.0);
     match selection {
-        Selection::All => items_after(db, node, Seq(0), total, page),
-        Selection::Newest(count) if count >= total => items_after(db, node, Seq(0), total, page),
+        Selection::All => items_after(db, node, Seq(0), total, page, &list),
+        Selection::Newest(count) if count >= total => items_after(db, node, Seq(0), total, page, &list),
         Selection::Newest(count) => {
             // The newest item that is not one of them.
             let below = db
-                .prepare_cached("SELECT seq FROM items WHERE node = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2")?
+                .prepare_cached(list.nth_newest)?
                 .query_row(params![node, limit(count)], |row| row.get(0))
                 .optional()?;
-            items_after(db, node, below.unwrap_or(Seq(0)), count, page)
+            items_after(db, node, below.unwrap_or(Seq(0)), count, page, &list)
         }
         Selection::These(ids) => these(db, node, &ids, page),
     }
 }
 
-/// A page of the items whose seq is above `below`.
-fn items_after(db: &Connection, node: NodeKey, below: Seq, count: u64, page: Page) -> Result<List<Item>, Trouble> {
+/// A page of the items whose key is above `below`.
+fn items_after(
+    db: &Connection,
+    node: NodeKey,
+    below: Seq,
+    count: u64,
+    page: Page,
+    list: &ItemTexts,
+) -> Result<List<Item>, Trouble> {
     let cut = Cut::new(page, seq_edge)?;
     let (above, under) = match cut.bound {
-        Bound::First | Bound::Last => (below, SEQ_END),
+        Bound::First | Bound::Last | Bound::At(_) | Bound::AtEnd(_) => (below, SEQ_END),
         Bound::After(seq) => (below.max(seq), SEQ_END),
         Bound::Before(seq) => (below, seq.min(SEQ_END)),
     };
-    let mut statement = db.prepare_cached(if cut.forward() { ITEMS_FORWARD } else { ITEMS_BACKWARD })?;
-    let mut rows = statement.query(params![node, above.min(SEQ_END), under, cut.rows()])?;
+    let mut statement = db.prepare_cached(if cut.forward() { list.forward } else { list.backward })?;
+    let mut rows = statement.query(params![node, above.min(SEQ_END), under, cut.rows(), cut.skip_rows()])?;
     let mut page = ItemPage::new(cut.max);
     while let Some(row) = rows.next()?
         && page.takes()
     {
-        page.push(Item { fact: row::fact(row, 0)?, payload: row::payload(row, 4)? });
+        page.push(Item { fact: row::fact(row, 0)?, created: row.get(4)?, payload: row::payload(row, 5)? });
     }
-    Ok(cut.list(page.entries, page.more, count, item_edge))
+    Ok(cut.list(page.entries, page.more, count, |item: &Item| item.edge(list.order)))
 }
 
 fn these(db: &Connection, node: NodeKey, ids: &[ItemId], page: Page) -> Result<List<Item>, Trouble> {
@@ -172,11 +187,78 @@ fn these(db: &Connection, node: NodeKey, ids: &[ItemId], page: Page) -> Result<L
         facts.extend(fact(db, node, id)?);
     }
     cut_these(page, facts, |fact| {
-        let payload = db
-            .prepare_cached("SELECT media, namespace, payload FROM log WHERE node = ?1 AND seq = ?2")?
-            .query_row(params![node, fact.seq], |row| row::payload(row, 0))?;
-        Ok(Item { fact, payload })
+        let (created, payload) = db
+            .prepare_cached(
+                "SELECT i.created, l.media, l.namespace, l.payload FROM items i CROSS JOIN log l \
+                 ON l.node = i.node AND l.seq = i.seq WHERE i.node = ?1 AND i.item_id = ?2",
+            )?
+            .query_row(params![node, fact.id.as_str()], |row| Ok((row.get(0)?, row::payload(row, 1)?)))?;
+        Ok(Item { fact, created, payload })
     })
+}
+
+/// The statements of a list of items.
+pub(super) struct ItemTexts {
+    order: Order,
+    forward: &'static str,
+    backward: &'static str,
+    /// The key of the newest item behind so many.
+    nth_newest: &'static str,
+}
+
+/// The texts of one order, with the columns of the payload or without.
+macro_rules! item_texts {
+    ($order:expr, $key:literal, $payload:literal) => {
+        ItemTexts {
+            order: $order,
+            forward: concat!(
+                "SELECT i.item_id, i.seq, l.publisher, l.time, i.created, ",
+                $payload,
+                " FROM items i CROSS JOIN log l ON l.node = i.node AND l.seq = i.seq WHERE i.node = ?1 AND i.",
+                $key,
+                " > ?2 AND i.",
+                $key,
+                " < ?3 ORDER BY i.",
+                $key,
+                " LIMIT ?4 OFFSET ?5"
+            ),
+            backward: concat!(
+                "SELECT i.item_id, i.seq, l.publisher, l.time, i.created, ",
+                $payload,
+                " FROM items i CROSS JOIN log l ON l.node = i.node AND l.seq = i.seq WHERE i.node = ?1 AND i.",
+                $key,
+                " > ?2 AND i.",
+                $key,
+                " < ?3 ORDER BY i.",
+                $key,
+                " DESC LIMIT ?4 OFFSET ?5"
+            ),
+            nth_newest: concat!(
+                "SELECT ",
+                $key,
+                " FROM items WHERE node = ?1 ORDER BY ",
+                $key,
+                " DESC LIMIT 1 OFFSET ?2"
+            ),
+        }
+    };
+}
+
+impl ItemTexts {
+    /// What is ordered by creation is sorted when it is asked for: a node holds a bounded number of
+    /// items, and an index would cost each publication.
+    pub fn of(order: Order, payloads: Payloads) -> Self {
+        match (order, payloads) {
+            (Order::Modification, Payloads::Read) => {
+                item_texts!(Order::Modification, "seq", "l.media, l.namespace, l.payload")
+            }
+            (Order::Modification, Payloads::Left) => item_texts!(Order::Modification, "seq", "NULL, NULL, NULL"),
+            (Order::Creation, Payloads::Read) => {
+                item_texts!(Order::Creation, "created", "l.media, l.namespace, l.payload")
+            }
+            (Order::Creation, Payloads::Left) => item_texts!(Order::Creation, "created", "NULL, NULL, NULL"),
+        }
+    }
 }
 
 /// Reads the log from its newest event backwards until one of them says stop.
@@ -249,11 +331,5 @@ pub(super) fn limit(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-const ITEMS_FORWARD: &str = "SELECT i.item_id, i.seq, l.publisher, l.time, l.media, l.namespace, l.payload \
-     FROM items i CROSS JOIN log l ON l.node = i.node AND l.seq = i.seq \
-     WHERE i.node = ?1 AND i.seq > ?2 AND i.seq < ?3 ORDER BY i.seq LIMIT ?4";
-const ITEMS_BACKWARD: &str = "SELECT i.item_id, i.seq, l.publisher, l.time, l.media, l.namespace, l.payload \
-     FROM items i CROSS JOIN log l ON l.node = i.node AND l.seq = i.seq \
-     WHERE i.node = ?1 AND i.seq > ?2 AND i.seq < ?3 ORDER BY i.seq DESC LIMIT ?4";
 /// Above every seq.
 const SEQ_END: Seq = Seq(i64::MAX as u64);

@@ -9,11 +9,12 @@ use rusqlite::{Result, Row};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Event, EventKind, ItemFact, ItemId, Media, Node, NodeAddress, NodeConfig, NodeId, NodeKey, Payload,
-    Seq, ServicePolicy, SubId, Subscription, SubscriptionState, WhoCreates,
+    Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionState, WhoCreates,
 };
 use crate::time::Timestamp;
 
-/// Reads `key, service, node, config, creator, created, last_seq, floor_seq, items, owners, version`.
+/// Reads `key, service, node, config, creator, created, last_seq, floor_seq, items, owners, version,
+/// subscribers`.
 pub(super) fn node(row: &Row<'_>) -> Result<Node> {
     Ok(Node {
         key: row.get(0)?,
@@ -26,6 +27,7 @@ pub(super) fn node(row: &Row<'_>) -> Result<Node> {
         items: row.get::<_, Count>(8)?.0,
         owners: row.get::<_, Count>(9)?.0,
         version: row.get::<_, Count>(10)?.0,
+        subscribers: row.get::<_, Count>(11)?.0,
     })
 }
 
@@ -45,7 +47,7 @@ pub(super) fn payload(row: &Row<'_>, from: usize) -> Result<Option<Payload>> {
     Ok(Some(Payload { media: row.get::<_, StoredMedia>(from)?.0, namespace: row.get(from + 1)?, xml }))
 }
 
-/// Reads `bare, resource, subid, state` from the given column on.
+/// Reads `bare, resource, subid, state, options` from the given column on.
 pub(super) fn subscription(row: &Row<'_>, from: usize) -> Result<Subscription> {
     let bare: BareJid = row.get(from)?;
     let resource = row.get_ref(from + 1)?.as_str()?;
@@ -53,7 +55,8 @@ pub(super) fn subscription(row: &Row<'_>, from: usize) -> Result<Subscription> {
         "" => Jid::Bare(bare),
         resource => Jid::Full(bare.with_resource(resource).map_err(FromSqlError::other)?),
     };
-    Ok(Subscription { jid, subid: row.get(from + 2)?, state: row.get(from + 3)? })
+    let options = row.get::<_, Options>(from + 4)?.0;
+    Ok(Subscription { jid, subid: row.get(from + 2)?, state: row.get(from + 3)?, options })
 }
 
 /// Reads `seq, time, kind, item_id, publisher, media, namespace, payload, prev, detail`.
@@ -114,6 +117,8 @@ pub(super) fn event_columns(kind: &EventKind) -> EventColumns<'_> {
 pub(super) struct Count(pub u64);
 
 struct Config(Arc<NodeConfig>);
+
+struct Options(Arc<SubscriptionOptions>);
 
 struct StoredMedia(Media);
 
@@ -180,10 +185,19 @@ impl FromSql for Config {
             payload_bytes_max: u64::MAX,
             items_max: u64::MAX,
             batch_items_max: usize::MAX,
+            subscriptions: crate::pubsub::SubscriptionPolicy::default(),
         };
         NodeConfig::from_text(value.as_str()?, &policy)
             .map(|config| Config(Arc::new(config)))
             .map_err(|refusal| damaged(&format!("a configuration that this version does not read: {refusal:?}")))
+    }
+}
+
+impl FromSql for Options {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        SubscriptionOptions::from_text(value.as_str()?)
+            .map(Options)
+            .map_err(|refusal| damaged(&format!("options that this version does not read: {refusal:?}")))
     }
 }
 

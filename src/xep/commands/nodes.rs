@@ -235,7 +235,7 @@ impl Search {
         let request = Request { caller: run.caller.clone(), service: run.service.clone(), verb: verb.clone() };
         match run.shared.engine.ask(request).await {
             Ok(answered) => match answered.answer {
-                Answer::Reply(Reply::Metadata { node }) => Ok(Some(Node::clone(&node))),
+                Answer::Metadata { node, .. } => Ok(Some(Node::clone(&node))),
                 _ => Err(errors::internal()),
             },
             Err(crate::engine::Wrong::Refused(Refusal::NodeAbsent | Refusal::NodeGone { .. })) => Ok(None),

@@ -12,6 +12,8 @@ use crate::xmpp::{Condition, ErrorType, StanzaError};
 /// What of a request its error depends on.
 pub(in crate::xep) struct Context {
     subscribing: bool,
+    /// Options are asked for or set.
+    options: bool,
     /// The node whose entries an error returns.
     node: Option<NodeId>,
 }
@@ -22,7 +24,8 @@ impl Context {
             Verb::SetSubscriptions { node, .. } | Verb::SetAffiliations { node, .. } => Some(node.clone()),
             _ => None,
         };
-        Context { subscribing: matches!(verb, Verb::Subscribe { .. }), node }
+        let options = matches!(verb, Verb::Options { .. } | Verb::SetOptions { .. });
+        Context { subscribing: matches!(verb, Verb::Subscribe { .. }), options, node }
     }
 
     pub(in crate::xep) fn refused(&self, refusal: &Refusal) -> Trouble {
@@ -36,6 +39,8 @@ impl Context {
             // Only who subscribes is told where a node has moved (XEP-0060 §6.1.3.11); to all others
             // it does not exist (§6.2.3.4, §6.5.9.11, §7.1.3.3, §8.2.3.5 ...).
             Refusal::NodeGone { .. } if !self.subscribing => stanza_error(&Refusal::NodeAbsent),
+            // XEP-0060 §6.3.4.2 gives it another type than §6.2.3.2.
+            Refusal::NotSubscribed if self.options => stanza_error(refusal).with_type(ErrorType::Modify),
             refusal => stanza_error(refusal),
         };
         Trouble { error, beside }
@@ -106,6 +111,12 @@ pub(in crate::xep) fn stanza_error(refusal: &Refusal) -> StanzaError {
             with_condition(plain(UnexpectedRequest).with_type(ErrorType::Cancel), "not-subscribed")
         }
         Refusal::InvalidSubId => with_condition(plain(NotAcceptable), "invalid-subid"),
+        Refusal::SubIdRequired => {
+            with_condition(bad_request("there are several subscriptions: name one"), "subid-required")
+        }
+        Refusal::InvalidOptions { field, why } => {
+            with_condition(bad_request(format!("{field}: {why}")), "invalid-options")
+        }
         Refusal::TooManySubscriptions => {
             with_condition(plain(PolicyViolation).with_type(ErrorType::Wait), "too-many-subscriptions")
         }
@@ -264,6 +275,8 @@ mod tests {
             (Refusal::SubscriptionsClosed, "feature-not-implemented", "cancel", "unsupported subscribe"),
             (Refusal::NotSubscribed, "unexpected-request", "cancel", "not-subscribed"),
             (Refusal::InvalidSubId, "not-acceptable", "modify", "invalid-subid"),
+            (Refusal::SubIdRequired, "bad-request", "modify", "subid-required"),
+            (Refusal::InvalidOptions { field: text("x"), why: text("y") }, "bad-request", "modify", "invalid-options"),
             (Refusal::TooManySubscriptions, "policy-violation", "wait", "too-many-subscriptions"),
             (Refusal::LastOwner { unchanged: unchanged() }, "not-acceptable", "modify", ""),
             (Refusal::InvalidChange { why: "no", unchanged: unchanged() }, "not-acceptable", "modify", ""),
@@ -296,12 +309,24 @@ mod tests {
         assert_eq!(words(&overloaded()), ("resource-constraint", "wait", String::new()));
     }
 
+    // rows: 156, 173
+    #[test]
+    fn who_is_not_subscribed_is_told_so_in_two_types() {
+        let (node, jid) = (NodeId::parse("n").unwrap(), crate::jid::Jid::parse("a@b").unwrap());
+        let options = Verb::Options { node: node.clone(), jid: jid.clone(), subid: None };
+        let unsubscribe = Verb::Unsubscribe { node, jid, subid: None };
+        for (verb, kind) in [(options, ErrorType::Modify), (unsubscribe, ErrorType::Cancel)] {
+            assert_eq!(Context::of(&verb).refused(&Refusal::NotSubscribed).error.kind, kind);
+        }
+    }
+
     // rows: 130
     #[test]
     fn only_who_subscribes_is_told_where_a_node_has_moved() {
         let node = NodeId::parse("n").unwrap();
         let gone = Refusal::NodeGone { redirect: Some(Arc::from("xmpp:p.example?;node=m")) };
-        let subscribe = Verb::Subscribe { node: node.clone(), jid: BareJid::parse("a@b").unwrap().into() };
+        let jid = BareJid::parse("a@b").unwrap().into();
+        let subscribe = Verb::Subscribe { node: node.clone(), jid, options: None };
         let uri = Condition::Gone(Some("xmpp:p.example?;node=m".to_owned()));
         assert_eq!(Context::of(&subscribe).refused(&gone).error.condition, uri);
         let purge = Verb::Purge { node };

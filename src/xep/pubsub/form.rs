@@ -1,6 +1,7 @@
 //! Configurations as forms (XEP-0060 §16.4), made from the one description of every field.
 
-use crate::pubsub::{FIELDS, Field, FieldKind, Node, NodeConfig, ServicePolicy};
+use crate::jid::BareJid;
+use crate::pubsub::{Affiliation, FIELDS, Field, FieldKind, Node, NodeConfig, ServicePolicy};
 use crate::xep::pubsub::{NS_METADATA, NS_NODE_CONFIG};
 use crate::xmpp::{Field as FormField, FieldType, Form, FormType, Validation};
 
@@ -23,7 +24,7 @@ pub(super) fn as_told(config: &NodeConfig) -> Form {
 }
 
 /// What anybody may know of a node (XEP-0060 §5.4). A text that is empty is left out.
-pub(in crate::xep) fn metadata(node: &Node) -> Form {
+pub(in crate::xep) fn metadata(node: &Node, leading: &[(BareJid, Affiliation)]) -> Form {
     let shown = |field: &&Field| field.in_metadata || field.name == "max_items";
     let mut form = Form::of_type(FormType::Result, NS_METADATA);
     for field in FIELDS.iter().filter(shown) {
@@ -35,7 +36,22 @@ pub(in crate::xep) fn metadata(node: &Node) -> Form {
     }
     let creator = FormField::new("pubsub#creator", FieldType::JidSingle).with_label("Who created the node");
     let created = FormField::new("pubsub#creation_date", FieldType::TextSingle).with_label("When it was created");
-    form.with_field(creator.with_value(node.creator.as_str())).with_field(created.with_value(node.created.to_string()))
+    let counted = FormField::new("pubsub#num_subscribers", FieldType::TextSingle).with_label("How many subscribe");
+    let mut form = form
+        .with_field(creator.with_value(node.creator.as_str()))
+        .with_field(created.with_value(node.created.to_string()))
+        .with_field(counted.with_value(node.subscribers.to_string()));
+    for (name, label, wanted) in [
+        ("pubsub#owner", "Who owns the node", Affiliation::Owner),
+        ("pubsub#publisher", "Who publishes to the node", Affiliation::Publisher),
+    ] {
+        let of = leading.iter().filter(|(_, affiliation)| *affiliation == wanted);
+        let values: Vec<String> = of.map(|(jid, _)| jid.to_string()).collect();
+        if !values.is_empty() {
+            form.fields.push(FormField { values, ..FormField::new(name, FieldType::JidMulti).with_label(label) });
+        }
+    }
+    form
 }
 
 fn described(field: &Field, config: &NodeConfig, policy: &ServicePolicy) -> FormField {
@@ -57,7 +73,7 @@ fn described(field: &Field, config: &NodeConfig, policy: &ServicePolicy) -> Form
 /// A field of any table, as a form asks for it.
 pub(in crate::xep) fn to_answer(name: &str, kind: FieldKind, label: &str, values: Vec<String>) -> FormField {
     let options = match kind {
-        FieldKind::Choice(choices) => {
+        FieldKind::Choice(choices) | FieldKind::Choices(choices) => {
             choices.iter().map(|(value, label)| (Some((*label).to_owned()), (*value).to_owned())).collect()
         }
         _ => Vec::new(),
@@ -80,6 +96,7 @@ pub(in crate::xep) fn field_type(kind: FieldKind) -> FieldType {
         FieldKind::Jid => FieldType::JidSingle,
         FieldKind::Jids => FieldType::JidMulti,
         FieldKind::Choice(_) => FieldType::ListSingle,
+        FieldKind::Choices(_) => FieldType::ListMulti,
     }
 }
 

@@ -1,8 +1,9 @@
 //! `<items/>` (XEP-0060 §6.5). Payloads go into the answer as they are kept, without being parsed.
 
 use crate::engine::Answer;
-use crate::pubsub::{Edge, ItemId, Node, Selection, Verb};
+use crate::pubsub::{Edge, ItemId, Node, Order, Payloads, Selection, Under, Verb, View};
 use crate::store::{Item, List};
+use crate::xep::order::Ordering;
 use crate::xep::pubsub::{NS_PUBSUB, Words, item_id, notify};
 use crate::xep::{Body, Work, bad_request, rsm};
 use crate::xml::escape_attribute;
@@ -11,13 +12,17 @@ use crate::xmpp::StanzaError;
 pub(super) fn items(words: &Words<'_>) -> Result<Work, StanzaError> {
     let node = words.node()?;
     let options = words.asked.options;
+    let asked_for = Ordering::of(&words.asked.element)?;
+    let ordering = asked_for.unwrap_or_default();
     let wanted = rsm::wanted(&words.asked.element, options.page_items_max)?;
     let selection = selection(words, wanted.page.max)?;
-    let layout = Layout::of(&selection, &wanted, options.page_bytes_max);
-    let request = words.asked.request(Verb::Items { node: node.clone(), selection, page: wanted.page });
+    let layout = Layout::of(&selection, &wanted, asked_for, options.page_bytes_max);
+    let wanted = ordering.turn(wanted);
+    let view = View { under: Under::Named(words.subid()), order: ordering.by, payloads: Payloads::Read };
+    let request = words.asked.request(Verb::Items { node: node.clone(), selection, page: wanted.page, view });
     Ok(Work::ask(request, move |answered| {
         let Answer::Items { node, list } = answered.answer else { return None };
-        Some(Body::Written(layout.write(&node, list)))
+        Some(Body::Written(layout.write(&node, ordering.turn_list(list))))
     }))
 }
 
@@ -46,17 +51,20 @@ struct Layout {
     paged: bool,
     /// A page that ends before the list is told of.
     tells_rest: bool,
+    /// What names the places in the list.
+    order: Order,
 }
 
 impl Layout {
-    fn of(selection: &Selection, wanted: &rsm::Wanted, bytes_max: usize) -> Self {
+    fn of(selection: &Selection, wanted: &rsm::Wanted, asked_for: Option<Ordering>, bytes_max: usize) -> Self {
         let backwards = matches!(wanted.page.edge, Edge::Before(_) | Edge::Last);
         Layout {
             bytes_max,
             // XEP-0060 §6.5.7: of the most recent, the most recent.
-            keeps_end: backwards || matches!(selection, Selection::Newest(_)),
+            keeps_end: backwards || (asked_for.is_none() && matches!(selection, Selection::Newest(_))),
             paged: wanted.paged,
             tells_rest: *selection == Selection::All,
+            order: asked_for.unwrap_or_default().by,
         }
     }
 
@@ -105,7 +113,7 @@ impl Layout {
         } else {
             list.entries.truncate(kept);
         }
-        let uid = |item: Option<&Item>| item.map(|item| item.fact.seq.0.to_string());
+        let uid = |item: Option<&Item>| item.map(|item| item.edge(self.order));
         (list.first, list.last) = (uid(list.entries.first()), uid(list.entries.last()));
         list.complete = false;
         (list, true)
@@ -141,7 +149,7 @@ mod tests {
         let fact = ItemFact { id, seq: Seq(seq), publisher, published: Timestamp(0) };
         let xml = format!("<x xmlns='urn:x'>{}</x>", "y".repeat(bytes));
         let payload = Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml: Arc::from(xml.as_bytes()) };
-        Item { fact, payload: Some(payload) }
+        Item { created: fact.seq, fact, payload: Some(payload) }
     }
 
     fn list(seqs: std::ops::Range<u64>, count: u64, complete: bool) -> List<Item> {
@@ -151,7 +159,7 @@ mod tests {
     }
 
     fn layout(bytes_max: usize, keeps_end: bool, paged: bool) -> Layout {
-        Layout { bytes_max, keeps_end, paged, tells_rest: true }
+        Layout { bytes_max, keeps_end, paged, tells_rest: true, order: Order::Modification }
     }
 
     fn written(layout: &Layout, list: List<Item>) -> (Vec<String>, Option<SetResult>) {

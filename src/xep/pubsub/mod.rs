@@ -13,6 +13,7 @@ pub(super) mod errors;
 pub(super) mod form;
 mod items;
 pub mod notify;
+mod options;
 mod publish;
 mod purge;
 mod retract;
@@ -54,6 +55,9 @@ pub(super) const VERBS: &[Spelling] = &[
     spelling(NS_PUBSUB, "retract", RequestKind::Set, retract::retract),
     spelling(NS_PUBSUB, "subscribe", RequestKind::Set, subscribe::subscribe),
     spelling(NS_PUBSUB, "unsubscribe", RequestKind::Set, subscribe::unsubscribe),
+    spelling(NS_PUBSUB, "options", RequestKind::Get, options::options),
+    spelling(NS_PUBSUB, "options", RequestKind::Set, options::set_options),
+    spelling(NS_PUBSUB, "default", RequestKind::Get, options::default),
     spelling(NS_PUBSUB, "items", RequestKind::Get, items::items),
     spelling(NS_PUBSUB, "subscriptions", RequestKind::Get, subscriptions::own),
     spelling(NS_PUBSUB, "affiliations", RequestKind::Get, affiliations::own),
@@ -66,14 +70,6 @@ pub(super) const VERBS: &[Spelling] = &[
     spelling(NS_OWNER, "subscriptions", RequestKind::Set, subscriptions::set),
     spelling(NS_OWNER, "affiliations", RequestKind::Get, affiliations::of_node),
     spelling(NS_OWNER, "affiliations", RequestKind::Set, affiliations::set),
-];
-
-/// Verbs of the specification that are not offered, and the feature that is missing.
-pub(super) const NOT_OFFERED: &[(&str, &str, &str)] = &[
-    // XEP-0060 §6.3.4.6.
-    (NS_PUBSUB, "options", "subscription-options"),
-    // XEP-0060 §6.4.3.1: without subscription options there are no defaults of them.
-    (NS_PUBSUB, "default", "subscription-options"),
 ];
 
 /// What service discovery says of a service (XEP-0060 §10): the features of [`VERBS`], and those that
@@ -102,6 +98,7 @@ const FEATURES: &[Feature] = &[
     Feature::always("http://jabber.org/protocol/pubsub#delete-nodes", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#instant-nodes", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#item-ids", SERVICE),
+    Feature::always("http://jabber.org/protocol/pubsub#leased-subscription", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#manage-subscriptions", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#member-affiliation", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#meta-data", SERVICE),
@@ -110,6 +107,11 @@ const FEATURES: &[Feature] = &[
         var: "http://jabber.org/protocol/pubsub#multi-items",
         of: SERVICE,
         offered: |policy: &ServicePolicy| policy.items_max > 1,
+    },
+    Feature {
+        var: "http://jabber.org/protocol/pubsub#multi-subscribe",
+        of: SERVICE,
+        offered: |policy: &ServicePolicy| policy.subscriptions.multi_subscribe,
     },
     Feature::always("http://jabber.org/protocol/pubsub#outcast-affiliation", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#persistent-items", SERVICE),
@@ -122,11 +124,13 @@ const FEATURES: &[Feature] = &[
     Feature::always("http://jabber.org/protocol/pubsub#retract-items", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#retrieve-affiliations", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#retrieve-default", SERVICE),
+    Feature::always("http://jabber.org/protocol/pubsub#retrieve-default-sub", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#retrieve-items", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#retrieve-subscriptions", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#rsm", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#subscribe", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#subscription-notifications", SERVICE),
+    Feature::always("http://jabber.org/protocol/pubsub#subscription-options", SERVICE),
 ];
 
 /// One verb, in the request that bears it.
@@ -161,10 +165,7 @@ fn request(asked: &Asked<'_>) -> Result<Work, StanzaError> {
         None if VERBS.iter().any(|spelling| named(&spelling)) => {
             Err(bad_request("this verb goes into an iq of the other type"))
         }
-        None => Err(match NOT_OFFERED.iter().find(|(ns, name, _)| verb.is(name, ns)) {
-            Some((_, _, feature)) => errors::unsupported(feature),
-            None => StanzaError::new(Condition::FeatureNotImplemented),
-        }),
+        None => Err(StanzaError::new(Condition::FeatureNotImplemented)),
     }
 }
 
@@ -269,6 +270,7 @@ pub(super) const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 pub(super) const NS_ERRORS: &str = "http://jabber.org/protocol/pubsub#errors";
 const NS_NODE_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
 const NS_METADATA: &str = "http://jabber.org/protocol/pubsub#meta-data";
+const NS_SUBSCRIBE_OPTIONS: &str = "http://jabber.org/protocol/pubsub#subscribe_options";
 const NS_SUBSCRIBE_AUTHORIZATION: &str = "http://jabber.org/protocol/pubsub#subscribe_authorization";
 const NS_PUBLISH_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
 

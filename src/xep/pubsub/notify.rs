@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::delivery::Shown;
 use crate::engine::{Answer, Answered, Entry};
 use crate::jid::{BareJid, Jid};
+use crate::payload;
 use crate::pubsub::{
-    Event, EventKind, ItemId, Node, NodeAddress, NodeConfig, NodeKey, NotificationType, Payload, Seq, shows,
+    Event, EventKind, ItemId, Node, NodeAddress, NodeConfig, NodeKey, NotificationType, Payload, Seq, SubId, shows,
 };
 use crate::store::Item;
 use crate::time::Timestamp;
 use crate::xep::pubsub::{NS_EVENT, form};
-use crate::xml::escape_attribute;
+use crate::xml::{escape_attribute, escape_text};
 use crate::xmpp::NS_DELAY;
 
 /// Whether the subscribers of a node are told of this event at all.
@@ -35,6 +37,90 @@ pub fn head(from: &BareJid, to: &Jid) -> Bytes {
 /// The rest of it, made once for all watchers.
 pub fn body(entry: &Entry) -> &Bytes {
     entry.xmpp.get_or_init(|| Told::of(entry).write(entry.late.then_some(entry.event.time)))
+}
+
+/// The rest of it as a watch wants it; nothing where subscribers are not told of this.
+pub fn rest(seen: &Shown<'_>) -> Option<Bytes> {
+    let told: Vec<&Entry> = seen.digest.iter().map(|entry| &**entry).filter(|entry| shown(entry)).collect();
+    let body = match told.as_slice() {
+        [_, _, ..] => digest(&told, seen.with_body),
+        [one] => single(one, seen.with_body),
+        [] if seen.digest.is_empty() && shown(seen.entry) => single(seen.entry, seen.with_body),
+        [] => return None,
+    };
+    Some(if seen.subids.is_empty() { body } else { with_subids(&body, seen.subids) })
+}
+
+/// The node whose notification bears this id, if it is one of ours.
+pub fn node_of(id: &str) -> Option<NodeKey> {
+    id.strip_prefix('e')?.split_once('-')?.0.parse().ok().map(NodeKey)
+}
+
+/// XEP-0060 §12.8: a payload in which there is nothing to read gets no body.
+fn single(entry: &Entry, with_body: bool) -> Bytes {
+    if !with_body {
+        return body(entry).clone();
+    }
+    let write = || match readable(entry) {
+        None => body(entry).clone(),
+        Some(words) => Told::of(entry).write_with(None, Some(&words)),
+    };
+    entry.xmpp_readable.get_or_init(write).clone()
+}
+
+fn readable(entry: &Entry) -> Option<String> {
+    match &entry.event.kind {
+        EventKind::Published { payload: Some(payload), .. } if entry.config.deliver_payloads => {
+            payload::readable(payload)
+        }
+        _ => None,
+    }
+}
+
+/// Several items, or several that went, in one message. Its id is of its first and last event.
+fn digest(entries: &[&Entry], with_body: bool) -> Bytes {
+    let (first, last) = (entries[0], entries[entries.len() - 1]);
+    let mut out = Vec::with_capacity(entries.iter().map(|entry| entry.weight()).sum::<usize>() / 2 + 512);
+    attribute(&mut out, "type", Told::of(last).message_type());
+    attribute(&mut out, "id", &format!("e{}-{}-{}", last.key.0, first.event.seq.0, last.event.seq.0));
+    out.push(b'>');
+    if with_body {
+        let words: Vec<String> = entries.iter().filter_map(|entry| readable(entry)).collect();
+        write_body(&mut out, &words.join("\n"));
+    }
+    out.extend_from_slice(b"<event xmlns='");
+    out.extend_from_slice(NS_EVENT.as_bytes());
+    out.extend_from_slice(b"'><items");
+    attribute(&mut out, "node", last.address.node.as_str());
+    out.push(b'>');
+    entries.iter().for_each(|entry| Told::of(entry).write_in_items(&mut out));
+    out.extend_from_slice(b"</items></event>");
+    out.extend_from_slice(END);
+    Bytes::from(out)
+}
+
+fn write_body(out: &mut Vec<u8>, words: &str) {
+    if !words.is_empty() {
+        out.extend_from_slice(b"<body>");
+        escape_text(out, words);
+        out.extend_from_slice(b"</body>");
+    }
+}
+
+/// XEP-0060 §7.1.2.4: headers (XEP-0131) as the last child of the message.
+fn with_subids(body: &Bytes, subids: &[SubId]) -> Bytes {
+    let mut out = body.strip_suffix(END).unwrap_or(body).to_vec();
+    out.extend_from_slice(b"<headers xmlns='");
+    out.extend_from_slice(NS_SHIM.as_bytes());
+    out.extend_from_slice(b"'>");
+    for subid in subids {
+        out.extend_from_slice(b"<header name='SubID'>");
+        escape_text(&mut out, subid.as_str());
+        out.extend_from_slice(b"</header>");
+    }
+    out.extend_from_slice(b"</headers>");
+    out.extend_from_slice(END);
+    Bytes::from(out)
 }
 
 /// The rest of a notification that comes late, with the time of its event (XEP-0203).
@@ -102,6 +188,10 @@ impl<'a> Told<'a> {
     }
 
     fn write(&self, sent: Option<Timestamp>) -> Bytes {
+        self.write_with(sent, None)
+    }
+
+    fn write_with(&self, sent: Option<Timestamp>, words: Option<&str>) -> Bytes {
         let payload = match &self.event.kind {
             EventKind::Published { payload: Some(payload), .. } => payload.xml.len(),
             _ => 0,
@@ -111,7 +201,9 @@ impl<'a> Told<'a> {
         // An event has one id, however often it is sent: the key is of this incarnation of the node
         // (XEP-0060 §12.4).
         attribute(&mut out, "id", &format!("e{}-{}", self.key.0, self.event.seq.0));
-        out.extend_from_slice(b"><event xmlns='");
+        out.push(b'>');
+        write_body(&mut out, words.unwrap_or_default());
+        out.extend_from_slice(b"<event xmlns='");
         out.extend_from_slice(NS_EVENT.as_bytes());
         out.extend_from_slice(b"'>");
         self.write_event(&mut out);
@@ -124,7 +216,7 @@ impl<'a> Told<'a> {
             attribute(&mut out, "stamp", &sent.to_string());
             out.extend_from_slice(b"/>");
         }
-        out.extend_from_slice(b"</message>");
+        out.extend_from_slice(END);
         Bytes::from(out)
     }
 
@@ -139,17 +231,9 @@ impl<'a> Told<'a> {
         match &self.event.kind {
             // XEP-0060 §4.3: a transient node that does not deliver payloads has no items either.
             EventKind::Published { item: None, .. } => self.write_about(out, "items", |_| {}),
-            EventKind::Published { item: Some(id), publisher, payload, .. } => {
-                let payload = payload.as_ref().filter(|_| self.config.deliver_payloads);
-                self.write_about(out, "items", |out| {
-                    write_item(out, id, self.config.told_publisher(publisher), payload);
-                });
+            EventKind::Published { item: Some(_), .. } | EventKind::Retracted { .. } => {
+                self.write_about(out, "items", |out| self.write_in_items(out));
             }
-            EventKind::Retracted { item, .. } => self.write_about(out, "items", |out| {
-                out.extend_from_slice(b"<retract");
-                attribute(out, "id", item.as_str());
-                out.extend_from_slice(b"/>");
-            }),
             EventKind::Purged => self.write_about(out, "purge", |_| {}),
             // XEP-0060 §8.2.5.3: with the form where payloads are delivered.
             EventKind::Configured { config } => self.write_about(out, "configuration", |out| {
@@ -167,6 +251,22 @@ impl<'a> Told<'a> {
         }
     }
 
+    /// What an event of an item writes between `<items>` and `</items>`.
+    fn write_in_items(&self, out: &mut Vec<u8>) {
+        match &self.event.kind {
+            EventKind::Published { item: Some(id), publisher, payload, .. } => {
+                let payload = payload.as_ref().filter(|_| self.config.deliver_payloads);
+                write_item(out, id, self.config.told_publisher(publisher), payload);
+            }
+            EventKind::Retracted { item, .. } => {
+                out.extend_from_slice(b"<retract");
+                attribute(out, "id", item.as_str());
+                out.extend_from_slice(b"/>");
+            }
+            _ => {}
+        }
+    }
+
     fn write_about(&self, out: &mut Vec<u8>, name: &str, inside: impl FnOnce(&mut Vec<u8>)) {
         out.push(b'<');
         out.extend_from_slice(name.as_bytes());
@@ -178,6 +278,10 @@ impl<'a> Told<'a> {
         out.push(b'>');
     }
 }
+
+const END: &[u8] = b"</message>";
+/// XEP-0131 §8.
+const NS_SHIM: &str = "http://jabber.org/protocol/shim";
 
 fn attribute(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(b' ');
@@ -398,6 +502,7 @@ mod tests {
             floor_seq: Seq(1),
             items: 1,
             owners: 1,
+            subscribers: 0,
             version: 1,
         })
     }
@@ -407,7 +512,11 @@ mod tests {
         let published = Timestamp::from_seconds(1_000_000_000);
         let fact = ItemFact { id: ItemId::parse("i&1").unwrap(), seq: Seq(42), publisher, published };
         let xml = Arc::from(&b"<x xmlns='urn:x'/>"[..]);
-        Item { fact, payload: Some(Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml }) }
+        Item {
+            created: fact.seq,
+            fact,
+            payload: Some(Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml }),
+        }
     }
 
     // rows: 149, 150, 237

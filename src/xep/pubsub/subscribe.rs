@@ -1,33 +1,33 @@
 //! `<subscribe/>` and `<unsubscribe/>` (XEP-0060 §6.1, §6.2).
 
 use crate::engine::Answer;
-use crate::pubsub::{Caller, Edge, NodeId, Page, Reply, Request, Role, Selection, Seq, Subscription, Verb};
-use crate::xep::pubsub::{NS_PUBSUB, Words, errors};
-use crate::xep::{Ask, Body, LastItem, Work, bad_request};
+use crate::pubsub::{Caller, Edge, NodeId, Page, Reply, Request, Role, Selection, Seq, Subscription, Verb, View};
+use crate::xep::pubsub::{NS_PUBSUB, Words, options};
+use crate::xep::{Ask, Body, LastItem, Work};
 use crate::xml::Element;
 use crate::xmpp::StanzaError;
 
 pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
     let (node, jid) = (words.node()?, words.jid()?);
-    if let Some(options) = words.companion {
-        let addressed = options.attr("node").is_some() || options.attr("jid").is_some();
-        // XEP-0060 §6.3.7.
-        if addressed || !words.companion_follows() {
-            return Err(bad_request("options follow the subscription and name neither node nor jid"));
-        }
-        // XEP-0060 §6.3.4.6.
-        return Err(errors::unsupported("subscription-options"));
-    }
-    let request = words.asked.request(Verb::Subscribe { node: node.clone(), jid });
+    let options = options::beside_subscribe(words)?;
+    let configured = words.companion.is_some();
+    let request = words.asked.request(Verb::Subscribe { node: node.clone(), jid, options });
     let (caller, service) = (request.caller.clone(), request.service.clone());
     let say = Box::new(move |answered: crate::engine::Answered| {
         let Answer::Reply(Reply::Subscribed { subscription, send_last }) = answered.answer else { return None };
-        let body = Body::Element(Element::new("pubsub", NS_PUBSUB).with_child(element(&node, &subscription)));
+        let resulting = configured.then(|| options::resulting(&subscription.options));
+        let pubsub = Element::new("pubsub", NS_PUBSUB).with_child(element(&node, &subscription));
+        let body = Body::Element(pubsub.with_children(resulting));
         let last = send_last.then(|| LastItem {
             request: Request {
                 caller: reader(&caller, &subscription),
                 service,
-                verb: Verb::Items { node, selection: Selection::Newest(1), page: Page { max: 1, edge: Edge::First } },
+                verb: Verb::Items {
+                    node,
+                    selection: Selection::Newest(1),
+                    page: Page { max: 1, edge: Edge::First },
+                    view: View::default(),
+                },
             },
             at: answered.at.map_or(Seq(u64::MAX), |position| position.seq),
             subscription,
@@ -40,7 +40,7 @@ pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
 pub(super) fn unsubscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
     let verb = Verb::Unsubscribe { node: words.node()?, jid: words.jid()?, subid: words.subid() };
     Ok(Work::ask(words.asked.request(verb), |answered| {
-        matches!(answered.answer, Answer::Reply(Reply::Unsubscribed)).then_some(Body::Empty)
+        matches!(answered.answer, Answer::Reply(Reply::Unsubscribed { .. })).then_some(Body::Empty)
     }))
 }
 

@@ -32,7 +32,11 @@ fn success_is_told_in_the_words_of_its_verb() {
     assert_eq!(set(NS_PUBSUB, "<publish node='n'/>", reply), within(NS_PUBSUB, "<publish node='n'/>"));
     for (ns, words, reply) in [
         (NS_PUBSUB, "<retract node='n'><item id='i'/></retract>", Reply::Retracted),
-        (NS_PUBSUB, "<unsubscribe node='n' jid='a@b'/>", Reply::Unsubscribed),
+        (
+            NS_PUBSUB,
+            "<unsubscribe node='n' jid='a@b'/>",
+            Reply::Unsubscribed { subscription: subscription("a@b", SubscriptionState::None) },
+        ),
         (NS_OWNER, "<delete node='n'/>", Reply::Done),
         (NS_OWNER, "<purge node='n'/>", Reply::Done),
         (NS_OWNER, "<configure node='n'><x xmlns='jabber:x:data' type='submit'/></configure>", Reply::Done),
@@ -50,7 +54,8 @@ fn an_answer_to_another_question_is_our_fault() {
 }
 
 fn subscription(jid: &str, state: SubscriptionState) -> Subscription {
-    Subscription { jid: jid_of(jid), subid: SubId(Arc::from("s1")), state }
+    let options = crate::pubsub::SubscriptionOptions::standard();
+    Subscription { jid: jid_of(jid), subid: SubId(Arc::from("s1")), state, options }
 }
 
 // rows: 113, 114, 144, 149
@@ -70,7 +75,7 @@ fn a_subscriber_is_told_of_its_subscription_and_the_last_item_is_due() {
         let Some(due) = due else { continue };
         assert_eq!((due.at, due.subscription, due.request.caller), (Seq(3), subscription, Given::default().caller));
         let page = Page { max: 1, edge: Edge::First };
-        let verb = Verb::Items { node: node("n"), selection: Selection::Newest(1), page };
+        let verb = Verb::Items { node: node("n"), selection: Selection::Newest(1), page, view: View::default() };
         assert_eq!(format!("{:?}", due.request.verb), format!("{verb:?}"));
     }
 }
@@ -170,7 +175,9 @@ fn nodes_and_their_metadata_are_discovered() {
          <item jid='pubsub.b.example' node='n' name='Orders'/></query>"
     );
     let query = "<query xmlns='http://jabber.org/protocol/disco#info' node='n'/>";
-    let told = said(RequestKind::Get, query, Answer::Reply(Reply::Metadata { node: Arc::new(a_node()) }));
+    let bare = |jid: &str| BareJid::parse(jid).unwrap();
+    let leading = [(bare("o@b.example"), Affiliation::Owner), (bare("p@b.example"), Affiliation::Publisher)];
+    let told = said(RequestKind::Get, query, Answer::Metadata { node: Arc::new(a_node()), leading: leading.to_vec() });
     let query = parse_document(told.as_bytes(), &Limits::authenticated()).unwrap();
     let identity = query.child("identity", "http://jabber.org/protocol/disco#info").unwrap();
     assert_eq!((identity.attr("category"), identity.attr("type")), (Some("pubsub"), Some("leaf")));
@@ -182,6 +189,9 @@ fn nodes_and_their_metadata_are_discovered() {
         ("pubsub#contact", "help@b.example"),
         ("pubsub#access_model", "open"),
         ("pubsub#publish_model", "publishers"),
+        ("pubsub#num_subscribers", "0"),
+        ("pubsub#owner", "o@b.example"),
+        ("pubsub#publisher", "p@b.example"),
         ("pubsub#creator", "a@b.example"),
         ("pubsub#creation_date", "1970-01-01T00:00:00.000000Z"),
         ("pubsub#max_items", "1000"),
@@ -195,8 +205,10 @@ fn nodes_and_their_metadata_are_discovered() {
 fn items_of_a_node_are_discovered_by_name() {
     let publisher = BareJid::parse("a@b.example").unwrap();
     let fact = crate::pubsub::ItemFact { id: item("i1"), seq: Seq(1), publisher, published: Timestamp(0) };
-    let answer =
-        Answer::Items { node: Arc::new(a_node()), list: list(vec![crate::store::Item { fact, payload: None }]) };
+    let answer = Answer::Items {
+        node: Arc::new(a_node()),
+        list: list(vec![crate::store::Item { created: fact.seq, fact, payload: None }]),
+    };
     let query = "<query xmlns='http://jabber.org/protocol/disco#items' node='n'/>";
     assert_eq!(
         said(RequestKind::Get, query, answer),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::pubsub::{Expire, SubscriptionOptions, SubscriptionPolicy};
 
 /// Which feature tells of a verb, and an example of it (XEP-0060 §10).
 const EXAMPLES: &[(&str, RequestKind, &str, &str)] = &[
@@ -11,6 +12,14 @@ const EXAMPLES: &[(&str, RequestKind, &str, &str)] = &[
     (NS_PUBSUB, RequestKind::Set, "delete-items", "<retract node='n'><item id='i'/></retract>"),
     (NS_PUBSUB, RequestKind::Set, "subscribe", "<subscribe node='n' jid='a@b.example'/>"),
     (NS_PUBSUB, RequestKind::Set, "subscribe", "<unsubscribe node='n' jid='a@b.example'/>"),
+    (NS_PUBSUB, RequestKind::Get, "subscription-options", "<options node='n' jid='a@b.example'/>"),
+    (
+        NS_PUBSUB,
+        RequestKind::Set,
+        "subscription-options",
+        "<options node='n' jid='a@b.example'><x xmlns='jabber:x:data' type='submit'/></options>",
+    ),
+    (NS_PUBSUB, RequestKind::Get, "retrieve-default-sub", "<default/>"),
     (NS_PUBSUB, RequestKind::Get, "retrieve-items", "<items node='n'/>"),
     (NS_PUBSUB, RequestKind::Get, "retrieve-subscriptions", "<subscriptions/>"),
     (NS_PUBSUB, RequestKind::Get, "retrieve-affiliations", "<affiliations/>"),
@@ -56,15 +65,19 @@ fn manners() -> BTreeSet<&'static str> {
             owner_set(&format!("<affiliations node='n'><affiliation jid='c@d' affiliation='{word}'/></affiliations>"));
         holds(feature, matches!(changed, Ok(Verb::SetAffiliations { changes, .. }) if changes[0].1 == affiliation));
     }
-    let fields = form::metadata(&a_node()).fields;
+    let fields = form::metadata(&a_node(), &[]).fields;
     holds("meta-data", fields.iter().any(|field| field.name.as_deref() == Some("pubsub#creator")));
     let several = config.with(&[field("max_items", &["20"])], &policy());
     holds("multi-items", several.is_ok_and(|config| config.max_items == 20));
+    let lease = [field("expire", &["2038-01-01T00:00:00Z"])];
+    let leased = SubscriptionOptions::default().with(&lease, &policy().subscriptions, Timestamp(0));
+    holds("leased-subscription", leased.is_ok_and(|leased| matches!(leased.expire, Expire::At(_))));
     holds("persistent-items", config.persist_items);
     let refuses = config.with(&[field("publish_node_full", &["reject"])], &policy());
     holds("publish-node-full", refuses.is_ok_and(|config| config.node_full == crate::pubsub::NodeFull::Reject));
     let state = crate::pubsub::SubscriptionState::Subscribed;
-    let subscription = Subscription { jid: jid_of("c@d"), subid: SubId("s".into()), state };
+    let subscription =
+        Subscription { jid: jid_of("c@d"), subid: SubId("s".into()), state, options: SubscriptionOptions::standard() };
     let change = [crate::pubsub::Change::SetSubscription { subscription }];
     holds("subscription-notifications", !crate::pubsub::notices(&config, None, &change).is_empty());
     let options = form_of("submit", NS_PUBLISH_OPTIONS, TITLE);
@@ -80,7 +93,7 @@ fn manners() -> BTreeSet<&'static str> {
     manners
 }
 
-// rows: 22, 478, 488, 536, 76, 204, 224, 261, 271, 306, 308, 329, 337, 445, 447, 453, 454, 455, 456, 457, 460, 461, 464,
+// rows: 22, 76, 164, 187, 463, 478, 483, 487, 488, 536, 204, 224, 261, 271, 306, 308, 329, 337, 445, 447, 453, 454, 455, 456, 457, 460, 461, 464,
 // 465, 466, 467, 468, 470, 471, 474, 475, 476, 477, 479, 480, 481, 482, 484, 485, 486, 489
 #[test]
 fn the_features_that_are_advertised_are_those_that_work() {
@@ -100,9 +113,15 @@ fn the_features_that_are_advertised_are_those_that_work() {
     let advertised = features(Entity::Service, &policy());
     let advertised: BTreeSet<&str> = advertised.iter().filter_map(|var| var.strip_prefix(&prefix)).collect();
     assert_eq!(advertised, expected);
-    for (_, _, feature) in NOT_OFFERED {
-        assert!(!advertised.contains(feature), "{feature}");
-    }
+}
+
+// rows: 141, 469
+#[test]
+fn several_subscriptions_are_advertised_when_they_are_taken() {
+    let var = "http://jabber.org/protocol/pubsub#multi-subscribe";
+    assert!(!features(Entity::Service, &policy()).contains(&var));
+    let several = SubscriptionPolicy { multi_subscribe: true, ..SubscriptionPolicy::default() };
+    assert!(features(Entity::Service, &ServicePolicy { subscriptions: several, ..policy() }).contains(&var));
 }
 
 // rows: 261, 451

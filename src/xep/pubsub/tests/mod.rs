@@ -13,7 +13,7 @@ use crate::jid::BareJid;
 use crate::messaging::Messaging;
 use crate::pubsub::{
     Affiliation, Caller, Edge, FIELDS, Node, NodeAddress, NodeKey, Page, Precondition, Published, Reply, Role,
-    Selection, Seq, Subscription, SubscriptionState, Verb, WhoCreates,
+    Selection, Seq, Subscription, SubscriptionState, Under, Verb, View, WhoCreates,
 };
 use crate::store::List;
 use crate::time::Timestamp;
@@ -30,6 +30,7 @@ pub(in crate::xep) fn policy() -> ServicePolicy {
         payload_bytes_max: 100_000,
         items_max: 10_000,
         batch_items_max: 16,
+        subscriptions: crate::pubsub::SubscriptionPolicy::default(),
     }
 }
 
@@ -173,6 +174,7 @@ pub(in crate::xep::pubsub) fn a_node() -> Node {
         floor_seq: Seq(1),
         items: 3,
         owners: 1,
+        subscribers: 0,
         version: 4,
     }
 }

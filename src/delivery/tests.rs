@@ -1,0 +1,371 @@
+//! Feeds over the real engine and the store in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::engine::{self, Answer, Answered, Wrong};
+use crate::jid::{FullJid, Jid};
+use crate::pubsub::{
+    Caller, EventKind, ItemId, Media, NewItem, NodeId, Payload, Precondition, RawField, Reply, Request, Role, Show,
+    SubscriptionPolicy, Verb,
+};
+use crate::store::memory::MemoryStore;
+use crate::time::{Clock, Timestamp};
+
+/// Stands still until it is moved.
+pub(super) struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub(super) struct Stage {
+    pub clock: Arc<Hand>,
+    pub engine: Engine,
+    pub delivery: Delivery,
+    pub store: Arc<MemoryStore>,
+    stop: CancellationToken,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Stage {
+    /// With one node, `n`.
+    pub async fn new() -> Self {
+        Stage::with(false).await
+    }
+
+    pub async fn with(multi_subscribe: bool) -> Self {
+        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(Hand(AtomicI64::new(NOW))));
+        let subscriptions = SubscriptionPolicy { multi_subscribe, digest_ms_min: 1, ..SubscriptionPolicy::default() };
+        let options = engine::Options { subscriptions, ..engine::Options::default() };
+        let (engine, turns) = Engine::new(store.clone(), clock.clone(), options);
+        let stop = CancellationToken::new();
+        let options = Options { multi_subscribe, ..Options::default() };
+        let delivery = Delivery::new(engine.clone(), options, stop.clone());
+        tokio::spawn(turns.run(Arc::new(delivery.clone()), stop.clone()));
+        tokio::spawn(delivery.clone().run(stop.clone()));
+        let stage = Stage { clock, engine, delivery, store, stop };
+        stage.ask("owner", Verb::Create { node: Some(node()), config: Vec::new() }).await.unwrap();
+        stage
+    }
+
+    pub async fn ask(&self, who: &str, verb: Verb) -> Result<Answered, Wrong> {
+        let caller = Caller { jid: Jid::Bare(bare(who)), role: Role::Account };
+        self.engine.ask(Request { caller, service: BareJid::parse("pubsub.localhost").unwrap(), verb }).await
+    }
+
+    pub async fn subscribe(&self, jid: Jid) {
+        self.subscribe_with(jid, &[]).await;
+    }
+
+    pub async fn subscribe_with(&self, jid: Jid, options: &[(&str, &str)]) {
+        let who = jid.bare().local().unwrap().to_owned();
+        let options = Some(options.iter().map(|(name, value)| raw(name, &[value])).collect());
+        self.ask(&who, Verb::Subscribe { node: node(), jid, options }).await.unwrap();
+    }
+
+    pub async fn set_options(&self, jid: Jid, options: Vec<RawField>) {
+        let who = jid.bare().local().unwrap().to_owned();
+        self.ask(&who, Verb::SetOptions { node: node(), jid, subid: None, options }).await.unwrap();
+    }
+
+    /// An available session.
+    pub fn online(&self, full: FullJid, show: Show) -> Feed {
+        let mut feed = self.delivery.attach(full, Role::Account, self.delivery.moment());
+        feed.set_available(Some(show), self.delivery.moment());
+        feed
+    }
+
+    /// Waits until this JID is not subscribed any more.
+    async fn ended(&self, jid: Jid) {
+        let gone = async {
+            let who = jid.bare().local().unwrap().to_owned();
+            while self.ask(&who, Verb::Options { node: node(), jid: jid.clone(), subid: None }).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the subscription ends");
+    }
+
+    async fn stands(&self, jid: Jid) -> bool {
+        let who = jid.bare().local().unwrap().to_owned();
+        self.ask(&who, Verb::Options { node: node(), jid, subid: None }).await.is_ok()
+    }
+
+    pub async fn publish(&self, id: &str) {
+        let payload =
+            Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml: Arc::from(&b"<x xmlns='urn:x'/>"[..]) };
+        let item = NewItem { id: ItemId::parse(id), payload: Some(payload), precondition: Precondition::None };
+        let verb = Verb::Publish { node: node(), items: vec![item], options: None, create: false };
+        self.ask("owner", verb).await.unwrap();
+    }
+}
+
+/// The ids of the next events that the session is shown, so many of them.
+pub(super) async fn shown(feed: &mut Feed, count: usize) -> Result<Vec<String>, Behind> {
+    let mut ids = Vec::new();
+    while ids.len() < count {
+        tokio::time::timeout(Duration::from_secs(10), feed.ready()).await.expect("an event");
+        feed.pull(1 << 20, &mut |shown| {
+            if let EventKind::Published { item: Some(item), .. } = &shown.entry.event.kind {
+                ids.push(item.to_string());
+            }
+            1
+        })?;
+    }
+    Ok(ids)
+}
+
+/// The ids of the next notifications that the session is shown, so many of them: those of a digest
+/// together.
+async fn notified(feed: &mut Feed, count: usize) -> Vec<Vec<String>> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        tokio::time::timeout(Duration::from_secs(10), feed.ready()).await.expect("a notification");
+        let mut show = |shown: Shown<'_>| {
+            let single = std::slice::from_ref(shown.entry);
+            let events = if shown.digest.is_empty() { single } else { shown.digest };
+            all.push(events.iter().map(|entry| item_of(&entry.event.kind)).collect());
+            1
+        };
+        feed.pull(1 << 20, &mut show).unwrap();
+    }
+    all
+}
+
+fn item_of(kind: &EventKind) -> String {
+    match kind {
+        EventKind::Published { item: Some(item), .. } => item.to_string(),
+        EventKind::Retracted { item, .. } => format!("-{item}"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn raw(name: &str, values: &[&str]) -> RawField {
+    RawField { name: format!("pubsub#{name}"), values: values.iter().map(|value| (*value).to_owned()).collect() }
+}
+
+const NOW: i64 = 1_000_000_000;
+
+pub(super) fn bare(local: &str) -> BareJid {
+    BareJid::parse(&format!("{local}@localhost")).unwrap()
+}
+
+pub(super) fn full(local: &str) -> FullJid {
+    bare(local).with_resource("r").unwrap()
+}
+
+pub(super) fn node() -> NodeId {
+    NodeId::parse("n").unwrap()
+}
+
+/// The reading of subscriptions begins when the feed is polled first, which is after the event here.
+#[tokio::test]
+async fn an_event_between_becoming_available_and_reading_subscriptions_is_shown() {
+    let stage = Stage::new().await;
+    stage.subscribe(bare("bob").into()).await;
+    stage.publish("before").await;
+    let mut feed = stage.delivery.attach(full("bob"), Role::Account, stage.delivery.moment());
+    feed.set_available(Some(Show::Online), stage.delivery.moment());
+    stage.publish("first").await;
+    stage.publish("second").await;
+    assert_eq!(shown(&mut feed, 2).await.unwrap(), ["first", "second"]);
+    stage.publish("third").await;
+    assert_eq!(shown(&mut feed, 1).await.unwrap(), ["third"]);
+}
+
+#[tokio::test]
+async fn an_event_right_after_binding_is_shown_to_who_subscribed_by_full_jid() {
+    let stage = Stage::new().await;
+    stage.subscribe(full("bob").into()).await;
+    let bound = stage.delivery.moment();
+    stage.publish("first").await;
+    let mut feed = stage.delivery.attach(full("bob"), Role::Account, bound);
+    assert_eq!(shown(&mut feed, 1).await.unwrap(), ["first"]);
+}
+
+#[tokio::test]
+async fn what_was_published_while_a_session_was_not_available_is_not_shown() {
+    let stage = Stage::new().await;
+    stage.subscribe(bare("bob").into()).await;
+    let mut feed = stage.delivery.attach(full("bob"), Role::Account, stage.delivery.moment());
+    stage.publish("early").await;
+    feed.set_available(Some(Show::Online), stage.delivery.moment());
+    stage.publish("now").await;
+    assert_eq!(shown(&mut feed, 1).await.unwrap(), ["now"]);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_a_few_times_costs_no_subscription() {
+    let stage = Stage::new().await;
+    stage.subscribe(bare("bob").into()).await;
+    let mut feed = stage.delivery.attach(full("bob"), Role::Account, stage.delivery.moment());
+    feed.set_available(Some(Show::Online), stage.delivery.moment());
+    stage.publish("first").await;
+    stage.store.fail_next(3);
+    assert_eq!(shown(&mut feed, 1).await.unwrap(), ["first"]);
+}
+
+#[tokio::test]
+async fn a_session_whose_subscriptions_cannot_be_read_is_told_and_not_left_without() {
+    let stage = Stage::new().await;
+    stage.subscribe(bare("bob").into()).await;
+    let mut feed = stage.delivery.attach(full("bob"), Role::Account, stage.delivery.moment());
+    stage.store.fail_next(1000);
+    let outcome = shown(&mut feed, 1).await;
+    assert!(matches!(outcome, Err(Behind::Unreadable)), "{outcome:?}");
+}
+
+// rows: 508, 510, F38
+#[tokio::test]
+async fn a_temporary_subscription_ends_with_the_last_available_session() {
+    let stage = Stage::new().await;
+    tokio::spawn(stage.delivery.clone().run_leases(stage.stop.clone()));
+    stage.subscribe_with(bare("bob").into(), &[("expire", "presence")]).await;
+    stage.subscribe_with(full("bob").into(), &[("expire", "presence")]).await;
+    let mut here = stage.online(full("bob"), Show::Online);
+    let mut there = stage.online(bare("bob").with_resource("there").unwrap(), Show::Online);
+    stage.publish("a").await;
+    assert_eq!(shown(&mut here, 2).await.unwrap(), ["a", "a"]);
+    // Its subscriptions have been read, or it would not know what ends with it.
+    assert_eq!(shown(&mut there, 1).await.unwrap(), ["a"]);
+    here.set_available(None, stage.delivery.moment());
+    stage.ended(full("bob").into()).await;
+    assert!(stage.stands(bare("bob").into()).await, "another session is available");
+    drop(there);
+    stage.ended(bare("bob").into()).await;
+}
+
+// rows: 508, 510
+#[tokio::test]
+async fn temporary_subscriptions_do_not_outlive_the_server() {
+    let stage = Stage::new().await;
+    stage.subscribe_with(bare("bob").into(), &[("expire", "presence")]).await;
+    stage.subscribe(bare("carol").into()).await;
+    stage.delivery.end_temporary().await.unwrap();
+    assert!(!stage.stands(bare("bob").into()).await);
+    assert!(stage.stands(bare("carol").into()).await);
+}
+
+// rows: 463, F38
+#[tokio::test]
+async fn a_lease_ends_at_its_time_unless_it_was_renewed() {
+    let stage = Stage::new().await;
+    let at = |seconds: i64| Timestamp::from_seconds(NOW + seconds).to_string();
+    for who in ["bob", "carol"] {
+        stage.subscribe_with(bare(who).into(), &[("expire", &at(100))]).await;
+    }
+    stage.set_options(bare("carol").into(), vec![raw("expire", &[&at(1000)])]).await;
+    stage.clock.0.store(NOW + 99, Ordering::SeqCst);
+    // As after a restart: nothing is known but what the store knows.
+    stage.delivery.end_temporary().await.unwrap();
+    let leases = tokio::spawn(stage.delivery.clone().run_leases(stage.stop.clone()));
+    assert!(stage.stands(bare("bob").into()).await);
+    stage.clock.0.store(NOW + 100, Ordering::SeqCst);
+    stage.ended(bare("bob").into()).await;
+    assert!(stage.stands(bare("carol").into()).await);
+    assert!(!leases.is_finished());
+}
+
+// rows: F36, F37
+#[tokio::test]
+async fn a_digest_has_all_that_came_since_the_last() {
+    let stage = Stage::new().await;
+    stage.subscribe_with(bare("bob").into(), &[("digest", "1"), ("digest_frequency", "100")]).await;
+    let mut feed = stage.online(full("bob"), Show::Online);
+    for id in ["a", "b", "c"] {
+        stage.publish(id).await;
+    }
+    assert_eq!(notified(&mut feed, 1).await, [["a", "b", "c"]]);
+    stage.publish("d").await;
+    assert_eq!(notified(&mut feed, 1).await, [["d"]]);
+    for id in ["e", "f"] {
+        stage.publish(id).await;
+    }
+    stage.set_options(bare("bob").into(), vec![raw("digest", &["0"])]).await;
+    assert_eq!(notified(&mut feed, 2).await, [["e"], ["f"]]);
+}
+
+// rows: F40
+#[tokio::test]
+async fn a_session_is_shown_events_in_the_presence_that_its_subscriber_names() {
+    let stage = Stage::new().await;
+    let values = vec![raw("show-values", &["chat", "online"])];
+    let verb = Verb::Subscribe { node: node(), jid: bare("bob").into(), options: Some(values) };
+    stage.ask("bob", verb).await.unwrap();
+    let mut feed = stage.online(full("bob"), Show::Chat);
+    stage.publish("a").await;
+    assert_eq!(notified(&mut feed, 1).await, [["a"]]);
+    feed.set_available(Some(Show::Away), stage.delivery.moment());
+    stage.publish("b").await;
+    tokio::time::timeout(Duration::from_secs(10), feed.ready()).await.unwrap();
+    feed.pull(1 << 20, &mut |_| panic!("nothing is wanted now")).unwrap();
+    feed.set_available(Some(Show::Online), stage.delivery.moment());
+    stage.publish("c").await;
+    assert_eq!(notified(&mut feed, 1).await, [["c"]]);
+}
+
+// rows: 147, 538
+#[tokio::test]
+async fn subscriptions_of_one_address_share_a_notification() {
+    let stage = Stage::with(true).await;
+    for options in [&[][..], &[("include_body", "1")], &[("deliver", "0")]] {
+        stage.subscribe_with(bare("bob").into(), options).await;
+    }
+    stage.subscribe(full("bob").into()).await;
+    let mut feed = stage.online(full("bob"), Show::Online);
+    stage.publish("a").await;
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        tokio::time::timeout(Duration::from_secs(10), feed.ready()).await.unwrap();
+        let mut show = |shown: Shown<'_>| {
+            seen.push((shown.to.to_string(), shown.subids.len(), shown.with_body));
+            1
+        };
+        feed.pull(1 << 20, &mut show).unwrap();
+    }
+    seen.sort();
+    assert_eq!(seen, [("bob@localhost".to_owned(), 2, true), ("bob@localhost/r".to_owned(), 1, false)]);
+}
+
+/// Whoever was told that a subscription has ended sees nothing more, whatever was on its way.
+#[tokio::test]
+async fn nothing_is_shown_once_an_unsubscription_was_answered() {
+    let stage = Stage::new().await;
+    stage.subscribe(bare("bob").into()).await;
+    let mut feed = stage.online(full("bob"), Show::Online);
+    stage.publish("a").await;
+    assert_eq!(notified(&mut feed, 1).await, [["a"]]);
+    stage.publish("b").await;
+    feed.ready().await;
+    stage.ask("bob", Verb::Unsubscribe { node: node(), jid: bare("bob").into(), subid: None }).await.unwrap();
+    feed.pull(1 << 20, &mut |_| panic!("it was answered")).unwrap();
+}
+
+/// A subscription of somebody else takes nobody's right, so that no watcher asks for its own again.
+#[tokio::test]
+async fn subscribing_costs_the_watchers_of_the_node_nothing() {
+    let stage = Stage::new().await;
+    stage.subscribe(bare("bob").into()).await;
+    let mut feed = stage.online(full("bob"), Show::Online);
+    stage.publish("a").await;
+    assert_eq!(notified(&mut feed, 1).await, [["a"]]);
+    let answered = stage.ask("owner", Verb::Watch { node: node() }).await.unwrap();
+    let Answer::Reply(Reply::Watching { node: found }) = answered.answer else { panic!("a node") };
+    let tail = stage.engine.tails(vec![found]).await.unwrap().pop().flatten().unwrap();
+    let access = tail.access();
+    stage.subscribe(bare("carol").into()).await;
+    stage.ask("carol", Verb::Unsubscribe { node: node(), jid: bare("carol").into(), subid: None }).await.unwrap();
+    assert_eq!(tail.access(), access);
+}
