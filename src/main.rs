@@ -29,6 +29,7 @@ fn main() -> ExitCode {
 fn run(settings: &Settings, serve: &Serve) -> Result<(), Trouble> {
     let config = settings.load_for(serve)?;
     log_to_stderr(&config);
+    raise_descriptors();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Trouble::failed(error.to_string()))?;
     let served = runtime.block_on(run_server(&config, serve));
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -53,7 +54,7 @@ async fn run_server(config: &Config, serve: &Serve) -> Result<(), Trouble> {
     let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| failed(&error))?;
     let mut hung_up = signal(SignalKind::hangup()).map_err(|error| failed(&error))?;
     let at = running.addresses;
-    let bound = Bound { xmpp: at.xmpp, xmpp_tls: at.xmpp_tls, http: at.http, admin: at.admin };
+    let bound = Bound { xmpp: at.xmpp, xmpp_tls: at.xmpp_tls, component: at.component, http: at.http, admin: at.admin };
     cli::write_ready_file(&dir.join("ready.json"), &bound)?;
     if let Some(path) = &serve.ready_file {
         cli::write_ready_file(path, &bound)?;
@@ -75,6 +76,15 @@ async fn run_server(config: &Config, serve: &Serve) -> Result<(), Trouble> {
         () = running.stop() => Ok(()),
         _ = terminated.recv() => Err(Trouble::failed("stopped at once, at the second signal")),
         _ = interrupted.recv() => Err(Trouble::failed("stopped at once, at the second signal")),
+    }
+}
+
+/// Takes as many descriptors as the system lets us have: every connection is one.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let has = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: has.maximum, maximum: has.maximum }) {
+        tracing::warn!(%error, "the limit of descriptors stays as it is");
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::{self, Access, Fetch, Issuer, KeySource};
-use crate::config::{Config, Host, Plain};
+use crate::config::{Config, Host, Plain, Served};
 use crate::delivery::webhook::{self, Webhooks};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
@@ -40,6 +40,7 @@ pub struct Parts {
 pub struct Addresses {
     pub xmpp: Option<SocketAddr>,
     pub xmpp_tls: Option<SocketAddr>,
+    pub component: Option<SocketAddr>,
     pub http: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
@@ -75,6 +76,7 @@ impl std::error::Error for StartError {}
 struct Bound {
     xmpp: Option<TcpListener>,
     xmpp_tls: Option<TcpListener>,
+    component: Option<TcpListener>,
     http: Option<TcpListener>,
     admin: Option<TcpListener>,
 }
@@ -96,10 +98,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     rooms.spawn(delivery.clone().run(over.clone()));
     delivery.end_temporary().await.map_err(|failure| StartError(failure.to_string()))?;
     rooms.spawn(delivery.clone().run_leases(over.clone()));
-    let hosts =
-        config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() });
     let messaging = Messaging::new(engine.clone(), messaging_options(config));
-    let xep = Xep::new(engine.clone(), messaging.clone(), hosts.collect(), xep_options(config));
+    let xep = Xep::new(engine.clone(), messaging.clone(), xep_hosts(config), xep_options(config));
     xep.administer(xep::Administration { access: access.clone() });
     let router = Router::new(messaging, xep);
     if let Some(herald) = router.herald(&delivery) {
@@ -114,33 +114,36 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         leaving.clone(),
     );
 
-    let gate = Gate::new(GateOptions {
-        connections_per_second: config.limits.connections_per_second,
-        pending_authentications: config.limits.pending_authentications,
-    });
-    let doors = [(bound.xmpp, Transport::StartTls), (bound.xmpp_tls, Transport::DirectTls)];
-    for (listener, transport) in doors {
-        if let Some(listener) = listener {
-            rooms.spawn(net::serve(Serve {
-                listener,
-                transport,
-                certificates: certificates.clone(),
-                handshake_max: Duration::from_secs(config.limits.negotiation_seconds),
-                gate: gate.clone(),
-                sessions: sessions.clone(),
-                stop: leaving.clone(),
-                tracker: peers.clone(),
-            }));
-        }
+    let gate = Gate::new(gate_options(config));
+    let doors = [
+        (bound.xmpp, Transport::StartTls),
+        (bound.xmpp_tls, Transport::DirectTls),
+        (bound.component, Transport::Component),
+    ];
+    for (listener, transport) in doors.into_iter().filter_map(|(listener, transport)| Some((listener?, transport))) {
+        rooms.spawn(net::serve(Serve {
+            listener,
+            transport,
+            certificates: certificates.clone(),
+            handshake_max: Duration::from_secs(config.limits.negotiation_seconds),
+            gate: gate.clone(),
+            sessions: sessions.clone(),
+            stop: leaving.clone(),
+            tracker: peers.clone(),
+        }));
     }
     let webhooks = Webhooks::new(delivery.clone(), webhook_options(config, &addresses), leaving.clone());
     let webhooks = webhooks.map_err(StartError)?;
     rooms.spawn(webhooks.clone().run());
+    if let Some(options) = upstream_options(config) {
+        peers.spawn(net::join(config.component_of.host.clone(), options, sessions.clone(), leaving.clone()));
+    }
     let cursors = delivery.cursors().clone();
     let metrics = metrics(&engine, &delivery);
     let rooms_asked =
         http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), webhooks, clock, metrics };
     let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
+    offer_streams(&door, &peers, gate, sessions);
     if config.tls.reload_seconds > 0 {
         let every = Duration::from_secs(config.tls.reload_seconds);
         rooms.spawn(certificates.clone().watch(every, leaving.clone()));
@@ -172,12 +175,21 @@ impl Running {
 impl Bound {
     fn addresses(&self) -> Addresses {
         let of = |listener: &Option<TcpListener>| listener.as_ref().and_then(|bound| bound.local_addr().ok());
-        Addresses { xmpp: of(&self.xmpp), xmpp_tls: of(&self.xmpp_tls), http: of(&self.http), admin: of(&self.admin) }
+        Addresses {
+            xmpp: of(&self.xmpp),
+            xmpp_tls: of(&self.xmpp_tls),
+            component: of(&self.component),
+            http: of(&self.http),
+            admin: of(&self.admin),
+        }
     }
 }
 
 async fn bind(config: &Config) -> Result<Bound, StartError> {
+    // Without a component nobody is expected there.
+    let component = config.xmpp.listen_component.filter(|_| !config.components.is_empty());
     Ok(Bound {
+        component: bind_one(component, "components").await?,
         xmpp: bind_one(config.xmpp.listen, "XMPP").await?,
         xmpp_tls: bind_one(config.xmpp.listen_tls, "XMPP over direct TLS").await?,
         http: bind_one(config.http.listen, "HTTP").await?,
@@ -342,6 +354,11 @@ fn session_options(config: &Config) -> session::Options {
     session::Options {
         stream,
         limits,
+        components: config.components.iter().cloned().collect(),
+        rate: session::RateOptions {
+            stanzas_per_second: config.limits.stanzas_per_second,
+            bytes_per_second: config.limits.bytes_per_second,
+        },
         negotiation_max: Duration::from_secs(config.limits.negotiation_seconds),
         sm: session::SmOptions {
             resume_max: Duration::from_secs(config.sm.resume_seconds),
@@ -353,6 +370,17 @@ fn session_options(config: &Config) -> session::Options {
         requests_in_flight_max: config.limits.requests_in_flight,
         sessions_per_account_max: config.limits.sessions_per_account,
         ..defaults
+    }
+}
+
+fn xep_hosts(config: &Config) -> Vec<xep::Host> {
+    config.hosts.iter().map(|host| xep::Host { domain: host.domain.clone(), service: host.service.clone() }).collect()
+}
+
+fn gate_options(config: &Config) -> GateOptions {
+    GateOptions {
+        connections_per_second: config.limits.connections_per_second,
+        pending_authentications: config.limits.pending_authentications,
     }
 }
 
@@ -368,6 +396,26 @@ fn webhook_options(config: &Config, addresses: &Addresses) -> webhook::Options {
         own: own.into_iter().flatten().collect(),
         ..webhook::Options::default()
     }
+}
+
+/// What becomes a WebSocket for XMPP over HTTP goes to the sessions.
+fn offer_streams(door: &Door, peers: &TaskTracker, gate: Arc<Gate>, sessions: Sessions) {
+    let peers = peers.clone();
+    door.offer_streams(Box::new(move |socket, peer, secure, place| {
+        let (gate, sessions) = (gate.clone(), sessions.clone());
+        peers.spawn(async move {
+            net::websocket(socket, peer, secure, gate, sessions).await;
+            drop(place);
+        });
+    }));
+}
+
+/// Present where this server is a component of another.
+fn upstream_options(config: &Config) -> Option<session::UpstreamOptions> {
+    let of = &config.component_of;
+    let (domain, users) = (of.domain.clone()?, of.users.clone()?);
+    let served = Served { domain, secret: of.secret.clone() };
+    (!of.host.is_empty()).then_some(session::UpstreamOptions { served, users })
 }
 
 /// What is offered where the channel bears it, the preferred first.

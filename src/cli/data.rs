@@ -18,6 +18,8 @@ use super::Trouble;
 pub struct Bound {
     pub xmpp: Option<SocketAddr>,
     pub xmpp_tls: Option<SocketAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<SocketAddr>,
     pub http: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
@@ -197,6 +199,7 @@ mod tests {
         let bound = Bound {
             xmpp: Some("127.0.0.1:40001".parse().unwrap()),
             xmpp_tls: None,
+            component: None,
             http: Some("[::1]:40002".parse().unwrap()),
             admin: Some("127.0.0.1:40003".parse().unwrap()),
         };

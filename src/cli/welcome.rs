@@ -119,6 +119,7 @@ mod tests {
         let bound = Bound {
             xmpp: Some("127.0.0.1:5222".parse().unwrap()),
             xmpp_tls: None,
+            component: None,
             http: Some("127.0.0.1:8080".parse().unwrap()),
             admin: Some("0.0.0.0:8081".parse().unwrap()),
         };

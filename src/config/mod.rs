@@ -22,6 +22,7 @@ use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::delivery::webhook::{Networks, Schedule};
 use crate::jid::BareJid;
 use crate::pubsub::{SubscriptionPolicy, Template, WhoCreates};
+pub use crate::stream::component::{Secret, Served};
 
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
@@ -41,6 +42,9 @@ pub struct Config {
     /// Senders of webhooks, from `[[hook]]`.
     pub hooks: Vec<crate::http::Hook>,
     pub webhooks: Webhooks,
+    /// Components that may connect.
+    pub components: Vec<Served>,
+    pub component_of: ComponentOf,
     /// What holds for nodes by their names, in the order of the file.
     pub templates: Vec<Template>,
     pub data: Data,
@@ -60,6 +64,17 @@ pub struct Xmpp {
     pub domain: BareJid,
     pub listen: Option<SocketAddr>,
     pub listen_tls: Option<SocketAddr>,
+    pub listen_component: Option<SocketAddr>,
+}
+
+/// The server behind which this one is a component.
+#[derive(Clone, Debug)]
+pub struct ComponentOf {
+    /// Empty where there is none.
+    pub host: String,
+    pub domain: Option<BareJid>,
+    pub secret: Secret,
+    pub users: Option<BareJid>,
 }
 
 #[derive(Clone, Debug)]
@@ -145,6 +160,8 @@ pub struct Limits {
     pub commands_waiting: usize,
     pub command_seconds: u32,
     pub sessions_per_account: usize,
+    pub stanzas_per_second: u32,
+    pub bytes_per_second: u32,
     pub http_body_bytes: usize,
     pub http_head_bytes: usize,
     pub http_requests_per_second: u64,

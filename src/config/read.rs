@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::mistake::{Mistake, Place};
 use super::settings::{Kind, SETTINGS, Setting, Value};
-use super::{Sources, VARIABLE_PREFIX};
+use super::{Secret, Served, Sources, VARIABLE_PREFIX};
 use crate::jid::BareJid;
 use crate::pubsub::{Glob, RawField, Template};
 
@@ -19,6 +19,7 @@ pub struct Given {
     pub values: BTreeMap<&'static str, (Value, Place)>,
     pub hosts: Vec<GivenHost>,
     pub hooks: Vec<crate::http::Hook>,
+    pub components: Vec<GivenComponent>,
     pub templates: Vec<GivenTemplate>,
 }
 
@@ -28,6 +29,12 @@ pub struct GivenHost {
     pub service: Option<BareJid>,
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
+    pub place: Place,
+}
+
+/// A `[[component]]` of the file.
+pub struct GivenComponent {
+    pub served: Served,
     pub place: Place,
 }
 
@@ -106,6 +113,8 @@ impl File<'_> {
                 ("host", DeValue::Array(hosts)) => hosts.iter().for_each(|host| self.host(host)),
                 ("hook", DeValue::Array(hooks)) => hooks.iter().for_each(|hook| self.hook(hook)),
                 ("hook", _) => self.wrong(key.span().start, "hook must be written as [[hook]]"),
+                ("component", DeValue::Array(all)) => all.iter().for_each(|component| self.component(component)),
+                ("component", _) => self.wrong(key.span().start, "component must be written as [[component]]"),
                 ("template", DeValue::Array(templates)) => {
                     templates.iter().for_each(|template| self.template(template));
                 }
@@ -168,6 +177,35 @@ impl File<'_> {
             Some(domain) => self.given.hosts.push(GivenHost { domain, service, certificate, key, place }),
             None if well => self.wrong(at, "[[host]] needs a domain"),
             None => {}
+        }
+    }
+
+    fn component(&mut self, component: &Spanned<DeValue<'_>>) {
+        let at = component.span().start;
+        let DeValue::Table(entries) = component.get_ref() else {
+            return self.wrong(at, "component must be written as [[component]]");
+        };
+        let (mut domain, mut secret) = (None, None);
+        for (name, value) in entries {
+            let (wanted, kind) = match name.get_ref().as_ref() {
+                "domain" => (&mut domain, Kind::Domain),
+                "secret" => (&mut secret, Kind::Text),
+                other => {
+                    self.wrong(name.span().start, unknown(&format!("component.{other}")));
+                    continue;
+                }
+            };
+            match typed(kind, value.get_ref()) {
+                Ok(value) => *wanted = Some(value),
+                Err(wanted) => self.wrong(name.span().start, format!("component.{} {wanted}", name.get_ref())),
+            }
+        }
+        match (domain, secret) {
+            (Some(Value::Domain(domain)), Some(Value::Text(secret))) => {
+                let (served, place) = (Served { domain, secret: Secret::new(secret) }, self.place(at));
+                self.given.components.push(GivenComponent { served, place });
+            }
+            _ => self.wrong(at, "[[component]] needs a domain and a secret"),
         }
     }
 

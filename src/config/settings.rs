@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Config, Durability, LogFormat, Plain};
+use super::{Config, Durability, LogFormat, Plain, Secret};
 use crate::access::{ITERATIONS_MIN, JwtAlgorithm, VerifierKind};
 use crate::delivery::webhook::{Networks, Schedule};
 use crate::jid::BareJid;
@@ -158,6 +158,46 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Where XMPP clients connect with TLS from the first byte (XEP-0368, ALPN `xmpp-client`).",
         why: "",
         apply: |config, value| config.xmpp.listen_tls = value.address(),
+    },
+    Setting {
+        key: "xmpp.listen_component",
+        kind: Kind::Address,
+        unset: Unset::Is("127.0.0.1:5347"),
+        meaning: "Where components connect (XEP-0114), once there is a `[[component]]`.",
+        why: "The protocol has no encryption: keep it on loopback, or on a network of your own.",
+        apply: |config, value| config.xmpp.listen_component = value.address(),
+    },
+    Setting {
+        key: "component_of.host",
+        kind: Kind::Text,
+        unset: Unset::Is(""),
+        meaning: "Another server behind which this one is a component (XEP-0114), as `host:port`; empty for none.",
+        why: "The users of a Prosody, ejabberd or Openfire that stands already reach the pub/sub service through it.",
+        apply: |config, value| config.component_of.host = value.text(),
+    },
+    Setting {
+        key: "component_of.domain",
+        kind: Kind::Domain,
+        unset: Unset::Follows("`pubsub.service`"),
+        meaning: "The service that the other server knows as its component.",
+        why: "",
+        apply: |config, value| config.component_of.domain = Some(value.domain()),
+    },
+    Setting {
+        key: "component_of.secret",
+        kind: Kind::Text,
+        unset: Unset::Is(""),
+        meaning: "The secret that is shared with the other server, of 16 bytes or more.",
+        why: "",
+        apply: |config, value| config.component_of.secret = Secret::new(value.text()),
+    },
+    Setting {
+        key: "component_of.users",
+        kind: Kind::Domain,
+        unset: Unset::Follows("`component_of.domain` without its first label"),
+        meaning: "The domain of the other server whose users may do what accounts may: create nodes, above all.",
+        why: "Everyone else who comes through the other server is a stranger here.",
+        apply: |config, value| config.component_of.users = Some(value.domain()),
     },
     Setting {
         key: "http.listen",
@@ -499,6 +539,22 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "XMPP sessions that one account may have.",
         why: "",
         apply: |config, value| config.limits.sessions_per_account = value.count(),
+    },
+    Setting {
+        key: "limits.stanzas_per_second",
+        kind: Kind::Count { min: 0, max: u32::MAX as u64 },
+        unset: Unset::Is("20000"),
+        meaning: "Stanzas that one XMPP session may send in a second; twice as many may come at once. 0 is off.",
+        why: "Beyond it a session is read more slowly, and hurts nobody but itself.",
+        apply: |config, value| config.limits.stanzas_per_second = value.count(),
+    },
+    Setting {
+        key: "limits.bytes_per_second",
+        kind: Kind::Count { min: 0, max: u32::MAX as u64 },
+        unset: Unset::Is("16777216"),
+        meaning: "Bytes that one XMPP session may send in a second; twice as many may come at once. 0 is off.",
+        why: "White space counts too.",
+        apply: |config, value| config.limits.bytes_per_second = value.count(),
     },
     Setting {
         key: "limits.http_body_bytes",

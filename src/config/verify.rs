@@ -8,8 +8,8 @@ use super::mistake::{Mistake, Place};
 use super::read::{Given, GivenTemplate};
 use super::settings::{SETTINGS, Unset};
 use super::{
-    Admin, Auth, Config, Data, Durability, Host, Http, Jwt, Limits, Log, LogFormat, Plain, Pubsub, Retention, Sm,
-    Store, Tls, Webhooks, Xmpp,
+    Admin, Auth, ComponentOf, Config, Data, Durability, Host, Http, Jwt, Limits, Log, LogFormat, Plain, Pubsub,
+    Retention, Secret, Sm, Store, Tls, Webhooks, Xmpp,
 };
 use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::delivery::webhook::{Networks, Schedule};
@@ -32,6 +32,8 @@ pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     }
     config.hooks = std::mem::take(&mut checks.given.hooks);
     checks.hosts(&mut config);
+    checks.components(&mut config);
+    checks.component_of(&mut config);
     checks.templates(&mut config);
     checks.certificate(&config.tls);
     checks.anonymous(&config);
@@ -92,6 +94,52 @@ impl Checks {
                 }
             }
             config.hosts.push(Host { domain: host.domain, service, certificate });
+        }
+    }
+
+    fn components(&mut self, config: &mut Config) {
+        let mut taken: Vec<BareJid> =
+            config.hosts.iter().flat_map(|host| [host.domain.clone(), host.service.clone()]).collect();
+        for component in std::mem::take(&mut self.given.components) {
+            if taken.contains(&component.served.domain) {
+                let what =
+                    format!("{} stands for two things: a component needs a domain of its own", component.served.domain);
+                self.mistakes.push(Mistake::new(&component.place, what));
+            }
+            if component.served.secret.len() < SECRET_BYTES_MIN {
+                let what = format!("component.secret must have {SECRET_BYTES_MIN} bytes or more");
+                self.mistakes.push(Mistake::new(&component.place, what));
+            }
+            taken.push(component.served.domain.clone());
+            config.components.push(component.served);
+        }
+    }
+
+    fn component_of(&mut self, config: &mut Config) {
+        let of = &mut config.component_of;
+        if of.host.is_empty() {
+            return;
+        }
+        if of.host.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+            self.wrong("component_of.host", "component_of.host must be host:port");
+        }
+        if of.secret.len() < SECRET_BYTES_MIN {
+            let what = format!("component_of.secret must have {SECRET_BYTES_MIN} bytes or more");
+            self.wrong("component_of.secret", what);
+        }
+        let domain = of.domain.get_or_insert_with(|| config.pubsub.service.clone()).clone();
+        if !config.hosts.iter().any(|host| host.service == domain) {
+            self.wrong("component_of.domain", "component_of.domain must be a pub/sub service of this server");
+        }
+        let above = domain.domain().split_once('.').and_then(|(_, above)| BareJid::parse(above).ok());
+        match of.users.take().or(above) {
+            Some(users) if config.hosts.iter().any(|host| host.domain == users) => {
+                let what =
+                    format!("{users} is a host of this server: set xmpp.domain to another than the other server's");
+                self.wrong("component_of.users", what);
+            }
+            Some(users) => of.users = Some(users),
+            None => self.wrong("component_of.users", "component_of.users must be set: nothing follows for it"),
         }
     }
 
@@ -173,6 +221,7 @@ impl Checks {
         let listeners = [
             ("xmpp.listen", config.xmpp.listen),
             ("xmpp.listen_tls", config.xmpp.listen_tls),
+            ("xmpp.listen_component", config.xmpp.listen_component),
             ("http.listen", config.http.listen),
             ("admin.listen", config.admin.listen),
         ];
@@ -237,6 +286,8 @@ fn readable(path: &Path) -> std::io::Result<()> {
     std::fs::File::open(path).map(drop)
 }
 
+/// Whoever guesses it speaks for a whole domain.
+const SECRET_BYTES_MIN: usize = 16;
 /// More than anybody writes by hand.
 const TEMPLATES_MAX: usize = 256;
 
@@ -245,7 +296,7 @@ fn blank() -> Config {
     let jid = BareJid::parse("unset.invalid").expect("a valid domain");
     let listen = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::BROADCAST), 1));
     Config {
-        xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen },
+        xmpp: Xmpp { domain: jid.clone(), listen, listen_tls: listen, listen_component: listen },
         http: Http { listen, origins: Vec::new() },
         jwt: Jwt::default(),
         admin: Admin { listen },
@@ -260,6 +311,8 @@ fn blank() -> Config {
         hosts: Vec::new(),
         hooks: Vec::new(),
         webhooks: blank_webhooks(),
+        components: Vec::new(),
+        component_of: ComponentOf { host: String::new(), domain: None, secret: Secret::new(""), users: None },
         templates: Vec::new(),
         data: Data { dir: PathBuf::new() },
         auth: Auth {
@@ -284,6 +337,8 @@ fn blank() -> Config {
             commands_waiting: 0,
             command_seconds: 0,
             sessions_per_account: 0,
+            stanzas_per_second: 0,
+            bytes_per_second: 0,
             http_body_bytes: 0,
             http_head_bytes: 0,
             http_requests_per_second: 0,

@@ -7,6 +7,7 @@ mod again;
 mod load;
 mod personal;
 mod watch;
+mod whom;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
@@ -35,12 +36,13 @@ pub use again::{Again, Tag};
 pub(super) use personal::Followers;
 pub use personal::Personal;
 use watch::{Look, Watch};
+pub use whom::Whom;
 
 /// A session's watches. Dropping it ends them.
 pub struct Feed {
     shared: Arc<Shared>,
     inlet: Arc<Inlet>,
-    caller: Caller,
+    role: Role,
     watches: HashMap<u64, Box<Watch>>,
     by_subscription: HashMap<(NodeKey, SubId), u64>,
     /// The watches that are shown each event at once: of a node, the one of the bare JID (`true`) and that
@@ -107,7 +109,7 @@ pub enum Behind {
 
 /// The side of a feed that others see.
 pub(super) struct Inlet {
-    full: FullJid,
+    whom: Whom,
     available: AtomicBool,
     /// A subscription went, and the session has not looked yet.
     removed: AtomicBool,
@@ -177,19 +179,24 @@ impl Delivery {
     /// those of its bare JID while it is available. `bound` is a moment before its peer was told that
     /// it is bound: what is committed from then on is shown.
     pub fn attach(&self, full: FullJid, role: Role, bound: Moment) -> Feed {
+        self.attach_to(Whom::Session(full), role, bound)
+    }
+
+    /// The feed of whoever speaks for others: all their subscriptions are watched at once.
+    pub fn attach_to(&self, whom: Whom, role: Role, bound: Moment) -> Feed {
         let inlet = Arc::new(Inlet {
-            full: full.clone(),
-            available: AtomicBool::new(false),
+            available: AtomicBool::new(whom.session().is_none()),
+            whom,
             removed: AtomicBool::new(false),
             nodes: Mutex::default(),
             inbox: Mutex::default(),
             notify: Notify::new(),
         });
-        lock(&self.shared.online).entry(full.bare().clone()).or_default().push(inlet.clone());
+        self.shared.enter(&inlet);
         let mut feed = Feed {
             shared: self.shared.clone(),
             inlet,
-            caller: Caller { jid: Jid::Full(full), role },
+            role,
             watches: HashMap::new(),
             by_subscription: HashMap::new(),
             live: HashMap::new(),
@@ -239,7 +246,8 @@ impl Feed {
         if self.temporary.is_empty() {
             return;
         }
-        let others = lock(&self.shared.online).get(self.inlet.full.bare()).is_some_and(|inlets| {
+        let Some(full) = self.inlet.whom.session() else { return };
+        let others = lock(&self.shared.online).get(full.bare()).is_some_and(|inlets| {
             inlets.iter().any(|inlet| !Arc::ptr_eq(inlet, &self.inlet) && inlet.available.load(Ordering::Acquire))
         });
         let ends = |subscription: &Subscription| matches!(subscription.jid, Jid::Full(_)) || !others;
@@ -261,8 +269,9 @@ impl Feed {
             }
         }
         for (address, Subscription { jid, subid, .. }) in ended {
+            let caller = Caller { jid: self.inlet.whom.reader(&jid), role: self.role };
             let verb = Verb::Unsubscribe { node: address.node.clone(), jid, subid: Some(subid) };
-            let request = Request { caller: self.caller.clone(), service: address.service.clone(), verb };
+            let request = Request { caller, service: address.service.clone(), verb };
             let engine = self.shared.engine.clone();
             self.work.push(Box::pin(async move {
                 if let Err(wrong) = engine.ask(request).await {
@@ -413,7 +422,9 @@ impl Feed {
         }
         let group = (key.0, matches!(subscription.jid, Jid::Bare(_)));
         // What is followed without a subscription is let go without one.
-        let alone = subscription.options.digest || subscription.subid.as_str().is_empty();
+        let alone = subscription.options.digest
+            || subscription.subid.as_str().is_empty()
+            || self.inlet.whom.session().is_none();
         if !alone && let Some(id) = self.live.get(&group).copied() {
             if let Some(watch) = self.watches.get_mut(&id) {
                 watch.position = watch.position.min(position);
@@ -422,8 +433,8 @@ impl Feed {
             self.by_subscription.insert(key, id);
             return self.queue(id);
         }
-        if self.watches.len() >= self.shared.options.watches_per_session_max {
-            tracing::warn!(session = %self.inlet.full, node = %tail.address(), "too many subscriptions to watch");
+        if self.watches.len() >= self.inlet.whom.watches_max(&self.shared.options) {
+            tracing::warn!(session = %self.inlet.whom, node = %tail.address(), "too many subscriptions to watch");
             return;
         }
         let id = self.next_watch;
@@ -491,7 +502,8 @@ impl Feed {
         watch.busy = true;
         let address = watch.tail.address();
         let verb = Verb::Watch { node: address.node.clone() };
-        let request = Request { caller: self.caller.clone(), service: address.service.clone(), verb };
+        let caller = Caller { jid: self.inlet.whom.reader(&watch.to), role: self.role };
+        let request = Request { caller, service: address.service.clone(), verb };
         let (engine, key) = (self.shared.engine.clone(), watch.tail.key());
         self.work.push(Box::pin(async move {
             let outcome = match engine.ask(request).await {
@@ -511,7 +523,7 @@ impl Feed {
         match done {
             Done::Loaded(Ok(found)) => self.loaded(found),
             Done::Loaded(Err(failure)) => {
-                tracing::error!(%failure, session = %self.inlet.full, "a session's subscriptions cannot be read");
+                tracing::error!(%failure, session = %self.inlet.whom, "a session's subscriptions cannot be read");
                 self.behind = Some(Behind::Unreadable);
             }
             Done::Checked { watch: id, access, outcome } => {
@@ -543,7 +555,7 @@ impl Feed {
     fn loaded(&mut self, found: Vec<Loaded>) {
         let grown = |hold: &Option<Hold>| hold.as_ref().map_or_else(|| Some(HashMap::new()), Hold::grown);
         let (Some(since_bound), Some(since_available)) = (grown(&self.bound), grown(&self.available)) else {
-            tracing::error!(session = %self.inlet.full, "too much was committed while subscriptions were being read");
+            tracing::error!(session = %self.inlet.whom, "too much was committed while subscriptions were being read");
             self.behind = Some(Behind::Unreadable);
             return;
         };
@@ -553,9 +565,9 @@ impl Feed {
             if !self.inlet.wants(&subscription.jid) || self.went.contains(&key) {
                 continue;
             }
-            let since = match subscription.jid {
-                Jid::Full(_) => &since_bound,
-                Jid::Bare(_) => &since_available,
+            let since = match (&self.inlet.whom, &subscription.jid) {
+                (Whom::Session(_), Jid::Bare(_)) => &since_available,
+                _ => &since_bound,
             };
             let position = since.get(&tail.key()).map_or(position, |before| position.min(*before));
             self.watch(tail, subscription, position);
@@ -575,6 +587,12 @@ impl Feed {
             Ok(Some(page)) if page.floor > after.next() && watch.is_personal() => {
                 // Nobody was promised these: it goes on with what comes.
                 watch.position = page.last;
+                self.queue(id);
+            }
+            Ok(Some(page)) if page.floor > after.next() && self.inlet.whom.session().is_none() => {
+                // Whoever speaks for many would rather miss events of one than end.
+                tracing::warn!(node = %watch.tail.address(), "events were missed: they are no longer retained");
+                watch.position = Seq(page.floor.0.saturating_sub(1));
                 self.queue(id);
             }
             Ok(Some(page)) if page.floor > after.next() => {
@@ -615,26 +633,11 @@ impl Drop for Feed {
         self.unfollow();
         self.inlet.available.store(false, Ordering::Release);
         self.end_temporary();
-        let mut online = lock(&self.shared.online);
-        let bare = self.inlet.full.bare();
-        if let Some(inlets) = online.get_mut(bare) {
-            inlets.retain(|inlet| !Arc::ptr_eq(inlet, &self.inlet));
-            if inlets.is_empty() {
-                online.remove(bare);
-            }
-        }
+        self.shared.leave(&self.inlet);
     }
 }
 
 impl Inlet {
-    /// Whether a subscription of this JID goes to this session.
-    pub fn wants(&self, jid: &Jid) -> bool {
-        match jid {
-            Jid::Full(full) => *full == self.full,
-            Jid::Bare(bare) => bare == self.full.bare() && self.available.load(Ordering::Acquire),
-        }
-    }
-
     pub fn add(&self, tail: Arc<Tail>, subscription: Subscription, position: Seq) {
         lock(&self.inbox).changes.push(Changed::Came { tail, subscription, position });
         self.notify.notify_one();

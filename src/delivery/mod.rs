@@ -26,7 +26,7 @@ use crate::jid::BareJid;
 use crate::pubsub::{Change, Expire, NodeAddress, Subscription, SubscriptionState, notices};
 
 pub use cursor::{CURSOR_CHARS, CursorError, Cursors, NODES_MAX};
-pub use feed::{Again, Behind, Bounce, Feed, Personal, Shown, Tag};
+pub use feed::{Again, Behind, Bounce, Feed, Personal, Shown, Tag, Whom};
 pub use follow::{Ending, Followed, Follower, Ring, Start};
 pub use recent::Moment;
 pub use told::Told;
@@ -41,6 +41,8 @@ pub struct Options {
     pub page_bytes_max: usize,
     /// Subscriptions that one session watches; those beyond it get nothing, and a line in the log.
     pub watches_per_session_max: usize,
+    /// The same for whoever speaks for a domain.
+    pub watches_per_link_max: usize,
     /// Notifications that come back one after the other, with an error that may pass, before their
     /// subscription ends; 0 for any number.
     pub bounces_max: u64,
@@ -57,6 +59,7 @@ impl Default for Options {
             page_events_max: 64,
             page_bytes_max: 256 << 10,
             watches_per_session_max: 10_000,
+            watches_per_link_max: 1_000_000,
             bounces_max: 16,
             multi_subscribe: false,
             notices_waiting_max: 16_384,
@@ -76,6 +79,8 @@ struct Shared {
     options: Options,
     /// Sessions by account. Only accounts with a session stand here.
     online: Mutex<HashMap<BareJid, Vec<Arc<feed::Inlet>>>>,
+    /// Those who speak for others: components, and the server behind which we are one.
+    links: Mutex<Vec<Arc<feed::Inlet>>>,
     /// Sessions by the accounts that they follow without a subscription.
     followers: Mutex<feed::Followers>,
     /// Tails whose watchers have not been woken yet; each at most once.
@@ -108,6 +113,7 @@ impl Delivery {
                 cursors,
                 options,
                 online: Mutex::default(),
+                links: Mutex::default(),
                 followers: Mutex::default(),
                 grown: Mutex::default(),
                 growth: Notify::new(),
@@ -191,8 +197,9 @@ impl Sink for Delivery {
                 self.shared.lease.notify_one();
             }
             let online = lock(&self.shared.online);
-            let Some(inlets) = online.get(subscription.jid.bare()) else { continue };
-            for inlet in inlets.iter().filter(|inlet| inlet.wants(&subscription.jid)) {
+            let links = lock(&self.shared.links);
+            let inlets = online.get(subscription.jid.bare()).into_iter().flatten().chain(&*links);
+            for inlet in inlets.filter(|inlet| inlet.wants(&subscription.jid)) {
                 if subscription.state == SubscriptionState::Subscribed {
                     inlet.add(commit.tail(), subscription.clone(), commit.node.last_seq);
                 } else {

@@ -44,6 +44,7 @@ mod quota;
 mod retract;
 mod routes;
 mod serve;
+mod streams;
 mod subscriptions;
 mod takeover;
 mod tickets;
@@ -53,7 +54,7 @@ mod webhooks_in;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -73,6 +74,7 @@ pub use fetch::fetcher;
 pub use metrics::{Metric, MetricKind};
 pub use quota::Rates;
 pub use serve::serve;
+pub use streams::Streams;
 pub use webhooks_in::{Algorithm, Encoding, Generic, Hook, HookForm, Scheme, Secret, check_template};
 
 /// What the door asks.
@@ -96,6 +98,8 @@ pub struct Door {
     closing: CancellationToken,
     options: Options,
     watches: watch::Watches,
+    /// Who takes over what becomes a stream of XMPP.
+    streams: OnceLock<Arc<Streams>>,
     /// One permit a KiB of request bodies that are larger than a connection's own buffer.
     body_memory: Arc<Semaphore>,
     in_flight: idempotency::InFlight,
@@ -157,7 +161,13 @@ impl Door {
         let watches = watch::Watches::new(options.watches_per_account);
         tokio::spawn(watches.clone().mind(rooms.access.revocations(), closing.clone()));
         let (in_flight, quotas) = (idempotency::InFlight::default(), quota::Quotas::new(options.rates));
-        Arc::new(Door { rooms, service, closing, options, watches, body_memory, in_flight, quotas })
+        let streams = OnceLock::new();
+        Arc::new(Door { rooms, service, closing, options, watches, streams, body_memory, in_flight, quotas })
+    }
+
+    /// Offers streams of XMPP over WebSockets, which go to `streams`.
+    pub fn offer_streams(&self, streams: Streams) {
+        let _ = self.streams.set(Arc::new(streams));
     }
 
     /// All numbers, those of the other rooms and our own.
@@ -199,6 +209,9 @@ pub fn admin_router(door: Arc<Door>) -> Router {
 }
 
 async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
+    if streams::is_ours(&door, request.uri().path()) {
+        return routes::harden(streams::answer(&door, request));
+    }
     let asking = match cors::Asking::read(&request, &door.options.origins) {
         Ok(asking) => asking,
         Err(problem) => return routes::harden(problem.into_response()),

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::gate::Gate;
+use super::socket::prepare;
 use super::tls::Certificates;
-use crate::session::{Io, Pipe, Sessions};
+use crate::session::{Carrier, Io, Pipe, Sessions};
 use crate::stream::Secured;
 
 /// How a listener speaks.
@@ -21,6 +22,8 @@ pub enum Transport {
     StartTls,
     /// TLS from the first byte (XEP-0368).
     DirectTls,
+    /// Components, in the clear (XEP-0114).
+    Component,
 }
 
 /// What a listener needs to serve.
@@ -51,6 +54,7 @@ pub async fn bind(address: SocketAddr, what: &str) -> io::Result<TcpListener> {
 
 /// Accepts until `stop`. Running out of descriptors slows it down and never ends it.
 pub async fn serve(serve: Serve) {
+    let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = serve.listener.accept() => accepted,
@@ -59,7 +63,11 @@ pub async fn serve(serve: Serve) {
         match accepted {
             Ok((socket, peer)) => serve.admit(socket, peer),
             Err(error) => {
-                tracing::warn!(%error, "no connection could be accepted; waiting");
+                // One line for many: without descriptors this goes on until some are given back.
+                if told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
+                    told = Some(Instant::now());
+                    tracing::warn!(%error, "no connection can be accepted; those that wait will be");
+                }
                 tokio::select! {
                     () = tokio::time::sleep(ACCEPT_PAUSE) => {}
                     () = serve.stop.cancelled() => return,
@@ -71,7 +79,7 @@ pub async fn serve(serve: Serve) {
 
 impl Serve {
     fn admit(&self, socket: TcpStream, peer: SocketAddr) {
-        let _ = socket.set_nodelay(true);
+        prepare(&socket);
         let (transport, sessions, gate) = (self.transport, self.sessions.clone(), self.gate.clone());
         let (certificates, stop) = (self.certificates.clone(), self.stop.clone());
         let limit = self.handshake_max.min(HANDSHAKE_MAX);
@@ -79,15 +87,29 @@ impl Serve {
             let Some(pending) = enter(&gate, peer, &stop).await else { return };
             let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(pending));
             let pipe = match transport {
+                Transport::Component => {
+                    let carrier = Carrier::Bytes(Box::new(socket));
+                    let secured = Secured::default();
+                    let pipe = Pipe { carrier, peer, upgrade: None, clear: true, secured, unauthenticated };
+                    return sessions.accept_component(pipe).await;
+                }
                 Transport::StartTls => Pipe {
-                    io: Box::new(socket),
+                    carrier: Carrier::Bytes(Box::new(socket)),
                     peer,
                     upgrade: Some(Box::new(move |io| Box::pin(handshake(certificates, io, limit)))),
+                    clear: false,
                     secured: Secured::default(),
                     unauthenticated,
                 },
-                Transport::DirectTls => match handshake(certificates, socket, limit).await {
-                    Ok((io, secured)) => Pipe { io, peer, upgrade: None, secured, unauthenticated },
+                Transport::DirectTls => match Box::pin(handshake(certificates, socket, limit)).await {
+                    Ok((io, secured)) => Pipe {
+                        carrier: Carrier::Bytes(io),
+                        peer,
+                        upgrade: None,
+                        clear: false,
+                        secured,
+                        unauthenticated,
+                    },
                     Err(error) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
                 },
             };
@@ -127,6 +149,7 @@ async fn handshake<T: Io + 'static>(
 
 /// After an accept that failed, descriptors being short most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How long a connection may stand at the gate.
 const GATE_WAIT_MAX: Duration = Duration::from_secs(30);
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);

@@ -1,9 +1,10 @@
 //! Which service, session or nobody a stanza is for (RFC 6120 §10, RFC 6121 §8).
 //!
 //! Not here: what a service makes of it (`xep`), and the bytes (`session`). Streams between servers
-//! do not exist, so that every address of another domain is unreachable.
+//! do not exist, so that an address of another domain is unreachable unless a component speaks for it.
 
 mod herald;
+mod links;
 mod undelivered;
 
 use std::pin::Pin;
@@ -26,11 +27,13 @@ use crate::xmpp::{
 
 pub use crate::messaging::{BindFailed, Presence, Routed};
 pub use herald::Herald;
+pub use links::Place;
 
 /// The router, to be cloned and handed about.
 #[derive(Clone)]
 pub struct Router {
     messaging: Messaging,
+    links: links::Links,
     xep: Xep,
     arrivals: mpsc::Sender<FullJid>,
     /// Until the herald takes it.
@@ -67,7 +70,7 @@ impl Router {
     pub fn new(messaging: Messaging, xep: Xep) -> Self {
         let (arrivals, arrived) = mpsc::channel(herald::ARRIVALS_MAX);
         let arrived = Arc::new(Mutex::new(Some(arrived)));
-        Router { messaging, xep, arrivals, arrived }
+        Router { messaging, links: links::Links::default(), xep, arrivals, arrived }
     }
 
     /// Enters a session under its address.
@@ -90,6 +93,10 @@ impl Router {
 
     /// Takes a stanza from a session. Its `from` has been set to the session's address.
     pub fn stanza(&self, caller: &Caller, presence: &Presence, element: Element) -> Reaction {
+        let element = match self.outward(element) {
+            Ok(reaction) => return reaction,
+            Err(element) => element,
+        };
         match Stanza::parse(element) {
             Ok(Stanza::Iq(iq)) if self.messaging.is_capabilities(&iq) && is_own(caller, iq.to.as_ref()) => {
                 let (messaging, place) = (self.messaging.clone(), presence.place());
@@ -133,7 +140,11 @@ impl Router {
 
     /// Hands a message to whom it is for, if they are here.
     pub fn send(&self, to: &Jid, stanza: Bytes) {
-        self.messaging.send(to, &stanza);
+        if self.is_local(to) {
+            self.messaging.send(to, &stanza);
+        } else {
+            self.send_outward(to, &stanza);
+        }
     }
 
     /// A ping of the server (XEP-0199 §4.1).

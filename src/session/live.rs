@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use super::Shared;
 use super::hibernate::{self, hibernate};
 use super::negotiate::{self, Established, Talk, Who};
+use super::quiet::Quiet;
+use super::rate::Rate;
 use super::resumption::{Ask, Reply, Resumable};
 use super::standing::{Sent, Standing, encode};
 use super::wire::Moved;
@@ -22,8 +24,11 @@ use crate::xml::Element;
 
 struct Session<'a> {
     shared: &'a Arc<Shared>,
-    talk: Talk,
+    talk: Box<Talk>,
     standing: Box<Standing>,
+    rate: Rate,
+    /// Present while nobody looks at the client.
+    quiet: Option<Quiet>,
     last_read: Instant,
     last_write: Instant,
     pinged: bool,
@@ -58,13 +63,22 @@ pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
         }
         Who::Resumed { standing, h } => (standing, Some(h)),
     };
+    let rate = Rate::new(shared.options.rate, now);
     let expires = shared.access.remaining(&standing.login).map(|left| now + left);
-    let mut session = Session { shared, talk, standing, last_read: now, last_write: now, pinged: false, expires };
+    let mut session =
+        Session { shared, talk, standing, rate, quiet: None, last_read: now, last_write: now, pinged: false, expires };
     let end = match resumed_at.map_or(Ok(()), |h| session.begin_again(h)) {
         Ok(()) => session.run().await,
         Err(end) => end,
     };
+    session.be_quiet(false);
     let Session { talk, standing, .. } = session;
+    // A future is as large as its largest state: what comes at the end is not kept until then.
+    Box::pin(part(shared, talk, standing, end)).await;
+}
+
+/// What becomes of a connection, and of its session, when it ends.
+async fn part(shared: &Arc<Shared>, talk: Box<Talk>, standing: Box<Standing>, end: End) {
     match end {
         End::Gone => {
             drop(talk);
@@ -109,16 +123,19 @@ impl Session<'_> {
             let queued = self.talk.wire.queued();
             let full = hibernate::too_much(self.shared, &self.standing, 1);
             let slot = self.standing.slot();
-            let reading = self.standing.answers.len() < options.requests_in_flight_max
+            let slow = self.rate.wait(Instant::now());
+            let reading = slow.is_none()
+                && self.standing.answers.len() < options.requests_in_flight_max
                 && queued < options.output_bytes_max
                 && self.talk.wire.input().is_empty();
-            let tick = self.next_tick();
+            let tick = self.next_tick().min(slow.unwrap_or_else(|| Instant::now() + FAR));
             let Session { talk, standing, shared, .. } = self;
             let Standing { feed, answers, inbox, .. } = &mut **standing;
             tokio::select! {
                 moved = std::future::poll_fn(|cx| talk.wire.poll(cx, reading)) => match moved {
                     Ok(Moved::Read) => {
                         self.last_read = Instant::now();
+                        self.rate.read(self.talk.wire.input().len());
                         self.pinged = false;
                     }
                     Ok(Moved::Wrote) => self.last_write = Instant::now(),
@@ -131,7 +148,7 @@ impl Session<'_> {
                 () = async { if waits == Waits::ForFeed { feed.settled().await } else { feed.ready().await } },
                     if waits == Waits::ForFeed || waits == Waits::Not && !full && queued < options.output_pull_bytes => {}
                 Some(routed) = inbox.recv(), if !full && queued < options.output_bytes_max => match routed {
-                    Routed::Stanza(bytes) => self.write(bytes),
+                    Routed::Stanza(stanza) => self.deliver(stanza),
                     Routed::Follow => self.standing.follow(self.shared),
                     Routed::Replaced => return End::Error(replaced()),
                     Routed::Ended => return End::Error(ended()),
@@ -145,13 +162,8 @@ impl Session<'_> {
                     return end;
                 },
                 ask = async { match &slot { Some(slot) => slot.asked().await, None => std::future::pending().await } } => {
-                    match ask {
-                        Ask::Resume { h, reply } => match self.standing.check(h) {
-                            Ok(()) => return End::Taken { h, reply },
-                            Err(false_ack) => drop(reply.send(Err(false_ack))),
-                        },
-                        // It has a connection again.
-                        Ask::End => {}
+                    if let Some(end) = self.asked(ask) {
+                        return end;
                     }
                 }
                 () = shared.stop.cancelled() => {
@@ -162,11 +174,25 @@ impl Session<'_> {
         }
     }
 
+    /// Somebody wants the session.
+    fn asked(&self, ask: Ask) -> Option<End> {
+        match ask {
+            Ask::Resume { h, reply } => match self.standing.check(h) {
+                Ok(()) => return Some(End::Taken { h, reply }),
+                Err(false_ack) => drop(reply.send(Err(false_ack))),
+            },
+            // It has a connection again.
+            Ask::End => {}
+        }
+        None
+    }
+
     /// Takes stanzas from what was read, in order, while there is room for their answers.
     async fn take_input(&mut self) -> Result<(), End> {
         let options = &self.shared.options;
         while self.standing.answers.len() < options.requests_in_flight_max
             && self.talk.wire.queued() < options.output_bytes_max
+            && self.rate.wait(Instant::now()).is_none()
             && let Some(input) = self.talk.parsed()
         {
             let moment = self.shared.delivery.moment();
@@ -182,7 +208,11 @@ impl Session<'_> {
                         self.standing.managed.as_mut().map(|managed| managed.handled.stanza());
                         self.write(Bytes::from(bytes));
                     }
-                    Output::Stanza(stanza) => self.stanza(stanza, moment).await,
+                    Output::Stanza(stanza) => {
+                        self.rate.stanza();
+                        self.stanza(stanza, moment).await;
+                    }
+                    Output::ClientState { active } => self.be_quiet(!active),
                     Output::EnableSm { resume, max } => self.enable_sm(resume, max),
                     Output::AckAsked => self.standing.managed.iter_mut().for_each(|managed| managed.handled.ask()),
                     Output::Acknowledged(h) => {
@@ -307,6 +337,21 @@ impl Session<'_> {
         pulled
     }
 
+    /// Sends what somebody else sent, now or when the client is looked at.
+    fn deliver(&mut self, stanza: Bytes) {
+        let now = match &mut self.quiet {
+            Some(quiet) => quiet.hold(stanza),
+            None => vec![stanza],
+        };
+        now.into_iter().for_each(|stanza| self.write(stanza));
+    }
+
+    fn be_quiet(&mut self, quiet: bool) {
+        let held = self.quiet.as_mut().map(Quiet::release).unwrap_or_default();
+        self.quiet = quiet.then(Quiet::default);
+        held.into_iter().for_each(|stanza| self.write(stanza));
+    }
+
     /// Sends a stanza.
     fn write(&mut self, stanza: Bytes) {
         if self.talk.wire.queued() == 0 {
@@ -332,7 +377,7 @@ impl Session<'_> {
     /// Answers what was asked before the end, as far as that takes no longer than is allowed, and says
     /// how far it went.
     async fn finish_answers(&mut self) {
-        self.standing.finish_answers(self.shared, Some(&mut self.talk.wire)).await;
+        Box::pin(self.standing.finish_answers(self.shared, Some(&mut self.talk.wire))).await;
         if let Some(managed) = &self.standing.managed {
             let told = sm::answer(managed.handled.received());
             self.say_element(&told);
@@ -407,6 +452,24 @@ enum Waits {
     ForFeed,
 }
 
+/// A deadline that is no deadline.
+const FAR: std::time::Duration = std::time::Duration::from_secs(3600);
 /// A session with a connection may have so many times more unacknowledged than one without: requests
 /// are answered, and the peer is given time to acknowledge.
 const UNACKED_TIMES_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand sessions that say nothing should cost little: what a session needs seldom stands in
+    /// boxes that are made when it is needed.
+    #[test]
+    fn a_session_that_waits_is_small() {
+        fn size<F: Future>(_: fn(&'static Arc<Shared>, Established) -> F) -> usize {
+            size_of::<F>()
+        }
+        let bytes = size(live) + size_of::<Talk>() + size_of::<Standing>();
+        assert!(bytes <= 7 << 9, "{bytes} bytes");
+    }
+}

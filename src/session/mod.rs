@@ -4,12 +4,16 @@
 //! Not here: what may be said when (`stream`), where a stanza goes (`router`), what an event looks
 //! like (`xep`, behind `router`). RFC 6120, RFC 6121 §4.
 
+mod component;
 mod credentials;
+mod framing;
 mod hibernate;
 mod inline;
 mod live;
 mod negotiate;
 mod pipe;
+mod quiet;
+mod rate;
 mod resumption;
 mod standing;
 mod wire;
@@ -26,7 +30,9 @@ use crate::stream;
 use crate::time::Clock;
 use crate::xml;
 
-pub use pipe::{Io, Pipe, Upgrade};
+pub use component::{Upstream, UpstreamOptions};
+pub use pipe::{Carrier, Io, Messages, Pipe, Upgrade};
+pub use rate::RateOptions;
 
 /// The settings of sessions.
 #[derive(Clone, Debug)]
@@ -51,6 +57,14 @@ pub struct Options {
     /// Stanzas of others that may wait for a session.
     pub inbox_max: usize,
     pub sm: SmOptions,
+    pub rate: RateOptions,
+    /// Who may connect as a component.
+    pub components: Arc<[stream::component::Served]>,
+    pub limits_component: xml::Limits,
+    /// Stanzas of others that may wait for a component.
+    pub link_inbox_max: usize,
+    /// Requests of one component on their way through the engine; beyond it nothing is read.
+    pub link_requests_max: usize,
     /// Sessions of one account at a time.
     pub sessions_per_account_max: usize,
 }
@@ -97,6 +111,11 @@ impl Default for Options {
             output_bytes_max: 1 << 20,
             inbox_max: 256,
             sm: SmOptions::default(),
+            rate: RateOptions::default(),
+            components: Arc::new([]),
+            limits_component: xml::Limits { stanza_bytes: 1 << 20, ..xml::Limits::authenticated() },
+            link_inbox_max: 4096,
+            link_requests_max: 512,
             sessions_per_account_max: 10,
         }
     }
@@ -132,6 +151,12 @@ impl Sessions {
         Sessions { shared: Arc::new(Shared { access, delivery, router, clock, options, resumption, stop }) }
     }
 
+    /// The largest message that is taken in: larger than what may be sent, so that it can be said what
+    /// is wrong.
+    pub fn message_bytes_max(&self) -> usize {
+        self.shared.options.limits.stanza_bytes + MESSAGE_MARGIN
+    }
+
     /// Speaks with a peer until one of both ends it.
     pub async fn run(&self, pipe: Pipe) {
         let peer = pipe.peer;
@@ -143,3 +168,5 @@ impl Sessions {
         }
     }
 }
+
+const MESSAGE_MARGIN: usize = 64 << 10;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::pipe::{Pipe, Upgrade};
+use super::framing;
+use super::pipe::{Carrier, Pipe, Upgrade};
 use super::resumption::{Handed, Refused};
 use super::standing::{Managed, Standing};
 use super::wire::{Moved, Wire};
@@ -32,7 +33,8 @@ pub(super) struct Talk {
 
 /// A session that is bound.
 pub(super) struct Established {
-    pub talk: Talk,
+    /// In a box: it is handed on, and every future on the way would have room for it.
+    pub talk: Box<Talk>,
     pub who: Who,
 }
 
@@ -94,10 +96,14 @@ enum Step {
 /// Negotiates, within the time that is allowed for it.
 pub(super) async fn negotiate(shared: Arc<Shared>, pipe: Pipe) -> Option<Established> {
     let options = &shared.options;
-    let channel = if pipe.upgrade.is_some() { stream::Channel::StartTls } else { stream::Channel::Tls };
+    let channel = match (&pipe.upgrade, pipe.clear) {
+        (Some(_), _) => stream::Channel::StartTls,
+        (None, true) => stream::Channel::Clear,
+        (None, false) => stream::Channel::Tls,
+    };
     let stream = Stream::new(Arc::new(options.stream.clone()), channel, stream_ids()).with_secured(pipe.secured);
     let parser = Parser::new(options.limits_unauthenticated);
-    let talk = Talk { wire: Wire::new(pipe.io), parser, stream, peer: pipe.peer.ip() };
+    let talk = Talk { wire: Wire::new(pipe.carrier), parser, stream, peer: pipe.peer.ip() };
     let deadline = tokio::time::Instant::now() + options.negotiation_max;
     let mut negotiation = Negotiation {
         shared: shared.clone(),
@@ -152,7 +158,7 @@ impl Negotiation {
     }
 
     fn established(&mut self) -> Option<Established> {
-        let (talk, login) = (self.talk.take()?, self.login.take()?);
+        let (talk, login) = (Box::new(self.talk.take()?), self.login.take()?);
         if let Some((handed, h)) = self.resumed.take() {
             let mut standing = handed.take()?;
             // What was proved now is what holds from now on.
@@ -200,6 +206,7 @@ impl Negotiation {
                 | Output::Reply(_)
                 | Output::EnableSm { .. }
                 | Output::AckAsked
+                | Output::ClientState { .. }
                 | Output::Acknowledged(_) => continue,
                 Output::StartTls => self.start_tls().await,
                 Output::AskScram { account, hash } => Some(self.ask_scram(account, hash).await),
@@ -240,14 +247,15 @@ impl Negotiation {
             return None;
         }
         talk.wire.flush().await.ok()?;
-        let (io, _) = talk.wire.into_parts();
+        let Talk { wire, parser, stream, peer } = talk;
+        let io = wire.into_io()?;
         match upgrade(io).await {
             Ok((io, secured)) => {
-                self.talk = Some(Talk { wire: Wire::new(io), ..talk });
+                self.talk = Some(Talk { wire: Wire::new(Carrier::Bytes(io)), parser, stream, peer });
                 Some(Input::TlsDone(Box::new(secured)))
             }
             Err(error) => {
-                tracing::debug!(peer = %talk.peer, %error, "TLS handshake failed");
+                tracing::debug!(%peer, %error, "TLS handshake failed");
                 None
             }
         }
@@ -319,24 +327,7 @@ impl Talk {
 
     /// What the input that was read already holds.
     pub fn parsed(&mut self) -> Option<Input> {
-        if self.wire.input().is_empty() || self.stream.awaits_answer() {
-            return None;
-        }
-        let whole = self.wire.input();
-        let mut input = whole;
-        let event = self.parser.feed(&mut input);
-        let taken = whole.len() - input.len();
-        self.wire.consume(taken);
-        match event {
-            Ok(None) => None,
-            Ok(Some(XmlEvent::StreamStart { header, default_ns })) => {
-                let default_ns = Some(default_ns.to_string()).filter(|ns| !ns.is_empty());
-                Some(Input::Header(Header { root: header, default_ns }))
-            }
-            Ok(Some(XmlEvent::Element(element))) => Some(Input::Element(element)),
-            Ok(Some(XmlEvent::StreamEnd)) => Some(Input::End),
-            Err(error) => Some(Input::Malformed(stream_error(&error))),
-        }
+        if self.stream.awaits_answer() { None } else { parse(&mut self.wire, &mut self.parser) }
     }
 
     /// Ends the stream with an error of ours.
@@ -364,30 +355,63 @@ impl Talk {
         self.let_go(lingering).await;
     }
 
-    async fn let_go(mut self, linger: bool) {
-        let parting = async {
-            self.wire.flush().await?;
-            self.wire.shutdown().await?;
-            if linger {
-                // What we wrote would be lost to a reset if the socket were closed upon unread input.
-                loop {
-                    match std::future::poll_fn(|cx| self.wire.poll(cx, true)).await? {
-                        Moved::Ended => break,
-                        Moved::Read => {
-                            let bytes = self.wire.input().len();
-                            self.wire.consume(bytes);
-                        }
-                        Moved::Wrote => {}
-                    }
-                }
-            }
-            std::io::Result::Ok(())
-        };
-        let _ = tokio::time::timeout(PARTING_MAX, parting).await;
+    async fn let_go(self, linger: bool) {
+        let_go(self.wire, linger).await;
     }
 }
 
-fn stream_error(error: &XmlError) -> StreamError {
+/// What the input that was read holds next.
+pub(super) fn parse(wire: &mut Wire, parser: &mut Parser) -> Option<Input> {
+    let whole = wire.input();
+    if whole.is_empty() {
+        return None;
+    }
+    if wire.is_framed() {
+        let input = framing::input(whole, parser.limits());
+        let taken = whole.len();
+        wire.consume(taken);
+        return Some(input);
+    }
+    let mut input = whole;
+    let event = parser.feed(&mut input);
+    let taken = whole.len() - input.len();
+    wire.consume(taken);
+    match event {
+        Ok(None) => None,
+        Ok(Some(XmlEvent::StreamStart { header, default_ns })) => {
+            let default_ns = Some(default_ns.to_string()).filter(|ns| !ns.is_empty());
+            Some(Input::Header(Header { root: header, default_ns }))
+        }
+        Ok(Some(XmlEvent::Element(element))) => Some(Input::Element(element)),
+        Ok(Some(XmlEvent::StreamEnd)) => Some(Input::End),
+        Err(error) => Some(Input::Malformed(stream_error(&error))),
+    }
+}
+
+/// Writes what is left to be written, and closes.
+pub(super) async fn let_go(mut wire: Wire, linger: bool) {
+    let parting = async {
+        wire.flush().await?;
+        wire.shutdown().await?;
+        if linger {
+            // What we wrote would be lost to a reset if the socket were closed upon unread input.
+            loop {
+                match std::future::poll_fn(|cx| wire.poll(cx, true)).await? {
+                    Moved::Ended => break,
+                    Moved::Read => {
+                        let bytes = wire.input().len();
+                        wire.consume(bytes);
+                    }
+                    Moved::Wrote => {}
+                }
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(PARTING_MAX, parting).await;
+}
+
+pub(super) fn stream_error(error: &XmlError) -> StreamError {
     match error {
         XmlError::NotWellFormed(why) => StreamCondition::NotWellFormed.because(why.clone()),
         XmlError::Restricted(what) => StreamCondition::RestrictedXml.because(*what),

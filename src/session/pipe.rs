@@ -3,7 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::stream::Secured;
@@ -19,11 +21,31 @@ pub type Upgrade = Box<dyn FnOnce(Box<dyn Io>) -> Upgrading + Send>;
 
 type Upgrading = Pin<Box<dyn Future<Output = io::Result<(Box<dyn Io>, Secured)>> + Send>>;
 
+/// A pipe that carries whole messages: a WebSocket.
+pub trait Messages: Send + Unpin {
+    /// The next message; nothing when the peer will send none.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>>;
+    /// Waits until a message can be taken.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Takes a message, after `poll_ready`.
+    fn send(&mut self, message: Bytes) -> io::Result<()>;
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// What a transport carries.
+pub enum Carrier {
+    Bytes(Box<dyn Io>),
+    Messages(Box<dyn Messages>),
+}
+
 pub struct Pipe {
-    pub io: Box<dyn Io>,
+    pub carrier: Carrier,
     pub peer: SocketAddr,
     /// How to encrypt it; absent when it is encrypted already.
     pub upgrade: Option<Upgrade>,
+    /// Nothing protects it, and nothing will.
+    pub clear: bool,
     /// Where it is encrypted already: what the handshake yielded.
     pub secured: Secured,
     /// Held until the peer is authenticated: how many may be on the way is limited.

@@ -232,8 +232,7 @@ pub(super) fn encode(shared: &Shared, wire: &mut Wire, managed: Option<&mut Mana
             managed.sent(Sent::Event(tag));
         }
     }
-    wire.push(head);
-    wire.push(body);
+    wire.push_two(head, body);
     bytes
 }
 

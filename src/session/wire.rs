@@ -9,10 +9,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::pipe::Io;
+use super::framing;
+use super::pipe::{Carrier, Io};
 
 pub(super) struct Wire {
-    io: Box<dyn Io>,
+    carrier: Carrier,
     out: OutQueue,
     /// Bytes were handed to the pipe that it may still hold back.
     unflushed: bool,
@@ -39,11 +40,28 @@ struct OutQueue {
 }
 
 impl Wire {
-    pub fn new(io: Box<dyn Io>) -> Self {
-        Wire { io, out: OutQueue::default(), unflushed: false, input: Vec::new() }
+    pub fn new(carrier: Carrier) -> Self {
+        Wire { carrier, out: OutQueue::default(), unflushed: false, input: Vec::new() }
     }
 
+    /// Whether every element is a message of its own (RFC 7395).
+    pub fn is_framed(&self) -> bool {
+        matches!(self.carrier, Carrier::Messages(_))
+    }
+
+    /// Queues an element that comes in two pieces.
+    pub fn push_two(&mut self, head: Bytes, body: Bytes) {
+        if self.is_framed() {
+            self.push(Bytes::from([&head[..], &body[..]].concat()));
+        } else {
+            self.push(head);
+            self.push(body);
+        }
+    }
+
+    /// Queues one whole element, or the header or end of the stream.
     pub fn push(&mut self, piece: Bytes) {
+        let piece = if self.is_framed() { framing::document(piece) } else { piece };
         if !piece.is_empty() {
             self.out.bytes += piece.len();
             self.out.pieces.push_back(piece);
@@ -69,10 +87,12 @@ impl Wire {
         }
     }
 
-    /// Gives the pipe back, for another layer to be put upon it. What was read but not taken goes
-    /// with it.
-    pub fn into_parts(self) -> (Box<dyn Io>, Vec<u8>) {
-        (self.io, self.input)
+    /// Gives the pipe back, for another layer to be put upon it.
+    pub fn into_io(self) -> Option<Box<dyn Io>> {
+        match self.carrier {
+            Carrier::Bytes(io) => Some(io),
+            Carrier::Messages(_) => None,
+        }
     }
 
     /// Writes what is queued, and reads where `reading`. Ready as soon as anything has moved.
@@ -86,7 +106,7 @@ impl Wire {
             }
         }
         if self.out.bytes == 0 && self.unflushed {
-            match Pin::new(&mut self.io).poll_flush(cx) {
+            match self.carrier.poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
@@ -104,20 +124,35 @@ impl Wire {
             while self.out.bytes > 0 {
                 ready!(self.poll_write(cx))?;
             }
-            Pin::new(&mut self.io).poll_flush(cx)
+            self.carrier.poll_flush(cx)
         })
         .await
     }
 
     /// Says that nothing more will be written (a TLS close_notify where there is TLS).
     pub async fn shutdown(&mut self) -> io::Result<()> {
-        std::future::poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await
+        std::future::poll_fn(|cx| match &mut self.carrier {
+            Carrier::Bytes(io) => Pin::new(io).poll_shutdown(cx),
+            Carrier::Messages(messages) => messages.poll_close(cx),
+        })
+        .await
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let count = self.out.chunks_vectored(&mut slices);
-        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &slices[..count]))?;
+        let written = match &mut self.carrier {
+            Carrier::Bytes(io) => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let count = self.out.chunks_vectored(&mut slices);
+                ready!(Pin::new(io).poll_write_vectored(cx, &slices[..count]))?
+            }
+            Carrier::Messages(messages) => {
+                ready!(messages.poll_ready(cx))?;
+                let message = self.out.pieces.front().cloned().unwrap_or_default();
+                let bytes = message.len();
+                messages.send(message)?;
+                bytes
+            }
+        };
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
@@ -127,15 +162,38 @@ impl Wire {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
+        let io = match &mut self.carrier {
+            Carrier::Bytes(io) => io,
+            // One message at a time: what was read must be taken before the next.
+            Carrier::Messages(_) if !self.input.is_empty() => return Poll::Pending,
+            Carrier::Messages(messages) => {
+                return Poll::Ready(Ok(match ready!(messages.poll_receive(cx))? {
+                    Some(message) => {
+                        self.input = message.into();
+                        Moved::Read
+                    }
+                    None => Moved::Ended,
+                }));
+            }
+        };
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
                 return Poll::Ready(Ok(Moved::Ended));
             }
             self.input.extend_from_slice(buffer.filled());
             Poll::Ready(Ok(Moved::Read))
         })
+    }
+}
+
+impl Carrier {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Carrier::Bytes(io) => Pin::new(io).poll_flush(cx),
+            Carrier::Messages(messages) => messages.poll_flush(cx),
+        }
     }
 }
 

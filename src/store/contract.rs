@@ -81,6 +81,7 @@ macro_rules! every_promise {
                 affiliations_are_paged
                 nodes_are_paged_bytewise
                 what_an_account_watches_is_read_in_slices
+                what_a_domain_watches_is_read_in_slices
                 nodes_of_accounts_come_with_their_last_items
                 lists_of_what_is_absent_are_empty;
             access:

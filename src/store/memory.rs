@@ -286,6 +286,32 @@ impl Store for MemoryStore {
         })
     }
 
+    fn read_watched_at(
+        &self,
+        domain: String,
+        after: Option<(NodeKey, Subscription)>,
+        max: usize,
+    ) -> Pending<'_, Vec<(Node, Subscription)>> {
+        self.with(move |state| {
+            let after = after.map(|(key, subscription)| (key, SubscriptionEdge::new(None, &subscription)));
+            let every = state.nodes.iter().flat_map(|(key, kept)| {
+                kept.subscriptions.iter().map(move |(edge, subscription)| ((*key, edge.clone()), kept, subscription))
+            });
+            let found = every
+                .filter(|(place, _, subscription)| subscription.jid.domain() == domain && after.as_ref() < Some(place))
+                .map(|(_, kept, subscription)| ((*kept.node).clone(), subscription.clone()));
+            Ok(found.take(max).collect())
+        })
+    }
+
+    fn next_subscriber_domain(&self, after: String) -> Pending<'_, Option<String>> {
+        self.with(move |state| {
+            let subscriptions = state.nodes.values().flat_map(|kept| kept.subscriptions.values());
+            let domains = subscriptions.map(|subscription| subscription.jid.domain());
+            Ok(domains.filter(|domain| *domain > after.as_str()).min().map(str::to_owned))
+        })
+    }
+
     fn lapsing(&self, lapse: Lapse, max: usize) -> Pending<'_, Vec<(NodeAddress, Subscription)>> {
         self.with(move |state| {
             let every = state.nodes.values().flat_map(|kept| {

@@ -128,6 +128,19 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> Pending<'_, Vec<(Node, Subscription)>>;
 
+    /// Every subscription of the addresses at a domain: what whoever speaks for it must watch. Ordered by
+    /// node key, bare JID, resource (none first) and subid; at most `max` of them, after the given
+    /// (node key, subscription) of the last answer.
+    fn read_watched_at(
+        &self,
+        domain: String,
+        after: Option<(NodeKey, Subscription)>,
+        max: usize,
+    ) -> Pending<'_, Vec<(Node, Subscription)>>;
+
+    /// The first domain after the given one (bytewise) at which somebody subscribes to something.
+    fn next_subscriber_domain(&self, after: String) -> Pending<'_, Option<String>>;
+
     /// Subscriptions that end by themselves, the earliest first; at most `max`.
     fn lapsing(&self, lapse: Lapse, max: usize) -> Pending<'_, Vec<(NodeAddress, Subscription)>>;
 

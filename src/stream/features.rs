@@ -6,7 +6,8 @@ use super::output::{Output, write};
 use super::sasl::Mechanism;
 use super::secured::Binding;
 use super::{
-    BIND_NS, BIND2_NS, CHANNEL_BINDING_NS, CLIENT_NS, FAST_NS, LIMITS_NS, SASL_NS, SASL2_NS, SESSION_NS, SM_NS, TLS_NS,
+    BIND_NS, BIND2_NS, CHANNEL_BINDING_NS, CLIENT_NS, CSI_NS, FAST_NS, LIMITS_NS, SASL_NS, SASL2_NS, SESSION_NS, SM_NS,
+    TLS_NS,
 };
 use crate::jid::BareJid;
 use crate::xml::Element;
@@ -128,7 +129,9 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             // RFC 6121 §2.6.1, §3.4.
             let versions = Element::new("ver", "urn:xmpp:features:rosterver");
             let approvals = Element::new("sub", "urn:xmpp:features:pre-approval");
-            let offered = [Element::new("bind", BIND_NS), session, managed, versions, approvals];
+            // XEP-0352 §3.
+            let state = Element::new("csi", CSI_NS);
+            let offered = [Element::new("bind", BIND_NS), session, managed, state, versions, approvals];
             offered.into_iter().chain(limits(*advertised)).collect()
         }
     }

@@ -23,6 +23,7 @@
 
 mod authentication;
 mod bind;
+pub mod component;
 mod error;
 mod features;
 mod header;
@@ -52,6 +53,7 @@ pub use secured::{Binding, Secured};
 pub use sm::SmRefusal;
 
 const CLIENT_NS: &str = "jabber:client";
+const COMPONENT_NS: &str = "jabber:component:accept";
 const STREAMS_NS: &str = "http://etherx.jabber.org/streams";
 const TLS_NS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 const SASL_NS: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
@@ -64,6 +66,7 @@ const SESSION_NS: &str = "urn:ietf:params:xml:ns:xmpp-session";
 const STREAM_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 const STANZA_ERROR_NS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 const SM_NS: &str = "urn:xmpp:sm:3";
+const CSI_NS: &str = "urn:xmpp:csi:0";
 const LIMITS_NS: &str = "urn:xmpp:stream-limits:0";
 const COMPRESS_NS: &str = "http://jabber.org/protocol/compress";
 const XML_NS: &str = "http://www.w3.org/XML/1998/namespace";

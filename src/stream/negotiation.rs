@@ -16,7 +16,7 @@ use super::sasl2::Inline;
 use super::secured::Secured;
 use super::sm;
 use super::stanza;
-use super::{COMPRESS_NS, SASL_NS, STREAMS_NS, TLS_NS};
+use super::{COMPRESS_NS, CSI_NS, SASL_NS, STREAMS_NS, TLS_NS};
 use crate::jid::{BareJid, FullJid};
 use crate::xml::Element;
 
@@ -398,6 +398,11 @@ impl Stream {
             return self.manage(jid, &said, out);
         }
         if !stanza::is_stanza(&element) {
+            // XEP-0352 §4.
+            if element.ns() == CSI_NS && matches!(element.name(), "active" | "inactive") {
+                out.push(Output::ClientState { active: element.name() == "active" });
+                return Ok(State::Established { jid });
+            }
             if is_compress(&element) {
                 refuse_compression(out);
                 return Ok(State::Established { jid });

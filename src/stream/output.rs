@@ -10,7 +10,7 @@ use crate::xml::Element;
 /// One thing to do. They are to be carried out in the order in which they stand.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Bytes for the peer.
+    /// Bytes for the peer: one whole element, or the header or end of our stream.
     Write(Vec<u8>),
     /// Begin the TLS handshake as its server, once all is written, then say
     /// [`Input::TlsDone`](super::Input::TlsDone). Whatever was read behind `<starttls/>` came in the
@@ -57,6 +57,8 @@ pub enum Output {
     AskResume { account: BareJid, previd: String, h: u32 },
     /// The peer asks which of its stanzas are handled.
     AckAsked,
+    /// Somebody looks at the client, or nobody does (XEP-0352).
+    ClientState { active: bool },
     /// The peer has handled so many stanzas.
     Acknowledged(u32),
     /// Nothing more will be written. Flush, send TLS close_notify, shut down the writing side. With
@@ -114,12 +116,9 @@ impl fmt::Debug for TokenProof {
     }
 }
 
-/// Appends bytes for the peer, to those that are to be written anyway where nothing stands between.
+/// Appends bytes for the peer.
 pub(super) fn write(out: &mut Vec<Output>, bytes: &[u8]) {
-    match out.last_mut() {
-        Some(Output::Write(last)) => last.extend_from_slice(bytes),
-        _ => out.push(Output::Write(bytes.to_vec())),
-    }
+    out.push(Output::Write(bytes.to_vec()));
 }
 
 /// Appends an element as a child of our stream, whose default namespace is `jabber:client`.

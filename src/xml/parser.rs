@@ -164,6 +164,10 @@ impl Parser {
         *self = Parser::with_shape(limits, self.shape);
     }
 
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Changes the limits within a stream, as after an authentication without a new stream. They
     /// hold from the next stanza on for [`Limits::token_bytes`], at once for the others.
     pub fn set_limits(&mut self, limits: Limits) {

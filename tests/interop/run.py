@@ -27,6 +27,8 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import prosody
+
 HERE = Path(__file__).resolve().parent
 PASSWORD = "interop-" + secrets.token_hex(8)
 SERVICE = "pubsub.localhost"
@@ -69,19 +71,20 @@ class Checks:
 class Server:
     """`tidings serve` on a data directory of its own; a second start takes the ports of the first."""
 
-    def __init__(self, binary, folder, sets=()):
+    def __init__(self, binary, folder, name="server", sets=(), domain="localhost"):
         self.binary = binary
         self.sets = [word for pair in sets for word in ("--set", pair)]
-        self.data = folder / "data"
-        self.ready = folder / "ready.json"
-        self.log = folder / "server.log"
+        self.domain = domain
+        self.data = folder / f"{name}-data"
+        self.ready = folder / f"{name}-ready.json"
+        self.log = folder / f"{name}.log"
         self.addresses = {}
         self.process = None
 
     def command(self, *words, text=None):
         """Runs one of the program's other commands."""
         done = subprocess.run(
-            [self.binary, *words, "--data", self.data],
+            [self.binary, *words, "--data", self.data, *self.sets],
             input=text, capture_output=True, text=True, timeout=START_SECONDS, check=False,
         )
         if done.returncode != 0:
@@ -92,10 +95,10 @@ class Server:
         self.command("user", "add", name, "--admin", "--password-stdin", text=PASSWORD + "\n")
         return f"{name}@localhost"
 
-    def account(self, name):
+    def account(self, name, *kind):
         """Makes an account and a token that may do all that the account may."""
-        self.command("user", "add", name, "--password-stdin", text=PASSWORD + "\n")
-        said = self.command("token", "create", f"{name}@localhost")
+        self.command("user", "add", name, "--password-stdin", *kind, text=PASSWORD + "\n")
+        said = self.command("token", "create", f"{name}@{self.domain}")
         token = re.search(r"tdg_\S+", said)
         if not token:
             raise RuntimeError(f"`tidings token create` printed no token: {said!r}")
@@ -143,6 +146,12 @@ class Server:
             if path.is_file() and path.suffix in (".crt", ".pem", ".cert") and "CERTIFICATE" in path.read_text(errors="replace"):
                 return path
         raise RuntimeError(f"no certificate under {self.data}")
+
+    def key(self):
+        for path in sorted(self.data.rglob("*")):
+            if path.is_file() and "PRIVATE KEY" in path.read_text(errors="replace"):
+                return path
+        raise RuntimeError(f"no key under {self.data}")
 
     def log_end(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
@@ -274,6 +283,50 @@ def watch(checks, server, name, words, environment, token):
         watcher.end()
 
 
+def behind_prosody(checks, options, folder, certificate, key):
+    """Tidings as a component: a user of Prosody watches what is published over HTTP."""
+    name = "prosody"
+    theirs = prosody.Prosody(folder / "prosody", certificate, key, PASSWORD)
+    ours = Server(options.binary.resolve(), folder, "component", theirs.settings(), "tidings.invalid")
+    watcher = None
+    try:
+        token = checks.check(f"{name}: a publisher's account", lambda: ours.account("publisher", "--admin"))
+        checks.check(f"{name}: Prosody starts", theirs.start)
+        checks.check(f"{name}: Tidings starts as its component", ours.start)
+        node = f"interop/{name}"
+        words = [options.python, "-u", HERE / "slixmpp_client.py", "--ca", certificate]
+        arguments = ["--jid", f"{name}@localhost/interop", "--host", "127.0.0.1", "--port", str(theirs.c2s)]
+        watcher = Watcher(name, [*words, *arguments, "--service", SERVICE, "--node", node], {})
+        publisher = Publisher(ours.addresses["http"], token, node)
+
+        def more(count):
+            first = publisher.number + 1
+            watcher.tell(f"expect {first} {publisher.number + count}")
+            publisher.publish(count)
+            return watcher.hear()
+
+        checks.check(f"{name}: its user creates a node and subscribes", lambda: watcher.do("start"))
+        checks.check(f"{name}: its user sees what is published over HTTP, in order and without a gap", lambda: more(MORE))
+        publisher.close()
+        checks.check(f"{name}: Tidings ends", ours.stop)
+        checks.check(f"{name}: Tidings starts anew", ours.start)
+        checks.check(f"{name}: it is a component again, and its subscription still holds", lambda: more(MORE))
+        checks.check(f"{name}: Prosody ends", theirs.stop)
+        checks.check(f"{name}: items are taken meanwhile", lambda: publisher.publish(1))
+        checks.check(f"{name}: Prosody starts anew", theirs.start)
+        checks.check(f"{name}: its user comes back by himself", lambda: watcher.do("returned"))
+        checks.check(f"{name}: the component comes back by itself", lambda: watcher.do(f"answers {START_SECONDS}"))
+        publisher.close()
+        checks.check(f"{name}: Tidings ends at last", ours.stop)
+    except Failed:
+        print(ours.log_end(), theirs.log_end(), sep="\n", file=sys.stderr)
+    finally:
+        if watcher:
+            watcher.end()
+        ours.kill()
+        theirs.stop()
+
+
 def administrate(checks, server, words):
     """What people do with the commands that a client shows them."""
     node = "interop/by-command"
@@ -321,6 +374,8 @@ def run(checks, options, folder):
                 if server.process.poll() is not None:
                     server.start()
         checks.check("the server ends on SIGTERM at last", server.stop)
+        if options.prosody:
+            behind_prosody(checks, options, folder, certificate, server.key())
     finally:
         server.kill()
 
@@ -330,8 +385,11 @@ def main():
     parser.add_argument("--binary", type=Path, default=HERE.parents[1] / "target/debug/tidings", help="the tidings to run")
     parser.add_argument("--python", default=sys.executable, help="a Python that has slixmpp")
     parser.add_argument("--node", default="node", help="Node.js")
+    parser.add_argument("--no-prosody", dest="prosody", action="store_false", help="leave Prosody out")
     parser.add_argument("--only", nargs="+", choices=["admin", "slixmpp", "xmppjs"], default=["admin", "slixmpp", "xmppjs"])
     options = parser.parse_args()
+    if options.prosody and not prosody.there():
+        parser.error("Prosody is missing, or this is not root: install it, or say --no-prosody")
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="interop-") as folder:
         try:

@@ -5,6 +5,7 @@
     reconnect            leave and come back
     returned             wait until the library has come back by itself
     retrieve FIRST LAST  fetch the newest items: they are FIRST..LAST
+    answers SECONDS      wait until the service answers a question
     quit
 
 It uses the library as its documentation shows; nothing here works around a server.
@@ -97,6 +98,15 @@ class Watcher(slixmpp.ClientXMPP):
         await self.there()
         return f"logged in as {self.boundjid.full}"
 
+    async def answers(self, seconds):
+        for _ in range(seconds):
+            try:
+                await self.plugin["xep_0030"].get_info(jid=self.options.service, timeout=5)
+                return "answers"
+            except (IqError, IqTimeout):
+                await asyncio.sleep(1)
+        raise ValueError("no answer")
+
     async def retrieve(self, first, last):
         answer = await self.plugin["xep_0060"].get_items(
             self.options.service, self.options.node, max_items=last - first + 1
@@ -130,6 +140,7 @@ async def main():
         "reconnect": watcher.reconnect,
         "returned": watcher.returned,
         "retrieve": watcher.retrieve,
+        "answers": watcher.answers,
     }
     while True:
         line = await asyncio.to_thread(sys.stdin.readline)

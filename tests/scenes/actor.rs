@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::socket::Socket;
+
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
@@ -21,6 +23,15 @@ pub struct Raw {
 
 /// A session that is logged in.
 pub struct Actor {
+    line: Line,
+}
+
+enum Line {
+    Stream(Box<Stream>),
+    Socket(Box<Socket>),
+}
+
+struct Stream {
     raw: Raw,
     parser: Parser,
     pending: Vec<u8>,
@@ -37,7 +48,7 @@ impl Raw {
         self.write(HEADER).await?;
         self.read_until("</stream:features>").await?;
         self.write("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
-        self.read_until("<proceed").await?;
+        self.read_until("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
         let connector = TlsConnector::from(client_config());
         let name = "localhost".try_into().map_err(|_| "a name".to_owned())?;
         let tls = connector.connect(name, self.io).await.map_err(|error| error.to_string())?;
@@ -86,7 +97,21 @@ impl Raw {
 
 impl Actor {
     pub async fn log_in(address: SocketAddr, name: &str, resource: &str) -> Result<Actor, String> {
-        let mut actor = Self::authenticate(address, name).await?;
+        Self::authenticate(address, name).await?.bind(resource).await
+    }
+
+    /// The same over a WebSocket.
+    pub async fn log_in_over_websocket(address: SocketAddr, name: &str, resource: &str) -> Result<Actor, String> {
+        Self::authenticate_over_websocket(address, name).await?.bind(resource).await
+    }
+
+    pub async fn authenticate_over_websocket(address: SocketAddr, name: &str) -> Result<Actor, String> {
+        let socket = Socket::authenticate(address, name).await?;
+        Ok(Actor { line: Line::Socket(Box::new(socket)) })
+    }
+
+    async fn bind(mut self, resource: &str) -> Result<Actor, String> {
+        let actor = &mut self;
         actor
             .send(&format!(
                 "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>\
@@ -97,7 +122,7 @@ impl Actor {
         if bound.attr("type") != Some("result") {
             return Err(format!("not bound: {bound}"));
         }
-        Ok(actor)
+        Ok(self)
     }
 
     /// A stream that is authenticated; no resource is bound yet.
@@ -111,34 +136,51 @@ impl Actor {
         raw.read_until(">").await?;
         raw.seen.clear();
         let limits = Limits { stanza_bytes: 8 << 20, elements: 1 << 20, ..Limits::authenticated() };
-        let mut actor = Actor { raw, parser: Parser::new(limits), pending: Vec::new() };
-        actor.raw.write(HEADER).await?;
+        let mut stream = Stream { raw, parser: Parser::new(limits), pending: Vec::new() };
+        stream.raw.write(HEADER).await?;
+        let mut actor = Actor { line: Line::Stream(Box::new(stream)) };
         actor.next().await?;
         Ok(actor)
     }
 
+    /// A component (XEP-0114) that has shaken hands.
+    pub async fn join(address: SocketAddr, domain: &str, secret: &str) -> Result<Actor, String> {
+        use sha1::Digest as _;
+        let mut raw = Raw::connect(address).await?;
+        let header = HEADER
+            .replace("jabber:client", "jabber:component:accept")
+            .replace("'localhost' version='1.0'", &format!("'{domain}'"));
+        raw.write(&header).await?;
+        let limits = Limits { stanza_bytes: 8 << 20, elements: 1 << 20, ..Limits::authenticated() };
+        let mut stream = Stream { raw, parser: Parser::new(limits), pending: Vec::new() };
+        let XmlEvent::StreamStart { header, .. } = stream.event().await? else { return Err("no header".to_owned()) };
+        let id = header.attr("id").ok_or("no id")?;
+        let hash = sha1::Sha1::digest(format!("{id}{secret}"));
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut actor = Actor { line: Line::Stream(Box::new(stream)) };
+        actor.send(&format!("<handshake>{hash}</handshake>")).await?;
+        let answer = actor.next().await?;
+        if answer.name() == "handshake" { Ok(actor) } else { Err(format!("not accepted: {answer}")) }
+    }
+
     pub async fn send(&mut self, xml: &str) -> Result<(), String> {
-        self.raw.write(xml).await
+        match &mut self.line {
+            Line::Stream(stream) => stream.raw.write(xml).await,
+            Line::Socket(socket) => socket.send(xml).await,
+        }
     }
 
     /// The next element of the stream; its header is passed over.
     pub async fn next(&mut self) -> Result<Element, String> {
+        let stream = match &mut self.line {
+            Line::Stream(stream) => stream,
+            Line::Socket(socket) => return socket.next().await,
+        };
         loop {
-            let mut input: &[u8] = &self.pending;
-            let event = self.parser.feed(&mut input).map_err(|error| format!("{error:?}"))?;
-            let taken = self.pending.len() - input.len();
-            self.pending.drain(..taken);
-            match event {
-                Some(XmlEvent::Element(element)) => return Ok(element),
-                Some(XmlEvent::StreamEnd) => return Err("the server closed the stream".to_owned()),
-                Some(XmlEvent::StreamStart { .. }) => {}
-                None => {
-                    let read = self.raw.read().await?;
-                    if read == 0 {
-                        return Err("the server closed the connection".to_owned());
-                    }
-                    self.pending.append(&mut self.raw.seen);
-                }
+            match stream.event().await? {
+                XmlEvent::Element(element) => return Ok(element),
+                XmlEvent::StreamEnd => return Err("the server closed the stream".to_owned()),
+                XmlEvent::StreamStart { .. } => {}
             }
         }
     }
@@ -147,6 +189,27 @@ impl Actor {
         match self.next().await {
             Err(_) => Ok(()),
             Ok(element) => Err(format!("expected the end, got {element}")),
+        }
+    }
+}
+
+impl Stream {
+    async fn event(&mut self) -> Result<XmlEvent, String> {
+        loop {
+            let mut input: &[u8] = &self.pending;
+            let event = self.parser.feed(&mut input).map_err(|error| format!("{error:?}"))?;
+            let taken = self.pending.len() - input.len();
+            self.pending.drain(..taken);
+            match event {
+                Some(event) => return Ok(event),
+                None => {
+                    let read = self.raw.read().await?;
+                    if read == 0 {
+                        return Err("the server closed the connection".to_owned());
+                    }
+                    self.pending.append(&mut self.raw.seen);
+                }
+            }
         }
     }
 }

@@ -150,6 +150,13 @@ pub fn fill(text: &str, names: &Names) -> String {
     for (name, value) in names {
         filled = filled.replace(&format!("{{{name}}}"), value);
     }
+    // `{1000 times x}`
+    while let Some(at) = filled.find(" times ") {
+        let (Some(from), Some(to)) = (filled[..at].rfind('{'), filled[at..].find('}')) else { break };
+        let Ok(count) = filled[from + 1..at].parse::<usize>() else { break };
+        let many = filled[at + " times ".len()..at + to].repeat(count);
+        filled.replace_range(from..=at + to, &many);
+    }
     filled
 }
 

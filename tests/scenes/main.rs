@@ -6,7 +6,9 @@
 
 mod actor;
 mod compare;
+mod proxy;
 mod script;
+mod socket;
 mod stage;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +17,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
     let arguments = Arguments::from_args();
+    let over = match std::env::var("SCENES_OVER").as_deref() {
+        Err(_) | Ok("starttls") => Over::StartTls,
+        Ok("websocket") => Over::WebSocket,
+        Ok("one-byte") => Over::Proxy(proxy::Cut::OneByte),
+        Ok("coalesced") => Over::Proxy(proxy::Cut::Coalesced),
+        Ok(other) => panic!("SCENES_OVER={other}: starttls, websocket, one-byte or coalesced"),
+    };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes");
     let mut files = Vec::new();
     find(&root, &mut files);
@@ -23,17 +32,25 @@ fn main() {
         .into_iter()
         .map(|path| {
             let name = path.strip_prefix(&root).unwrap_or(&path).with_extension("").display().to_string();
-            Trial::test(name.replace('/', "::"), move || perform(&path))
+            Trial::test(name.replace('/', "::"), move || perform(&path, over))
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn perform(path: &Path) -> Result<(), Failed> {
+/// How clients reach the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    StartTls,
+    WebSocket,
+    Proxy(proxy::Cut),
+}
+
+fn perform(path: &Path, over: Over) -> Result<(), Failed> {
     let text = std::fs::read_to_string(path)?;
     let script = script::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let played = runtime.block_on(stage::play(&script));
+    let played = runtime.block_on(stage::play(&script, over));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     played.map_err(|error| format!("{}: {error}", path.display()).into())
 }

@@ -19,6 +19,7 @@ pub struct Step {
 pub enum Kind {
     Connect { actor: String, resource: String },
     LogIn { actor: String },
+    ConnectSocket { actor: String, resource: String },
     Drop { actor: String },
     Send { actor: String, xml: String },
     Receive { actor: String, xml: Vec<String>, any_order: bool },
@@ -26,6 +27,9 @@ pub enum Kind {
     Disconnect { actor: String },
     CutOff { actor: String, xml: String },
     RawConnect { actor: String, tls: bool },
+    Component { actor: String, domain: String, secret: String },
+    ComponentRefused { domain: String, secret: String, condition: String },
+    RawComponent { actor: String },
     RawWrite { actor: String, text: String },
     RawRead { actor: String, text: String },
     RawClosed { actor: String },
@@ -78,6 +82,13 @@ fn step(words: &[&str], block: Vec<String>) -> Option<Kind> {
         ["restart"] => Kind::Restart,
         ["raw", actor, "connects"] => Kind::RawConnect { actor: own(actor), tls: false },
         ["raw", actor, "connects", "tls"] => Kind::RawConnect { actor: own(actor), tls: true },
+        ["component", actor, "joins", domain, secret] => {
+            Kind::Component { actor: own(actor), domain: own(domain), secret: own(secret) }
+        }
+        ["component", _, "is", "turned", "away", domain, secret, condition] => {
+            Kind::ComponentRefused { domain: own(domain), secret: own(secret), condition: own(condition) }
+        }
+        ["raw", actor, "connects", "component"] => Kind::RawComponent { actor: own(actor) },
         ["raw", actor, "writes"] => Kind::RawWrite { actor: own(actor), text: rest.join("\n") },
         ["raw", actor, "reads"] => Kind::RawRead { actor: own(actor), text: rest.join("\n") },
         ["raw", actor, "closed"] => Kind::RawClosed { actor: own(actor) },
@@ -92,6 +103,7 @@ fn step(words: &[&str], block: Vec<String>) -> Option<Kind> {
         ["answer", status] => Kind::Answer { status: status.parse().ok()?, headers, body: rest.join("\n") },
         [actor, "connects"] => Kind::Connect { actor: own(actor), resource: own("scene") },
         [actor, "connects", "as", resource] => Kind::Connect { actor: own(actor), resource: own(resource) },
+        [actor, "connects", "over", "websocket"] => Kind::ConnectSocket { actor: own(actor), resource: own("scene") },
         [actor, "logs", "in"] => Kind::LogIn { actor: own(actor) },
         [actor, "vanishes"] => Kind::Drop { actor: own(actor) },
         [actor, "sends"] => Kind::Send { actor: own(actor), xml: rest.join("") },

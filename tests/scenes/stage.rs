@@ -14,15 +14,19 @@ use tidings::access::{NewPassword, NewToken, NewUser};
 use tidings::config::{self, Sources};
 use tidings::server::{self, Parts, Running};
 use tidings::store::sqlite::{SqliteOptions, SqliteStore};
-use tidings::xml::{Element, Limits, parse_document};
+use tidings::xml::{Element, Limits, Node, parse_document};
 
 use crate::actor::{Actor, Raw};
 use crate::compare::{self, Names};
 use crate::script::{Kind, Script};
+use crate::{Over, proxy};
 
 struct Stage<'a> {
     script: &'a Script,
     dir: &'a Path,
+    over: Over,
+    /// Where clients connect.
+    door: Option<SocketAddr>,
     server: Option<Running>,
     actors: HashMap<String, Actor>,
     raws: HashMap<String, Raw>,
@@ -38,11 +42,13 @@ struct Answer {
     body: String,
 }
 
-pub async fn play(script: &Script) -> Result<(), String> {
+pub async fn play(script: &Script, over: Over) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut stage = Stage {
         script,
         dir: dir.path(),
+        over,
+        door: None,
         server: None,
         actors: HashMap::new(),
         raws: HashMap::new(),
@@ -83,7 +89,12 @@ impl Stage<'_> {
         let options = SqliteOptions { path: self.dir.join("tidings.db"), ..SqliteOptions::default() };
         let store = SqliteStore::open(&options).map_err(|error| error.to_string())?;
         let parts = Parts { store: Arc::new(store), certificate, key };
-        self.server = Some(server::start(&config, parts).await.map_err(|error| error.to_string())?);
+        let server = server::start(&config, parts).await.map_err(|error| error.to_string())?;
+        self.door = match self.over {
+            Over::StartTls | Over::WebSocket => server.addresses.xmpp,
+            Over::Proxy(cut) => Some(proxy::before(server.addresses.xmpp.ok_or("no XMPP")?, cut).await?),
+        };
+        self.server = Some(server);
         Ok(())
     }
 
@@ -115,17 +126,31 @@ impl Stage<'_> {
         match kind {
             Kind::Connect { actor, resource } => {
                 let name = actor.split('/').next().unwrap_or(actor);
-                let session = Actor::log_in(self.xmpp()?, name, resource).await?;
+                let session = if self.over == Over::WebSocket {
+                    Actor::log_in_over_websocket(self.http()?, name, resource).await?
+                } else {
+                    Actor::log_in(self.xmpp()?, name, resource).await?
+                };
                 self.actors.insert(actor.clone(), session);
                 Ok(())
             }
             Kind::LogIn { actor } => {
                 let name = actor.split('/').next().unwrap_or(actor);
-                let session = Actor::authenticate(self.xmpp()?, name).await?;
+                let session = if self.over == Over::WebSocket {
+                    Actor::authenticate_over_websocket(self.http()?, name).await?
+                } else {
+                    Actor::authenticate(self.xmpp()?, name).await?
+                };
                 self.actors.insert(actor.clone(), session);
                 Ok(())
             }
             Kind::Drop { actor } => self.actors.remove(actor).map(drop).ok_or_else(|| "is not connected".to_owned()),
+            Kind::ConnectSocket { actor, resource } => {
+                let name = actor.split('/').next().unwrap_or(actor);
+                let session = Actor::log_in_over_websocket(self.http()?, name, resource).await?;
+                self.actors.insert(actor.clone(), session);
+                Ok(())
+            }
             Kind::Send { actor, xml } => {
                 let xml = compare::fill(xml, &self.names);
                 self.actor(actor)?.send(&xml).await
@@ -146,6 +171,23 @@ impl Stage<'_> {
                 let raw = Raw::connect(self.xmpp()?).await?;
                 let raw = if *tls { raw.start_tls().await? } else { raw };
                 self.raws.insert(actor.clone(), raw);
+                Ok(())
+            }
+            Kind::RawComponent { actor } => {
+                let raw = Raw::connect(self.components()?).await?;
+                self.raws.insert(actor.clone(), raw);
+                Ok(())
+            }
+            Kind::ComponentRefused { domain, secret, condition } => {
+                match Actor::join(self.components()?, domain, secret).await {
+                    Err(error) if error.contains(&format!("<{condition} ")) => Ok(()),
+                    Err(error) => Err(error),
+                    Ok(_) => Err("was accepted".to_owned()),
+                }
+            }
+            Kind::Component { actor, domain, secret } => {
+                let component = Actor::join(self.components()?, domain, secret).await?;
+                self.actors.insert(actor.clone(), component);
                 Ok(())
             }
             Kind::RawWrite { actor, text } => {
@@ -177,7 +219,7 @@ impl Stage<'_> {
             if came.is("r", NS_SM) && !left.iter().any(|expected| expected.is("r", NS_SM)) {
                 continue;
             }
-            let came = compare::without_layout(&came);
+            let came = compare::without_layout(&as_client(&came));
             if any_order {
                 let names = &mut self.names;
                 let at = left.iter().position(|expected| compare::element(expected, &came, names).is_ok());
@@ -288,7 +330,15 @@ impl Stage<'_> {
     }
 
     fn xmpp(&self) -> Result<SocketAddr, String> {
-        self.server()?.addresses.xmpp.ok_or_else(|| "no XMPP".to_owned())
+        self.door.ok_or_else(|| "no XMPP".to_owned())
+    }
+
+    fn http(&self) -> Result<SocketAddr, String> {
+        self.server()?.addresses.http.ok_or_else(|| "no HTTP".to_owned())
+    }
+
+    fn components(&self) -> Result<SocketAddr, String> {
+        self.server()?.addresses.component.ok_or_else(|| "no components".to_owned())
     }
 
     fn actor(&mut self, name: &str) -> Result<&mut Actor, String> {
@@ -298,6 +348,22 @@ impl Stage<'_> {
     fn raw(&mut self, name: &str) -> Result<&mut Raw, String> {
         self.raws.get_mut(name).ok_or_else(|| format!("{name} is not connected"))
     }
+}
+
+/// A component's stanzas look like a client's, to be compared.
+fn as_client(element: &Element) -> Element {
+    let ns = if element.ns() == "jabber:component:accept" { "jabber:client" } else { element.ns() };
+    let mut same = Element::new(element.name(), ns);
+    for (ns, name, value) in element.attributes() {
+        same.set_attr_ns(ns, name, value);
+    }
+    for node in element.nodes() {
+        match node {
+            Node::Element(child) => same.push(as_client(child)),
+            Node::Text(text) => same.push_text(text.as_str()),
+        }
+    }
+    same
 }
 
 /// Reads an expected stanza, which stands in a stream's default namespace.
@@ -315,6 +381,7 @@ fn stanza(xml: &str) -> Result<Element, String> {
 const DEFAULTS: &[&str] = &[
     "xmpp.listen=127.0.0.1:0",
     "xmpp.listen_tls=127.0.0.1:0",
+    "xmpp.listen_component=127.0.0.1:0",
     "http.listen=127.0.0.1:0",
     "admin.listen=127.0.0.1:0",
     "auth.scram_iterations=4096",

@@ -13,19 +13,20 @@ impl Shared {
     /// again a few times.
     pub(super) async fn load(&self, inlet: &Inlet) -> Result<Vec<Loaded>, Failure> {
         let mut loaded = Vec::new();
-        let mut after = None;
+        let (mut after, mut domain) = (None, String::new());
         let mut pause = LOAD_PAUSE;
         let mut failed = 0;
         loop {
-            match self.load_slice(inlet, after.clone(), &mut loaded).await {
-                Ok(None) => return Ok(loaded),
-                Ok(next) => after = next,
+            match self.load_slice(inlet, (&domain, after.clone()), &mut loaded).await {
+                Ok(Place::Within(last)) => after = Some(last),
+                Ok(Place::Domain(next)) => (domain, after) = (next, None),
+                Ok(Place::End) => return Ok(loaded),
                 Err(failure) => {
                     failed += 1;
                     if failed == LOAD_TRIES_MAX || failure == Failure::Closed {
                         return Err(failure);
                     }
-                    tracing::warn!(%failure, session = %inlet.full, "subscriptions cannot be read; trying again");
+                    tracing::warn!(%failure, session = %inlet.whom, "subscriptions cannot be read; trying again");
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
@@ -33,15 +34,15 @@ impl Shared {
         }
     }
 
-    /// Some of them: those after the given one; the last of them where there may be more.
+    /// Some of them: those after the given one, at the given domain where a feed shows several; and
+    /// where to go on.
     async fn load_slice(
         &self,
         inlet: &Inlet,
-        after: Option<(NodeKey, Subscription)>,
+        (domain, after): (&str, Option<(NodeKey, Subscription)>),
         loaded: &mut Vec<Loaded>,
-    ) -> Result<Option<(NodeKey, Subscription)>, Failure> {
-        let jid = inlet.full.bare().clone();
-        let page = self.engine.store().read_watched(jid, after, LOADED_AT_ONCE).await?;
+    ) -> Result<Place, Failure> {
+        let page = self.next_watched(&inlet.whom, domain, after, LOADED_AT_ONCE).await?;
         let full = page.len() == LOADED_AT_ONCE;
         let last = page.last().filter(|_| full).map(|(node, subscription)| (node.key, subscription.clone()));
         let wanted: Vec<_> = page
@@ -60,8 +61,20 @@ impl Shared {
             Some(Loaded { tail: tail?, subscription, position: node.last_seq })
         };
         loaded.extend(tails.into_iter().zip(wanted).filter_map(begin));
-        Ok(last)
+        Ok(match last {
+            Some(last) => Place::Within(last),
+            None => self.next_domain(&inlet.whom, domain).await?.map_or(Place::End, Place::Domain),
+        })
     }
+}
+
+/// Where reading goes on.
+enum Place {
+    /// After this one.
+    Within((NodeKey, Subscription)),
+    /// With the first of this domain.
+    Domain(String),
+    End,
 }
 
 /// Subscriptions read at once when a session comes online.

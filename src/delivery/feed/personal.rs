@@ -194,7 +194,10 @@ impl Shared {
 /// The subscription that comes with presence. It has no identifier and is never stored.
 fn implicit(inlet: &Inlet) -> Subscription {
     Subscription {
-        jid: Jid::Full(inlet.full.clone()),
+        jid: inlet
+            .whom
+            .session()
+            .map_or_else(|| unreachable!("sessions alone have presence"), |full| Jid::Full(full.clone())),
         subid: SubId(Arc::from("")),
         state: SubscriptionState::Subscribed,
         options: SubscriptionOptions::standard(),

@@ -360,6 +360,36 @@ pub async fn what_an_account_watches_is_read_in_slices(store: Arc<dyn Store>) {
     assert!(store.read_watched(jid("carola@localhost"), None, 10).await.unwrap().is_empty());
 }
 
+pub async fn what_a_domain_watches_is_read_in_slices(store: Arc<dyn Store>) {
+    let mut whole: Vec<(Node, Subscription)> = Vec::new();
+    for node in ["b", "a"] {
+        let mut hand = Hand::create(&*store, SERVICE, node).await;
+        let entities = ["bot.example", "bot.example/x", "carol@bot.example", "dave@bot.example/p"];
+        let subscribed = entities.map(|jid| hand.subscribe(jid, "s1", SubscriptionState::Subscribed));
+        hand.subscribe("carol@other.bot.example", "s1", SubscriptionState::Subscribed);
+        hand.subscribe("bot.example@localhost", "s1", SubscriptionState::Subscribed);
+        hand.commit(&*store).await;
+        whole.extend(subscribed.map(|subscription| (hand.node.clone(), subscription)));
+    }
+    for max in [1, 3, 100] {
+        let (mut after, mut read) = (None, Vec::new());
+        loop {
+            let slice = store.read_watched_at("bot.example".to_owned(), after.clone(), max).await.unwrap();
+            assert!(slice.len() <= max);
+            let Some((node, subscription)) = slice.last() else { break };
+            after = Some((node.key, subscription.clone()));
+            read.extend(slice);
+        }
+        assert_eq!(read, whole, "in slices of {max}");
+    }
+    let (mut after, mut domains) = (String::new(), Vec::new());
+    while let Some(domain) = store.next_subscriber_domain(after).await.unwrap() {
+        domains.push(domain.clone());
+        after = domain;
+    }
+    assert_eq!(domains, ["bot.example", "localhost", "other.bot.example"]);
+}
+
 pub async fn nodes_of_accounts_come_with_their_last_items(store: Arc<dyn Store>) {
     let mut tune = Hand::create(&*store, "carol@localhost", "tune").await;
     tune.publish("b", "<b/>");

@@ -153,6 +153,42 @@ pub(super) fn watched(
     )
 }
 
+pub(super) fn watched_at(
+    db: &Connection,
+    domain: &str,
+    after: Option<&(NodeKey, Subscription)>,
+    max: usize,
+) -> Result<Vec<(Node, Subscription)>, Trouble> {
+    let (key, bare, resource, subid) = match after {
+        None => (NodeKey(i64::MIN), "", "", ""),
+        Some((key, subscription)) => {
+            let jid = &subscription.jid;
+            (*key, jid.bare().as_str(), resource_of(jid), subscription.subid.as_str())
+        }
+    };
+    collect(
+        db,
+        "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, \
+         n.version, n.subscribers, s.bare, s.resource, s.subid, s.state, s.options \
+         FROM subscriptions s CROSS JOIN nodes n ON n.key = s.node \
+         WHERE substr(s.bare, instr(s.bare, '@') + 1) = ?1 AND (s.node, s.bare, s.resource, s.subid) > (?2, ?3, ?4, ?5) \
+         ORDER BY s.node, s.bare, s.resource, s.subid LIMIT ?6",
+        params![domain, key, bare, resource, subid, limit(max as u64)],
+        |row| Ok((row::node(row)?, row::subscription(row, 12)?)),
+    )
+}
+
+pub(super) fn next_subscriber_domain(db: &Connection, after: &str) -> Result<Option<String>, Trouble> {
+    let found = collect(
+        db,
+        "SELECT substr(bare, instr(bare, '@') + 1) FROM subscriptions WHERE substr(bare, instr(bare, '@') + 1) > ?1 \
+         ORDER BY 1 LIMIT 1",
+        params![after],
+        |row| row.get(0),
+    )?;
+    Ok(found.into_iter().next())
+}
+
 pub(super) fn lapsing(db: &Connection, lapse: Lapse, max: usize) -> Result<Vec<(NodeAddress, Subscription)>, Trouble> {
     let (from, to) = match lapse {
         Lapse::WithPresence => (Timestamp(WITH_PRESENCE), Timestamp(WITH_PRESENCE)),

@@ -259,6 +259,19 @@ impl Store for SqliteStore {
         self.read(move |db| lists::watched(db, &jid, after.as_ref(), max))
     }
 
+    fn read_watched_at(
+        &self,
+        domain: String,
+        after: Option<(NodeKey, Subscription)>,
+        max: usize,
+    ) -> Pending<'_, Vec<(Node, Subscription)>> {
+        self.read(move |db| lists::watched_at(db, &domain, after.as_ref(), max))
+    }
+
+    fn next_subscriber_domain(&self, after: String) -> Pending<'_, Option<String>> {
+        self.read(move |db| lists::next_subscriber_domain(db, &after))
+    }
+
     fn lapsing(&self, lapse: Lapse, max: usize) -> Pending<'_, Vec<(NodeAddress, Subscription)>> {
         self.read(move |db| lists::lapsing(db, lapse, max))
     }

@@ -200,6 +200,7 @@ impl Talk {
                 };
                 (said, Some(answer))
             }
+            Output::ClientState { active } => (format!("[active {active}]"), None),
             Output::AckAsked => ("[acks?]".to_owned(), None),
             Output::Acknowledged(h) => (format!("[acknowledged {h}]"), None),
             Output::Close { linger } => ((if linger { "[close, linger]" } else { "[close]" }).to_owned(), None),
@@ -222,7 +223,7 @@ fn short(written: &str) -> String {
             "[offer tls]",
         ),
         (
-            "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session><sm xmlns='urn:xmpp:sm:3'/><ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/></stream:features>",
+            "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session><sm xmlns='urn:xmpp:sm:3'/><csi xmlns='urn:xmpp:csi:0'/><ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/></stream:features>",
             "[offer bind]",
         ),
         ("<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>", "[offer "),

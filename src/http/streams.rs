@@ -1,0 +1,142 @@
+//! Where streams of XMPP begin over HTTP: the handshake of a WebSocket (RFC 7395 §3.1), which is then
+//! handed to whoever speaks XMPP, and how to find it (XEP-0156).
+//!
+//! Not here: what is said on it.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use sha1::{Digest as _, Sha1};
+
+use crate::http::Door;
+use crate::http::problem::Problem;
+use crate::http::routes::{method_not_allowed, peer};
+use crate::http::serve::Place;
+
+/// Takes over a WebSocket whose handshake is done, with its peer, whether TLS protects it, and what is
+/// to be held for as long as it is open.
+pub type Streams = Box<dyn Fn(TokioIo<Upgraded>, SocketAddr, bool, Box<dyn Send>) + Send + Sync>;
+
+/// Whether a path is one of these.
+pub(super) fn is_ours(door: &Door, path: &str) -> bool {
+    door.streams.get().is_some() && [SOCKET, HOST_META, HOST_META_JSON].contains(&path)
+}
+
+/// Answers a request to one of these paths.
+pub(super) fn answer(door: &Door, request: Request) -> Response {
+    let path = request.uri().path();
+    let socket = path == SOCKET;
+    let json = path == HOST_META_JSON;
+    let (mut parts, _) = request.into_parts();
+    if parts.method != Method::GET && (socket || parts.method != Method::HEAD) {
+        return method_not_allowed(&["GET"]).into_response();
+    }
+    let answered = if socket { open(door, &mut parts) } else { host_meta(&parts, json) };
+    answered.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// RFC 6455 §4.2, RFC 7395 §3.1.
+fn open(door: &Door, parts: &mut Parts) -> Result<Response, Problem> {
+    let headers = &parts.headers;
+    if !lists(headers, UPGRADE, "websocket") || !lists(headers, CONNECTION, "upgrade") {
+        let problem = Problem::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "upgrade-required",
+            "A WebSocket is needed",
+            "streams of XMPP begin here with the handshake of a WebSocket",
+        );
+        return Err(problem.header(UPGRADE, HeaderValue::from_static("websocket")));
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let problem = Problem::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "websocket-version",
+            "Another version of WebSocket is needed",
+            "Sec-WebSocket-Version must be 13",
+        );
+        return Err(problem.header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == NONCE_BYTES) {
+        return Err(Problem::bad_request("Sec-WebSocket-Key must be 16 bytes of base64"));
+    }
+    if !lists(headers, SEC_WEBSOCKET_PROTOCOL, "xmpp") {
+        return Err(Problem::bad_request("Sec-WebSocket-Protocol must name xmpp"));
+    }
+    let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize());
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let upgrade = upgrade.ok_or_else(|| Problem::bad_request("this connection cannot become a WebSocket"))?;
+    let peer = peer(parts);
+    let streams = door.streams.get().cloned();
+    let place = parts.extensions.remove::<Place>();
+    tokio::spawn(async move {
+        match (upgrade.await, streams) {
+            (Ok(upgraded), Some(streams)) => {
+                streams(TokioIo::new(upgraded), peer.address, peer.secure, Box::new(place));
+            }
+            (Err(error), _) => tracing::debug!(%error, peer = %peer.address, "a WebSocket did not come about"),
+            (_, None) => {}
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept).expect("base64 is visible ASCII"));
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("xmpp"));
+    Ok(response)
+}
+
+/// XEP-0156 §2.2: where a stream can be had over HTTP, at the host that was asked.
+fn host_meta(parts: &Parts, json: bool) -> Result<Response, Problem> {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.bytes().all(plain) {
+        return Err(Problem::bad_request("the Host header must name this server"));
+    }
+    // A proxy that speaks TLS in front of us hands on what came to it.
+    let secure = peer(parts).secure || parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    let scheme = if secure { "wss" } else { "ws" };
+    let href = format!("{scheme}://{host}{SOCKET}");
+    let (media, body) = if json {
+        ("application/json", format!("{{\"links\":[{{\"rel\":\"{RELATION}\",\"href\":\"{href}\"}}]}}\n"))
+    } else {
+        let head = "<?xml version='1.0' encoding='utf-8'?>\n<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>";
+        ("application/xrd+xml", format!("{head}<Link rel='{RELATION}' href='{href}'/></XRD>\n"))
+    };
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    // XEP-0156 §3: clients that are web pages of other hosts look here, and here alone.
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    Ok(response)
+}
+
+/// Whether a header names a token, alone or in a list, in whatever case.
+fn lists(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name);
+    let mut named = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    named.any(|named| named.trim().eq_ignore_ascii_case(token))
+}
+
+const SOCKET: &str = "/xmpp-websocket";
+const HOST_META: &str = "/.well-known/host-meta";
+const HOST_META_JSON: &str = "/.well-known/host-meta.json";
+const RELATION: &str = "urn:xmpp:alt-connections:websocket";
+/// RFC 6455 §1.3.
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const NONCE_BYTES: usize = 16;
+/// A domain name and a port.
+const HOST_BYTES_MAX: usize = 262;

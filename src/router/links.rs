@@ -1,0 +1,172 @@
+//! Who speaks for other domains: components (XEP-0114), and the server behind which we are one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{Reaction, Routed, Router, iq_error, message_error, refuse};
+use crate::jid::{BareJid, Jid};
+use crate::messaging::{presence_error, wire_bytes};
+use crate::pubsub::Caller;
+use crate::xml::Element;
+use crate::xmpp::{Condition, Iq, IqKind, Presence as PresenceStanza, PresenceType, Stanza, StanzaError};
+
+#[derive(Clone, Default)]
+pub(super) struct Links {
+    open: Arc<Mutex<Open>>,
+}
+
+#[derive(Default)]
+struct Open {
+    /// Components, by the domain that they speak for.
+    components: HashMap<String, mpsc::Sender<Routed>>,
+    /// The server behind which we are a component, and the domain that we speak for there.
+    upstream: Option<(String, mpsc::Sender<Routed>)>,
+}
+
+/// A component's place; dropping it ends the place.
+pub struct Place {
+    links: Links,
+    domain: String,
+    inbox: mpsc::Sender<Routed>,
+}
+
+impl Links {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a stanza of `from` to whoever speaks for `to`: nothing where nobody does, otherwise whether
+    /// it was taken.
+    fn send(&self, from: &str, to: &Jid, stanza: &Bytes) -> Option<bool> {
+        let open = self.lock();
+        let inbox = match open.components.get(to.domain()) {
+            Some(inbox) => inbox,
+            // A server takes nothing from a component that does not come from its domain.
+            None => open.upstream.as_ref().filter(|(domain, _)| domain == from).map(|(_, inbox)| inbox)?,
+        };
+        Some(inbox.try_send(Routed::Stanza(stanza.clone())).is_ok())
+    }
+}
+
+impl Router {
+    /// Enters a component that may speak for this domain, unless one does already.
+    pub fn join(&self, domain: &BareJid, inbox: mpsc::Sender<Routed>) -> Option<Place> {
+        let domain = domain.domain().to_owned();
+        let mut open = self.links.lock();
+        if open.components.contains_key(&domain) {
+            return None;
+        }
+        open.components.insert(domain.clone(), inbox.clone());
+        drop(open);
+        Some(Place { links: self.links.clone(), domain, inbox })
+    }
+
+    /// Enters the server that hands us what is for this domain, and takes what we say from there to all
+    /// who are not here.
+    pub fn join_upstream(&self, domain: &BareJid, inbox: mpsc::Sender<Routed>) -> Place {
+        let domain = domain.domain().to_owned();
+        self.links.lock().upstream = Some((domain.clone(), inbox.clone()));
+        Place { links: self.links.clone(), domain, inbox }
+    }
+
+    /// Takes a stanza from whoever speaks for the sender's domain.
+    pub fn stanza_from_afar(&self, caller: &Caller, element: Element) -> Reaction {
+        if self.is_local(&caller.jid) {
+            // Nobody else speaks for our own.
+            tracing::warn!(from = %caller.jid, "a stanza from afar claims to come from here");
+            return Reaction::Nothing;
+        }
+        let element = match self.outward(element) {
+            Ok(reaction) => return reaction,
+            Err(element) => element,
+        };
+        match Stanza::parse(element) {
+            Ok(Stanza::Iq(iq)) => self.iq_from_afar(caller, iq),
+            Ok(Stanza::Message(message)) => self.message(message),
+            Ok(Stanza::Presence(presence)) => self.presence_from_afar(presence),
+            Err(malformed) => refuse(&malformed).map_or(Reaction::Nothing, Reaction::Write),
+        }
+    }
+
+    /// Sends a stanza to whoever speaks for the domain that it is for; it comes back where nobody does.
+    pub(super) fn outward(&self, element: Element) -> Result<Reaction, Element> {
+        let jid = |name: &str| element.attr(name).and_then(|text| Jid::parse(text).ok());
+        let (Some(from), Some(to)) = (jid("from"), jid("to")) else { return Err(element) };
+        if self.is_local(&to) {
+            return Err(element);
+        }
+        match self.links.send(from.domain(), &to, &wire_bytes(&element)) {
+            None => Err(element),
+            Some(true) => Ok(Reaction::Nothing),
+            Some(false) => Ok(match Stanza::parse(element) {
+                Ok(Stanza::Iq(iq)) if matches!(iq.kind, IqKind::Get(_) | IqKind::Set(_)) => {
+                    Reaction::Write(iq_error(iq, Condition::ResourceConstraint))
+                }
+                Ok(Stanza::Message(message)) if message.kind != crate::xmpp::MessageType::Error => {
+                    message_error(message, Condition::ResourceConstraint)
+                }
+                _ => Reaction::Nothing,
+            }),
+        }
+    }
+
+    /// Hands on a stanza of ours; `from` stands in its start tag as we write it.
+    pub(super) fn send_outward(&self, to: &Jid, stanza: &Bytes) {
+        let upstream = self.links.lock().upstream.as_ref().map(|(domain, _)| domain.clone());
+        let head = stanza.split(|byte| *byte == b'>').next().unwrap_or_default();
+        let from = upstream.filter(|domain| {
+            let own = format!(" from='{domain}'");
+            head.windows(own.len()).any(|part| part == own.as_bytes())
+        });
+        if self.links.send(from.as_deref().unwrap_or_default(), to, stanza) != Some(true) {
+            tracing::debug!(%to, "nobody takes a stanza for another domain");
+        }
+    }
+
+    fn iq_from_afar(&self, caller: &Caller, iq: Iq) -> Reaction {
+        match &iq.to {
+            Some(to @ Jid::Full(full)) if full.bare().local().is_some() && self.is_local(to) => {
+                let answerable = matches!(iq.kind, IqKind::Get(_) | IqKind::Set(_));
+                let taken = self.messaging.send(to, &wire_bytes(&iq.clone().into_element())) > 0;
+                if taken || !answerable {
+                    return Reaction::Nothing;
+                }
+                Reaction::Write(iq_error(iq, Condition::ServiceUnavailable))
+            }
+            _ => self.iq(caller, iq),
+        }
+    }
+
+    fn presence_from_afar(&self, stanza: PresenceStanza) -> Reaction {
+        match (&stanza.to, stanza.kind) {
+            (Some(to), PresenceType::Available | PresenceType::Unavailable) => {
+                let to = to.clone();
+                self.messaging.send(&to, &wire_bytes(&stanza.into_element()));
+                Reaction::Nothing
+            }
+            (
+                Some(_),
+                PresenceType::Subscribe
+                | PresenceType::Subscribed
+                | PresenceType::Unsubscribe
+                | PresenceType::Unsubscribed,
+            ) => Reaction::Write(presence_error(stanza, &StanzaError::new(Condition::FeatureNotImplemented))),
+            _ => Reaction::Nothing,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.links.lock();
+        if open.components.get(&self.domain).is_some_and(|inbox| inbox.same_channel(&self.inbox)) {
+            open.components.remove(&self.domain);
+        }
+        if open.upstream.as_ref().is_some_and(|(_, inbox)| inbox.same_channel(&self.inbox)) {
+            open.upstream = None;
+        }
+    }
+}
