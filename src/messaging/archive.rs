@@ -19,7 +19,7 @@ use super::Messaging;
 use super::words::wire_bytes;
 use crate::im::{Keeps, Policy, Preferences};
 use crate::jid::{BareJid, Jid};
-use crate::store::{ArchiveEntry, ArchivePlace, ArchiveQuery, Ask, Failure, Filing, Found, Identity, Keeping, Store};
+use crate::store::{ArchiveEntry, ArchivePlace, ArchiveQuery, ArchiveRange, Ask, Failure, Filing, Found, Identity, Keeping, Store};
 use crate::time::Timestamp;
 use crate::xml::Element;
 use crate::xmpp::{Message, MessageType, NS_CLIENT};
@@ -134,6 +134,7 @@ impl Messaging {
         let asked = ArchiveQuery {
             owner: owner.clone(),
             with: wish.with.map(|with| (with.bare().clone(), with.resource().map(str::to_owned))),
+            range: ArchiveRange {
             start: wish.start,
             end: wish.end,
             after: wish.after.map(number).transpose()?,
@@ -147,6 +148,7 @@ impl Messaging {
             },
             max: wish.max,
             bytes_max: wish.bytes_max,
+            },
         };
         let page = self.store().read_archive(asked).await?;
         let found = page.entries.into_iter().map(|entry| FoundMessage {

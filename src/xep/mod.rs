@@ -324,6 +324,7 @@ pub const EXTENSIONS: &[Extension] = &[
     archive::STANZA_IDS,
     order::EXTENSION,
     archive::PREFERENCES,
+    archive::OF_NODES,
 ];
 
 impl Feature {
