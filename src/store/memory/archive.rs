@@ -7,7 +7,9 @@ use super::{MemoryStore, State};
 use crate::im::Preferences;
 use crate::jid::BareJid;
 use crate::pubsub::{Event, EventKind, NodeKey, Seq};
-use crate::store::archive::{ArchiveEntry, ArchivePage, ArchiveQuery, ArchiveRange, Archived, Archives, Filing, Keeping};
+use crate::store::archive::{
+    ArchiveEntry, ArchivePage, ArchiveQuery, ArchiveRange, Archived, Archives, Filing, Keeping,
+};
 use crate::store::page::event_bytes;
 use crate::store::{Failure, Pending};
 use crate::time::Timestamp;
@@ -126,7 +128,8 @@ impl Kept {
 impl Archive {
     fn read(&self, asked: &ArchiveQuery) -> Result<ArchivePage<Archived>, Failure> {
         let range = &asked.range;
-        if range.edges().chain(range.these.iter().flatten().copied()).any(|number| !self.entries.contains_key(&number)) {
+        if range.edges().chain(range.these.iter().flatten().copied()).any(|number| !self.entries.contains_key(&number))
+        {
             return Err(Failure::NoSuchEdge);
         }
         let wanted = |entry: &&ArchiveEntry| {

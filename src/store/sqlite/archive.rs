@@ -10,7 +10,9 @@ use super::SqliteStore;
 use crate::im::{Policy, Preferences};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Event, NodeKey};
-use crate::store::archive::{ArchiveEntry, ArchivePage, ArchiveQuery, ArchiveRange, Archived, Archives, Filing, Keeping};
+use crate::store::archive::{
+    ArchiveEntry, ArchivePage, ArchiveQuery, ArchiveRange, Archived, Archives, Filing, Keeping,
+};
 use crate::store::page::event_bytes;
 use crate::store::sqlite::row::{self, Count};
 use crate::store::sqlite::trouble::Trouble;

@@ -166,7 +166,7 @@ pub(in crate::xep) fn unsupported(feature: &str) -> StanzaError {
 }
 
 /// XEP-0060 §7.2.3.3, §8.2.3.3.
-pub(super) fn node_required() -> StanzaError {
+pub(in crate::xep) fn node_required() -> StanzaError {
     with_condition(bad_request("the request names no node"), "nodeid-required")
 }
 
