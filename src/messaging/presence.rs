@@ -21,6 +21,13 @@ impl Messaging {
     pub async fn announce(&self, session: &Place, stanza: Stanza) -> Told {
         let own = session.jid().bare().clone();
         let _turn = self.shared.turns.of(&own).await;
+        let stanza = match self.with_avatar(&own, stanza.clone()).await {
+            Ok(stanza) => stanza,
+            Err(failure) => {
+                tracing::warn!(%failure, session = %session.jid(), "an account's avatar cannot be read");
+                stanza
+            }
+        };
         match self.facts_of(session, &stanza).await {
             Ok(facts) => self.announce_upon(session, stanza, facts),
             Err(failure) => {
@@ -56,7 +63,9 @@ impl Messaging {
             return Told::only(words::presence_error(stanza, &error));
         }
         if own == receiver || !im::blocks(&theirs, &Jid::Full(session.jid().clone())) {
-            self.show(&to, &Spoken::of(stanza));
+            // What cannot be read is left out.
+            let shown = self.with_avatar(&own, stanza.clone()).await.unwrap_or(stanza);
+            self.show(&to, &Spoken::of(shown));
         }
         Told::default()
     }

@@ -176,7 +176,7 @@ pub(super) fn invalid_jid() -> StanzaError {
 }
 
 /// XEP-0060 §7.1.3.6.
-pub(super) fn invalid_payload(why: impl Into<String>) -> StanzaError {
+pub(in crate::xep) fn invalid_payload(why: impl Into<String>) -> StanzaError {
     with_condition(bad_request(why), "invalid-payload")
 }
 
