@@ -5,7 +5,7 @@
 
 One node, one watcher on each library; the items come in over HTTP. Every watcher must see every item once and in
 order, before and after it reconnects and before and after the server is started anew on the same data and ports.
-Before them an administrator on slixmpp manages nodes and accounts by ad-hoc commands.
+Before them an administrator on slixmpp manages nodes and accounts by ad-hoc commands. Two people with profanity chat.
 
 slixmpp is looked for in the Python given by --python (requirements.txt), xmpp.js in node_modules beside this file
 (package-lock.json). Standard library only. The last line is `N passed, N failed`; with a failure the exit code is 1.
@@ -27,6 +27,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import profanity
 import prosody
 
 HERE = Path(__file__).resolve().parent
@@ -37,6 +38,7 @@ ANSWER_SECONDS = 180
 ITEMS = 1000
 MORE = 100
 NEWEST = 50
+KINDS = ["admin", "slixmpp", "xmppjs", "profanity"]
 
 
 class Failed(Exception):
@@ -163,6 +165,7 @@ class Publisher:
     def __init__(self, address, token, node):
         self.address = address
         self.token = token
+        self.node = node
         self.path = f"/v1/nodes/{quote(node, safe='')}/items"
         self.connection = None
         self.number = 0
@@ -345,15 +348,35 @@ def administrate(checks, server, words):
         client.end()
 
 
+def terminal(checks, server, folder, token):
+    """People who sit at a terminal."""
+    publisher = Publisher(server.addresses["http"], token, "interop/profanity")
+    try:
+        checks.check("profanity: a node", lambda: made(*publisher.ask("PUT", "/v1/nodes/interop%2Fprofanity", "{}")))
+        profanity.chat(checks, server, folder, publisher, SERVICE, PASSWORD)
+    except Failed:
+        print(server.log_end(), file=sys.stderr)
+    finally:
+        publisher.close()
+
+
+def made(status, body):
+    if status != 201:
+        raise RuntimeError(f"answered {status} {body!r}")
+
+
 def run(checks, options, folder):
     server = Server(options.binary.resolve(), folder)
     try:
         tokens = {}
-        watchers = [name for name in options.only if name != "admin"]
+        watchers = [name for name in options.only if name not in ("admin", "profanity")]
         for name in watchers:
             tokens[name] = checks.check(f"{name}: an account and its API token", lambda: server.account(name))
         if "admin" in options.only:
             checks.check("admin: an administrator's account", lambda: server.administrator("interop-admin"))
+        if "profanity" in options.only:
+            checks.check("profanity: its user's token", lambda: tokens.update(profanity=server.account("profanity")))
+            checks.check("profanity: a contact", lambda: tokens.update(contact=server.account("contact")))
         checks.check("the server starts", server.start)
         certificate = server.certificate()
         if "admin" in options.only:
@@ -361,6 +384,8 @@ def run(checks, options, folder):
                 administrate(checks, server, [options.python, "-u", HERE / "slixmpp_admin.py", "--ca", certificate])
             except Failed:
                 print(server.log_end(), file=sys.stderr)
+        if "profanity" in options.only:
+            terminal(checks, server, folder, tokens["profanity"])
         clients = {
             "slixmpp": ([options.python, "-u", HERE / "slixmpp_client.py", "--ca", certificate], {}),
             "xmppjs": ([options.node, HERE / "xmpp_client.mjs"], {"NODE_EXTRA_CA_CERTS": str(certificate)}),
@@ -386,10 +411,12 @@ def main():
     parser.add_argument("--python", default=sys.executable, help="a Python that has slixmpp")
     parser.add_argument("--node", default="node", help="Node.js")
     parser.add_argument("--no-prosody", dest="prosody", action="store_false", help="leave Prosody out")
-    parser.add_argument("--only", nargs="+", choices=["admin", "slixmpp", "xmppjs"], default=["admin", "slixmpp", "xmppjs"])
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     options = parser.parse_args()
     if options.prosody and not prosody.there():
         parser.error("Prosody is missing, or this is not root: install it, or say --no-prosody")
+    if "profanity" in options.only and not profanity.there():
+        parser.error("profanity is missing: install it, or leave it out of --only")
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="interop-") as folder:
         try:
