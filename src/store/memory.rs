@@ -2,6 +2,7 @@
 //! durability, and is written to be seen through, not to be fast.
 
 mod contacts;
+mod departed;
 mod webhooks;
 
 #[cfg(test)]
@@ -440,6 +441,7 @@ impl Store for MemoryStore {
             state.tokens.retain(|_, token| token.account != jid);
             state.fast_tokens.remove(&jid);
             state.contacts.remove(&jid);
+            state.forget_account(&jid);
             Ok(state.accounts.remove(&jid).is_some())
         })
     }
@@ -648,6 +650,11 @@ impl State {
                 owners.sort_by(|one, other| one.as_str().cmp(other.as_str()));
                 owners.truncate(*max);
                 Found::Owners(owners)
+            }
+            Ask::Waiting(node, max) => {
+                let all = kept(node).into_iter().flat_map(|kept| kept.subscriptions.values());
+                let waiting = all.filter(|found| found.state == SubscriptionState::Pending);
+                Found::Waiting(waiting.take(*max).cloned().collect())
             }
             Ask::Memo(key) => {
                 let of_caller = self.memos.keys().filter(|other| other.caller == key.caller).count() as u64;

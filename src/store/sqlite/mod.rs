@@ -10,6 +10,7 @@
 mod accounts;
 mod commit;
 mod contacts;
+mod departed;
 mod fast;
 mod lists;
 mod memos;
@@ -327,6 +328,7 @@ impl Store for SqliteStore {
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool> {
         self.write(move |db| {
             contacts::remove(db, &jid)?;
+            departed::forget(db, &jid)?;
             accounts::remove(db, &jid)
         })
     }
