@@ -33,10 +33,9 @@ pub fn notices(config: &NodeConfig, by: Option<&BareJid>, changes: &[Change]) ->
     let mut notices = Vec::new();
     for change in changes {
         match change {
-            Change::SetSubscription { subscription } if let Some(redirect) = deletes => {
-                if config.notify_delete && config.deliver_notifications {
-                    notices.push(Notice::Deleted(subscription.clone(), redirect.clone()));
-                }
+            Change::SetSubscription { subscription } if deletes.is_some() => {
+                let told = deletes.filter(|_| config.notify_delete && config.deliver_notifications);
+                notices.extend(told.map(|redirect| Notice::Deleted(subscription.clone(), redirect.clone())));
             }
             Change::SetSubscription { subscription } => {
                 if Some(subscription.jid.bare()) != by {

@@ -8,11 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Router;
 use crate::delivery::{Delivery, Told};
-use crate::engine::Wrong;
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::pubsub::{
-    Caller, Edge, Node, Notice, Page, Request, Role, Selection, SendLast, Subscription, SubscriptionState, Verb, View,
-};
+use crate::pubsub::{Node, Notice, Subscription};
 use crate::xep::pubsub::{approval, notify};
 
 /// What tells. One task runs it, so that telling never holds up a turn or a session.
@@ -48,7 +45,9 @@ impl Herald {
         match notice {
             Notice::Subscriber(changed) => {
                 self.router.send(&changed.jid, approval::subscription(&node.address, &changed, &changed.jid));
-                self.send_last(&node, &changed, by.is_some()).await;
+                if by.is_some() {
+                    self.send_last(&node, &changed).await;
+                }
             }
             Notice::Deleted(waited, redirect) => {
                 self.router.send(&waited.jid, approval::deleted(&node.address, &waited.jid, redirect.as_deref()));
@@ -67,30 +66,12 @@ impl Herald {
         }
     }
 
-    /// The last item to somebody whom somebody else has let in (XEP-0060 §6.1.7, §8.6): what is newer
-    /// comes by itself.
-    async fn send_last(&self, node: &Node, admitted: &Subscription, by_somebody: bool) {
-        let wanted = node.config.persist_items && node.config.send_last_published_item != SendLast::Never;
-        if admitted.state != SubscriptionState::Subscribed || !wanted || !by_somebody || !admitted.options.deliver {
-            return;
-        }
-        let verb = Verb::Items {
-            node: node.address.node.clone(),
-            selection: Selection::Newest(1),
-            page: Page { max: 1, edge: Edge::First },
-            view: View::default(),
-        };
-        let caller = Caller { jid: admitted.jid.clone(), role: Role::Stranger };
-        let request = Request { caller, service: node.address.service.clone(), verb };
-        match self.delivery.engine().ask(request).await {
-            Ok(answered) => {
-                if let Some(message) = notify::last_message(&answered, &admitted.jid, node.last_seq) {
-                    self.router.send(&admitted.jid, message);
-                }
-            }
-            // Who may not read any more, or a node that has gone meanwhile.
-            Err(Wrong::Refused(_)) => {}
-            Err(wrong) => tracing::warn!(?wrong, node = %node.address, "a last item cannot be read"),
+    /// The last item to somebody whom somebody else has let in: what is newer comes by itself.
+    async fn send_last(&self, node: &Node, admitted: &Subscription) {
+        if let Some(answered) = self.delivery.last_item(node, admitted).await
+            && let Some(message) = notify::last_message(&answered, &admitted.jid, node.last_seq)
+        {
+            self.router.send(&admitted.jid, message);
         }
     }
 
