@@ -3,7 +3,7 @@
 //! Everything is done under one lock and without waiting. What must hold over several steps is held
 //! together by the turns of accounts (`turns.rs`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use super::caps::{Capable, Interests};
 use super::words::Spoken;
 use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
+use crate::store::Keeping;
 
 /// Something that others have for a session.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ struct Account {
     sessions: Vec<Session>,
     /// Whom it has blocked; absent until somebody has read it.
     blocked: Option<Arc<[Jid]>>,
+    /// Whose messages it keeps; absent until somebody has read it.
+    keeping: Option<Arc<Keeping>>,
     /// Messages that waited were handed over up to this number.
     handed_over: i64,
 }
@@ -314,6 +317,12 @@ impl Directory {
         self.with_session(place, |session| std::mem::take(&mut session.directed)).unwrap_or_default()
     }
 
+    /// The same, of accounts, and nobody forgets anything.
+    pub fn visited(&self, place: &Place) -> BTreeSet<BareJid> {
+        let accounts = |session: &mut Session| session.directed.iter().map(|to| to.bare().clone()).collect();
+        self.with_session(place, accounts).unwrap_or_default()
+    }
+
     /// Whether a session has directed its presence to somebody.
     pub fn has_directed(&self, from: &FullJid, to: &Jid) -> bool {
         let accounts = self.lock();
@@ -347,6 +356,18 @@ impl Directory {
     pub fn set_blocked(&self, account: &BareJid, blocked: &Arc<[Jid]>) {
         if let Some(account) = self.lock().get_mut(account) {
             account.blocked = Some(blocked.clone());
+        }
+    }
+
+    /// Whose messages an online account keeps, if that was read.
+    pub fn keeping(&self, account: &BareJid) -> Option<Arc<Keeping>> {
+        self.lock().get(account)?.keeping.clone()
+    }
+
+    /// Remembers it, while the account is online.
+    pub fn set_keeping(&self, account: &BareJid, keeping: &Arc<Keeping>) {
+        if let Some(account) = self.lock().get_mut(account) {
+            account.keeping = Some(keeping.clone());
         }
     }
 

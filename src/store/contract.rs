@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod archive;
 mod commits;
 mod contacts;
 pub mod hand;
@@ -104,13 +105,21 @@ macro_rules! every_promise {
                 tokens_come_back_touched_and_replaced
                 fast_tokens_are_replaced_by_client
                 the_clients_with_fast_tokens_are_bounded;
+            archive:
+                numbers_of_messages_are_never_handed_out_twice
+                an_archive_is_read_from_both_ends
+                an_archive_is_searched
+                the_oldest_messages_make_room_and_grow_old
+                a_filing_that_finds_no_room_leaves_nothing
+                what_an_account_keeps_goes_with_it;
             contacts:
                 a_roster_comes_back_as_it_was_written
                 both_sides_of_a_subscription_change_at_once
                 access_models_see_what_stands_in_the_roster
                 a_block_list_is_replaced
                 messages_wait_in_order_and_are_bounded
-                removing_an_account_takes_its_roster;
+                removing_an_account_takes_its_roster
+                who_has_the_name_of_a_removed_account_next_inherits_nothing;
         });
     };
 }

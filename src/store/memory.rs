@@ -1,7 +1,9 @@
 //! The store in memory: for tests of other rooms and for trying out. It keeps the contract, but for
 //! durability, and is written to be seen through, not to be fast.
 
+mod archive;
 mod contacts;
+mod departed;
 mod webhooks;
 
 #[cfg(test)]
@@ -52,6 +54,7 @@ struct State {
     /// By account, then client.
     fast_tokens: BTreeMap<BareJid, BTreeMap<String, Vec<FastToken>>>,
     contacts: contacts::Contacts,
+    archives: archive::Kept,
     endpoints: webhooks::Endpoints,
 }
 
@@ -440,6 +443,8 @@ impl Store for MemoryStore {
             state.tokens.retain(|_, token| token.account != jid);
             state.fast_tokens.remove(&jid);
             state.contacts.remove(&jid);
+            state.forget_account(&jid);
+            state.archives.remove(&jid);
             Ok(state.accounts.remove(&jid).is_some())
         })
     }
@@ -556,10 +561,6 @@ impl Store for MemoryStore {
         })
     }
 
-    fn keep_message(&self, owner: BareJid, message: StoredStanza, max: u64) -> Pending<'_, bool> {
-        self.with(move |state| Ok(state.contacts.keep_message(owner, message, max)))
-    }
-
     fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>> {
         self.with(move |state| Ok(state.contacts.messages(&owner, after, max)))
     }
@@ -648,6 +649,11 @@ impl State {
                 owners.sort_by(|one, other| one.as_str().cmp(other.as_str()));
                 owners.truncate(*max);
                 Found::Owners(owners)
+            }
+            Ask::Waiting(node, max) => {
+                let all = kept(node).into_iter().flat_map(|kept| kept.subscriptions.values());
+                let waiting = all.filter(|found| found.state == SubscriptionState::Pending);
+                Found::Waiting(waiting.take(*max).cloned().collect())
             }
             Ask::Memo(key) => {
                 let of_caller = self.memos.keys().filter(|other| other.caller == key.caller).count() as u64;
