@@ -16,8 +16,11 @@ const SINGLE: &[(&str, &str, &str, &str)] = &[
     ("DESC", "note", "text", ""),
 ];
 
+/// A name in vcard-temp, and in vCard4.
+type Names = (&'static str, &'static str);
+
 /// Properties of several parts, and of certain types where they have any.
-const COMPOSED: &[(&str, &str, &[(&str, &str)])] = &[
+const COMPOSED: &[(&str, &str, &[Names])] = &[
     (
         "N",
         "n",
