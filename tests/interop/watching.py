@@ -4,7 +4,8 @@
     python3 tests/interop/watching.py --binary target/debug/tidings
 
 Items are published while an example runs; it must print them. A block of `js` runs in Node.js, after a prelude that
-says where the server is and, where there is none, makes an EventSource as browsers have it. The last line is
+says where the server is and, where there is none, makes an EventSource as browsers have it; and in Chromium, in a page
+of an origin of its own that `http.origins` names. The same page of another origin must be refused. The last line is
 `N passed, N failed`; with a failure the exit code is 1.
 """
 
@@ -20,6 +21,7 @@ import threading
 import time
 from pathlib import Path
 
+import chromium
 from run import HERE, PASSWORD, Checks, Failed, Server
 
 NODE = "orders%2F42"
@@ -64,6 +66,23 @@ def examples():
     return [(f"{language} {number}", language, code) for number, (language, code) in enumerate(blocks, 1)]
 
 
+def outside_browsers(language, code):
+    """Node.js 20 has no WebSocket."""
+    return language != "js" or "new WebSocket" not in code
+
+
+def until_printed(server, token, printed, running=lambda: True):
+    """Publishes until the example has printed what was published."""
+    mark = f"mark-{time.monotonic_ns()}"
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline and running():
+        publish(server, token, {"mark": mark})
+        if mark in printed():
+            return f"printed {mark}"
+        time.sleep(0.2)
+    raise RuntimeError(f"it did not print what was published: {printed()[-2000:]!r}")
+
+
 def run_example(server, token, options, language, code, folder):
     """Publishes until the example has printed what was published."""
     words = {
@@ -88,19 +107,52 @@ def run_example(server, token, options, language, code, folder):
     )
     lines = []
     threading.Thread(target=lambda: lines.extend(iter(process.stdout.readline, "")), daemon=True).start()
-    printed = lambda: "".join(map(str, lines))
-    mark = f"mark-{time.monotonic_ns()}"
     try:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < deadline and process.poll() is None:
-            publish(server, token, {"mark": mark})
-            if mark in printed():
-                return f"printed {mark}"
-            time.sleep(0.2)
-        raise RuntimeError(f"it did not print what was published: {printed()[-2000:]!r}")
+        return until_printed(server, token, lambda: "".join(lines), lambda: process.poll() is None)
     finally:
         os.killpg(process.pid, 9)
         process.wait()
+
+
+class Pages:
+    """A browser, and two sites with the same pages: the server allows those of one."""
+
+    def __init__(self, folder):
+        self.pages = {"/favicon.ico": ""}
+        self.browser = chromium.Browser(folder)
+        self.allowed = chromium.Site(self.pages)
+        self.other = chromium.Site(self.pages)
+
+    def close(self):
+        self.browser.close()
+
+    def open(self, server, token, site, code):
+        base = "http://" + server.addresses["http"]
+        script = f"const base = {json.dumps(base)}, token = {json.dumps(token.text)};\n{code}"
+        self.pages["/"] = f'<!doctype html><script type="module">\n{script}</script>'
+        return self.browser.open(site.origin + "/")
+
+    def run(self, server, token, code):
+        page = self.open(server, token, self.allowed, code)
+        try:
+            return until_printed(server, token, page.printed)
+        finally:
+            page.close()
+
+    def refuse(self, server, token, code):
+        """A page of an origin that is not named gets nothing, and the browser says why."""
+        page = self.open(server, token, self.other, code)
+        try:
+            deadline = time.monotonic() + WAIT_SECONDS
+            while "CORS" not in page.printed():
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"no word of CORS: {page.printed()[-2000:]!r}")
+                time.sleep(0.1)
+            if "mark-" in page.printed():
+                raise RuntimeError(f"it read what it must not: {page.printed()[-2000:]!r}")
+            return "refused"
+        finally:
+            page.close()
 
 
 def publish(server, token, data):
@@ -134,7 +186,8 @@ def main():
     options = parser.parse_args()
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="watching-") as folder:
-        server = Server(options.binary.resolve(), Path(folder))
+        pages = Pages(folder)
+        server = Server(options.binary.resolve(), Path(folder), sets=[f"http.origins={pages.allowed.origin}"])
         try:
             token = server.account("watcher")
             server.start()
@@ -144,17 +197,23 @@ def main():
             except Failed:
                 pass
             for name, language, code in examples():
-                try:
-                    checks.check(
-                        f"docs/watching.md, {name}",
-                        lambda language=language, code=code: run_example(server, token, options, language, code, folder),
-                    )
-                except Failed:
-                    pass
+                here = f"docs/watching.md, {name}"
+                runs = []
+                if outside_browsers(language, code):
+                    runs.append((here, lambda: run_example(server, token, options, language, code, folder)))
+                if language == "js":
+                    runs.append((f"{here} in Chromium", lambda: pages.run(server, token, code)))
+                    runs.append((f"{here} in a page of another origin", lambda: pages.refuse(server, token, code)))
+                for told, does in runs:
+                    try:
+                        checks.check(told, does)
+                    except Failed:
+                        pass
         except Exception as error:
             checks.failed += 1
             print(f"FAILED  {error}", flush=True)
         finally:
+            pages.close()
             server.kill()
     print(f"{checks.passed} passed, {checks.failed} failed")
     return 1 if checks.failed or not checks.passed else 0
