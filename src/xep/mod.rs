@@ -307,8 +307,8 @@ pub const EXTENSIONS: &[Extension] = &[
         features: &[],
         claims: &[],
     },
-    Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     register::EXTENSION,
+    Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
     Extension { number: 115, name: "Entity Capabilities", version: "1.6.0", features: &[], claims: &[] },
     Extension {
