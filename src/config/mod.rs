@@ -174,6 +174,8 @@ pub struct Limits {
     pub auth_failures: u32,
     pub auth_block_seconds: u64,
     pub negotiation_seconds: u64,
+    pub ping_seconds: u64,
+    pub idle_seconds: u64,
     pub anonymous_sessions: usize,
 }
 

@@ -350,6 +350,8 @@ fn blank() -> Config {
             auth_failures: 0,
             auth_block_seconds: 0,
             negotiation_seconds: 0,
+            ping_seconds: 0,
+            idle_seconds: 0,
             anonymous_sessions: 0,
         },
         sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
