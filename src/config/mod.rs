@@ -180,7 +180,7 @@ pub struct Limits {
 }
 
 /// Streams over HTTP requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bosh {
     pub wait_seconds: u64,
     pub inactivity_seconds: u64,
