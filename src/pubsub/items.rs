@@ -14,6 +14,10 @@ pub(super) fn items(
 ) -> Result<Decision, Refusal> {
     let node = rights::readable(caller, facts)?;
     check_subid(caller, &view.under, &facts.subscriptions)?;
+    // XEP-0248 §4.1, §6.2.3.
+    if node.config.is_collection() {
+        return Err(Refusal::NotOfCollections { feature: "retrieve-items" });
+    }
     // XEP-0060 §6.5.9.4.
     if !node.config.persist_items {
         return Err(Refusal::NotPersistent);
