@@ -21,8 +21,8 @@ use super::tail::Tail;
 use super::{Answer, Answered, Before, Committed, Job, Once, Position, Shared, Sink, Wrong, address_of};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Caller, Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request,
-    Role, Seq, ServicePolicy, Verb, decide,
+    CHILDREN_MAX, Caller, Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read,
+    Reply, Request, Role, Seq, ServicePolicy, Verb, decide, named,
 };
 use crate::store::{Ask, Failure, Found, Memo, MemoKey, NodeCommit, Store};
 use crate::time::Timestamp;
@@ -78,11 +78,18 @@ struct Decided {
 
 enum Outcome {
     /// To be committed.
-    Write { reply: Reply, node: Arc<Node>, changes: Vec<Change>, events: Vec<Event> },
+    Write { reply: Reply, written: Vec<Written> },
     /// Nothing changes.
     Answer(Result<Reply, Wrong>, Option<Position>),
     /// Its key was used before.
     Once(Before, Option<Position>),
+}
+
+/// What a decision made of a node; of the addressed one first.
+struct Written {
+    node: Arc<Node>,
+    changes: Vec<Change>,
+    events: Vec<Event>,
 }
 
 impl Asked {
@@ -182,7 +189,9 @@ impl Turns {
     /// Those that need not wait for the flight: up to the first that touches a node of it.
     fn free(&mut self, mut asked: Vec<Asked>, flight: Option<&Flight>) -> Vec<Asked> {
         if let Some(Flight { turn, .. }) = flight {
-            let touches = |asked: &Asked| asked.address.as_ref().is_some_and(|at| turn.overlay.touches(at));
+            let touches = |asked: &Asked| {
+                named(&asked.request).is_some() || asked.address.as_ref().is_some_and(|at| turn.overlay.touches(at))
+            };
             let free = asked.iter().position(touches).unwrap_or(asked.len());
             self.waiting.extend(asked.drain(free..));
         }
@@ -190,11 +199,21 @@ impl Turns {
     }
 
     /// Decides these and adds them to a turn.
-    async fn decide_into(&mut self, turn: &mut Turn, asked: Vec<Asked>) {
+    async fn decide_into(&mut self, turn: &mut Turn, mut asked: Vec<Asked>) {
+        // What changes the graph of collections stands on nothing that is not committed: it begins a turn.
+        let begins = usize::from(turn.decided.is_empty());
+        let other = asked.iter().skip(begins).position(|asked| named(&asked.request).is_some());
+        if let Some(at) = other {
+            let later = asked.split_off(at + begins);
+            later.into_iter().rev().for_each(|asked| self.waiting.push_front(asked));
+        }
         if asked.is_empty() {
             return;
         }
         turn.overlay.forget_rosters();
+        if let Err(failure) = self.read_graph(&asked[0], turn).await {
+            return refuse_all(asked, &failure);
+        }
         match self.prepare(&asked, &mut turn.overlay).await {
             Ok(()) => {
                 let now = self.shared.clock.now();
@@ -202,6 +221,17 @@ impl Turns {
             }
             Err(failure) => refuse_all(asked, &failure),
         }
+    }
+
+    /// Reads what the first request of a turn must know of the graph, if it must know anything of it.
+    async fn read_graph(&mut self, first: &Asked, turn: &mut Turn) -> Result<(), Failure> {
+        let Some(named) = named(&first.request).filter(|_| turn.decided.is_empty()) else { return Ok(()) };
+        let caller = first.request.caller.jid.bare().clone();
+        // An instant node has no name yet.
+        let address = first.address.as_ref().map(|address| address.node.clone());
+        let service = first.request.service.clone();
+        turn.overlay.learn_graph(self.shared.store.read_graph(service, address, named, caller).await?);
+        Ok(())
     }
 
     /// Begins the commit of a turn; answers at once where there is nothing to commit.
@@ -343,7 +373,14 @@ impl Turns {
             node.floor_seq = floor;
         }
         let before = facts.node.present().filter(|_| !created).map(|node| &**node);
-        overlay.take(&mut self.cache, &node, before, &decision, now);
+        overlay.take(&mut self.cache, &node, before, (&decision.changes, &decision.events), now);
+        let mut shares = decision.shares.clone();
+        for share in &mut shares {
+            if let Some(floor) = self.shared.options.retention.floor_by_count(&share.node) {
+                share.node.floor_seq = floor;
+            }
+            overlay.take(&mut self.cache, &share.node, Some(&*share.before), (&share.changes, &share.events), now);
+        }
         if let (Some((key, fingerprint)), Reply::Published { items, created }) = (&asked.once, &decision.reply) {
             overlay.remember(Memo {
                 key: key.clone(),
@@ -355,7 +392,14 @@ impl Turns {
             });
         }
         let Decision { reply, changes, events, .. } = decision;
-        Outcome::Write { reply, node: Arc::new(node), changes, events }
+        let shares = shares.into_iter().map(|share| Written {
+            node: Arc::new(share.node),
+            changes: share.changes,
+            events: share.events,
+        });
+        let mut written = vec![Written { node: Arc::new(node), changes, events }];
+        written.extend(shares);
+        Outcome::Write { reply, written }
     }
 
     /// What to answer without deciding anything: the request was answered before, or its key cannot be
@@ -385,9 +429,12 @@ impl Turns {
     fn tell(&self, decided: &[Decided], sink: &dyn Sink) {
         let mut grown: Vec<Arc<Tail>> = Vec::new();
         let writes = || {
-            decided.iter().filter_map(|decided| match &decided.outcome {
-                Outcome::Write { node, changes, events, .. } => Some((decided, node, changes, events)),
-                Outcome::Answer(..) | Outcome::Once(..) => None,
+            decided.iter().flat_map(|decided| {
+                let written = match &decided.outcome {
+                    Outcome::Write { written, .. } => written.as_slice(),
+                    Outcome::Answer(..) | Outcome::Once(..) => &[],
+                };
+                written.iter().map(move |Written { node, changes, events }| (decided, node, changes, events))
             })
         };
         for (_, node, changes, events) in writes() {
@@ -410,8 +457,9 @@ impl Turns {
     fn answer(&self, decided: Vec<Decided>) {
         for Decided { asked, outcome } in decided {
             match outcome {
-                Outcome::Write { reply, node, .. } => {
-                    let at = Some(Position { node: node.key, seq: node.last_seq });
+                Outcome::Write { reply, written } => {
+                    let at =
+                        written.first().map(|Written { node, .. }| Position { node: node.key, seq: node.last_seq });
                     let _ = asked.reply.send(Ok(Answered { answer: Answer::Reply(reply), at }));
                 }
                 Outcome::Answer(Ok(Reply::Read(read)), at) => {
@@ -553,6 +601,15 @@ async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failure> {
         Read::Items { node, selection, page, order, payloads } => {
             let list = store.read_items_by(node.key, selection, page, order, payloads).await?;
             Answer::Items { node, list }
+        }
+        Read::Configuration { node } => {
+            let (collections, children) = store.read_relations(node.key).await?;
+            Answer::Configuration { node, collections, children }
+        }
+        Read::Children { node, hidden } => {
+            let children = store.read_descendants(node.key, 1, CHILDREN_MAX as usize).await?;
+            let shown = children.into_iter().map(|(child, _)| child).filter(|child| hidden || !child.config.hidden);
+            Answer::Children(shown.collect())
         }
         Read::Metadata { node } => {
             let leading = store.read_leading(node.key, LEADING_MAX).await?;

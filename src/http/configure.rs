@@ -15,17 +15,17 @@ use crate::http::pairs::Pairs;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope, json};
-use crate::pubsub::{NodeConfig, NodeId, RawField, Refusal, Reply, Verb};
+use crate::pubsub::{NodeConfig, NodeId, RawField, Refusal, Verb};
 
 pub(super) async fn show(call: &Call, node: NodeId) -> Result<Response, Problem> {
     Query::parse(call.parts.uri.query(), &[])?;
     if call.covers(Scope::Manage, &node) {
         match call.ask(Verb::Configuration { node: node.clone() }).await {
             Ok(answered) => {
-                let Answer::Reply(Reply::Configuration { config }) = &answered.answer else {
+                let Answer::Configuration { node: found, .. } = &answered.answer else {
                     return Err(Problem::internal("a configuration was answered with something else"));
                 };
-                return Ok(call.mark(rendered(&node, config, Shown::All), answered.at));
+                return Ok(call.mark(rendered(&node, &found.config, Shown::All), answered.at));
             }
             // Not an owner: the metadata is what is left, if the token covers that.
             Err(Wrong::Refused(Refusal::Forbidden)) => {}
@@ -54,8 +54,8 @@ pub(super) async fn configure(call: &Call, node: NodeId, config: Vec<RawField>) 
     call.ask(Verb::Configure { node: node.clone(), config }).await?;
     let answered = call.ask(Verb::Configuration { node: node.clone() }).await?;
     match &answered.answer {
-        Answer::Reply(Reply::Configuration { config }) => {
-            Ok(call.mark(rendered(&node, config, Shown::All), answered.at))
+        Answer::Configuration { node: found, .. } => {
+            Ok(call.mark(rendered(&node, &found.config, Shown::All), answered.at))
         }
         _ => Err(Problem::internal("a configuration was answered with something else")),
     }

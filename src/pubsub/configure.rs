@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use crate::pubsub::draft::Draft;
 use crate::pubsub::graph::{Wanted, makes_collection};
-use crate::pubsub::{Caller, Decision, EventKind, Facts, Given, Node, NodeConfig, RawField, Refusal, Reply, rights};
+use crate::pubsub::{
+    Caller, Decision, EventKind, Facts, Given, Node, NodeConfig, RawField, Read, Refusal, Reply, rights,
+};
 
 pub(super) fn configuration(caller: &Caller, facts: &Facts) -> Result<Decision, Refusal> {
-    let config = rights::owned(caller, facts)?.config.clone();
-    Ok(Decision::answer(Reply::Configuration { config }))
+    let node = rights::owned(caller, facts)?.clone();
+    Ok(Decision::answer(Reply::Read(Read::Configuration { node })))
 }
 
 /// A configuration under which fewer items are kept lets the others go in the same commit. Fields

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Caller, Contact, Graph, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Reader, Refusal, Role, Seq,
-    Subscription, SubscriptionPolicy, SubscriptionState, Template,
+    Affiliation, Caller, Contact, Graph, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Reader, Refusal, Role,
+    Seq, Subscription, SubscriptionPolicy, SubscriptionState, Template,
 };
 use crate::time::Timestamp;
 

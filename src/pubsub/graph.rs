@@ -110,10 +110,6 @@ impl Wanted {
         if policy.is_personal() { Ok((Wanted::default(), config.to_vec())) } else { Self::split(config) }
     }
 
-    pub fn is_nothing(&self) -> bool {
-        self.collections.is_none() && self.children.is_none()
-    }
-
     /// Makes the graph as it is wanted around the drafted node, which is new where `created`.
     pub fn apply(
         self,
@@ -152,7 +148,8 @@ impl Wanted {
             }
         }
         if let Some(wanted) = &collections {
-            let gone = graph.parents.iter().filter(|standing| wanted.iter().all(|kept| kept.node.key != standing.node.key));
+            let gone =
+                graph.parents.iter().filter(|standing| wanted.iter().all(|kept| kept.node.key != standing.node.key));
             for parent in gone {
                 let name = draft.node.address.node.clone();
                 draft.share(parent.share(given, |share| share.dissociate(own, name, false)));

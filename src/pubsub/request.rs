@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Event, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Payload, RawField, Seq, SubId,
-    Subscription, SubscriptionOptions, SubscriptionState,
+    Affiliation, Event, ItemFact, ItemId, Node, NodeId, NodeKey, Payload, RawField, Seq, SubId, Subscription,
+    SubscriptionOptions, SubscriptionState,
 };
 use crate::time::Timestamp;
 
@@ -288,9 +288,6 @@ pub enum Reply {
     Expired {
         items: usize,
     },
-    Configuration {
-        config: Arc<NodeConfig>,
-    },
     Watching {
         node: Arc<Node>,
     },
@@ -307,6 +304,15 @@ pub enum Read {
         page: Page,
         order: Order,
         payloads: Payloads,
+    },
+    /// How a node is set, and where it stands in the graph of collections.
+    Configuration {
+        node: Arc<Node>,
+    },
+    /// The nodes that a collection holds; without hidden ones, but for administrators.
+    Children {
+        node: Arc<Node>,
+        hidden: bool,
     },
     /// What anybody may know of a node, with its owners and publishers.
     Metadata {

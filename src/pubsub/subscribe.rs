@@ -6,8 +6,8 @@ use crate::jid::Jid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
-    Caller, Decision, Depth, Expire, Facts, Given, Kinds, NodeConfig, RawField, Reader, Refusal, Reply, Role, SendLast, SubId,
-    Subscription, SubscriptionOptions, SubscriptionState, rights,
+    Caller, Decision, Depth, Expire, Facts, Given, Kinds, NodeConfig, RawField, Reader, Refusal, Reply, Role, SendLast,
+    SubId, Subscription, SubscriptionOptions, SubscriptionState, rights,
 };
 
 /// One JID has one subscription to a node, which a second request finds as it is, but for the options
@@ -103,11 +103,8 @@ pub(super) fn set_options(
 
 /// XEP-0060 §6.4: the defaults of a leaf node are those of the service.
 pub(super) fn default_options(caller: &Caller, at_node: bool, facts: &Facts) -> Result<Decision, Refusal> {
-    let options = if at_node {
-        standard(&rights::readable(caller, facts)?.config)
-    } else {
-        SubscriptionOptions::standard()
-    };
+    let options =
+        if at_node { standard(&rights::readable(caller, facts)?.config) } else { SubscriptionOptions::standard() };
     Ok(Decision::answer(Reply::DefaultOptions { options }))
 }
 

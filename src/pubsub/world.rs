@@ -104,6 +104,7 @@ impl World {
             items: wanted.items.iter().map(|id| self.items.values().find(|fact| fact.id == *id).cloned()).collect(),
             oldest: self.items.values().take(oldest).cloned().collect(),
             waiting: self.waiting(wanted.waiting),
+            graph: crate::pubsub::Graph::default(),
         }
     }
 
@@ -352,7 +353,10 @@ fn replay(mut kept: bool, log: &[Event]) -> Vec<ItemId> {
             }
             EventKind::Purged => known.clear(),
             EventKind::Configured { config } => kept = config.persist_items,
-            EventKind::Published { .. } | EventKind::Deleted { .. } => {}
+            EventKind::Published { .. }
+            | EventKind::Associated { .. }
+            | EventKind::Dissociated { .. }
+            | EventKind::Deleted { .. } => {}
         }
     }
     known

@@ -4,6 +4,7 @@
 mod archive;
 mod contacts;
 mod departed;
+mod graph;
 mod webhooks;
 
 #[cfg(test)]
@@ -16,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Event, EventKind, Expire, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState,
-    Order, Page, Payload, Payloads, Selection, Seq, Subscription, SubscriptionState, Tombstone,
+    Affiliation, Change, Event, EventKind, Expire, Graph, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey,
+    NodeState, Order, Page, Payload, Payloads, Selection, Seq, Subscription, SubscriptionState, Tombstone,
 };
 use crate::store::FastToken;
 use crate::store::batch::{PurgeBounds, check, deletion_time};
@@ -47,6 +48,7 @@ struct State {
     next_node_key: i64,
     nodes: BTreeMap<NodeKey, Kept>,
     keys: BTreeMap<NodeAddress, NodeKey>,
+    children: graph::Children,
     tombstones: BTreeMap<NodeAddress, Tombstone>,
     memos: BTreeMap<MemoKey, Memo>,
     accounts: BTreeMap<BareJid, Account>,
@@ -409,6 +411,24 @@ impl Store for MemoryStore {
         })
     }
 
+    fn read_graph(
+        &self,
+        service: BareJid,
+        node: Option<NodeId>,
+        named: Vec<NodeId>,
+        caller: BareJid,
+    ) -> Pending<'_, Graph> {
+        self.with(move |state| Ok(state.graph(&service, node, &named, &caller)))
+    }
+
+    fn read_relations(&self, node: NodeKey) -> Pending<'_, (Vec<NodeId>, Vec<NodeId>)> {
+        self.with(move |state| Ok(state.relations(node)))
+    }
+
+    fn read_descendants(&self, root: NodeKey, depth: u32, max: usize) -> Pending<'_, Vec<(Node, u32)>> {
+        self.with(move |state| Ok(state.descendants(root, depth, max)))
+    }
+
     fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()> {
         self.with(move |state| {
             state.tombstones.retain(|_, tombstone| tombstone.deleted >= before);
@@ -698,8 +718,13 @@ impl State {
         self.tombstones.remove(address);
         let mut purges = PurgeBounds::of(commit);
         for change in &commit.changes {
-            if let Change::DeleteNode { redirect } = change {
+            if let Change::Associate { child } = change {
+                self.children.entry(key).or_default().insert(*child);
+            } else if let Change::Dissociate { child } = change {
+                self.children.entry(key).or_default().remove(child);
+            } else if let Change::DeleteNode { redirect } = change {
                 self.nodes.remove(&key);
+                self.unlink(key);
                 self.keys.remove(address);
                 let (last_seq, deleted) = (commit.node.last_seq, deletion_time(commit));
                 let hidden = commit.node.config.hidden;
@@ -730,7 +755,7 @@ impl Kept {
 
     fn apply(&mut self, change: &Change, purges: &mut PurgeBounds<'_>) {
         match change {
-            Change::CreateNode | Change::DeleteNode { .. } => {}
+            Change::CreateNode | Change::DeleteNode { .. } | Change::Associate { .. } | Change::Dissociate { .. } => {}
             Change::Purge => {
                 let below = purges.next();
                 self.items.retain(|_, seq| *seq >= below);

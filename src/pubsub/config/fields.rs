@@ -383,10 +383,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "node_type",
         origin: Origin::Registered,
-        kind: FieldKind::Choice(&[
-            ("leaf", "The node holds items"),
-            ("collection", "The node holds other nodes"),
-        ]),
+        kind: FieldKind::Choice(&[("leaf", "The node holds items"), ("collection", "The node holds other nodes")]),
         label: "What the node holds",
         in_metadata: false,
         get: |config| vec![config.node_type.as_str().to_owned()],

@@ -11,10 +11,10 @@ use crate::pubsub::{ABOVE_MAX, Graph, Node, NodeAddress, NodeId, NodeKey, Relate
 pub(super) type Children = BTreeMap<NodeKey, BTreeSet<NodeKey>>;
 
 impl State {
-    pub(super) fn graph(&self, address: &NodeAddress, named: &[NodeId], caller: &BareJid) -> Graph {
+    pub(super) fn graph(&self, service: &BareJid, node: Option<NodeId>, named: &[NodeId], caller: &BareJid) -> Graph {
         let related = |key: &NodeKey| self.nodes.get(key).map(|kept| self.related(kept, caller));
-        let own = self.keys.get(address);
-        let at = |node: &NodeId| NodeAddress { service: address.service.clone(), node: node.clone() };
+        let at = |node: &NodeId| NodeAddress { service: service.clone(), node: node.clone() };
+        let own = node.and_then(|node| self.keys.get(&at(&node)));
         Graph {
             parents: own.map(|own| self.parents(*own)).unwrap_or_default().iter().filter_map(related).collect(),
             children: own.map(|own| self.children_of(*own)).unwrap_or_default(),
@@ -94,6 +94,8 @@ impl State {
     /// Nothing holds a node that has gone, and it holds nothing.
     pub(super) fn unlink(&mut self, node: NodeKey) {
         self.children.remove(&node);
-        self.children.values_mut().for_each(|children| drop(children.remove(&node)));
+        for children in self.children.values_mut() {
+            children.remove(&node);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::jid::BareJid;
-use crate::pubsub::{ABOVE_MAX, Affiliation, CHILDREN_MAX, Graph, Node, NodeAddress, NodeId, NodeKey, Related};
+use crate::pubsub::{ABOVE_MAX, Affiliation, CHILDREN_MAX, Graph, Node, NodeId, NodeKey, Related};
 use crate::store::sqlite::read::{collect, limit};
 use crate::store::sqlite::row::{self, Count};
 use crate::store::sqlite::trouble::Trouble;
@@ -13,13 +13,15 @@ use crate::store::sqlite::trouble::Trouble;
 /// What a request must know that changes the graph around a node, as the caller stands to it.
 pub(super) fn graph(
     db: &Connection,
-    address: &NodeAddress,
+    service: &BareJid,
+    node: Option<&NodeId>,
     named: &[NodeId],
     caller: &BareJid,
 ) -> Result<Graph, Trouble> {
     let mut graph = Graph::default();
-    let service = address.service.as_str();
-    if let Some(own) = by_name(db, service, &address.node)? {
+    let service = service.as_str();
+    let own = node.map(|node| by_name(db, service, node)).transpose()?.flatten();
+    if let Some(own) = own {
         for parent in collect(db, PARENTS, params![own.key], row::node)? {
             graph.parents.push(related(db, parent, caller)?);
         }
@@ -42,12 +44,7 @@ pub(super) fn relations(db: &Connection, node: NodeKey) -> Result<(Vec<NodeId>, 
 }
 
 /// The nodes below a collection with their least distance, nearest first.
-pub(super) fn descendants(
-    db: &Connection,
-    root: NodeKey,
-    depth: u32,
-    max: usize,
-) -> Result<Vec<(Node, u32)>, Trouble> {
+pub(super) fn descendants(db: &Connection, root: NodeKey, depth: u32, max: usize) -> Result<Vec<(Node, u32)>, Trouble> {
     let mut seen = HashSet::from([root]);
     let mut found = Vec::new();
     let mut level = vec![root];
