@@ -480,8 +480,12 @@ impl Feed {
         let Some(id) = self.by_subscription.remove(key) else { return };
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.subscriptions.retain(|subscription| subscription.subid != key.1);
+        let subscribed = watch.via.is_none();
         if watch.subscriptions.is_empty() {
             self.end(id);
+        }
+        if subscribed {
+            self.scatter(key);
         }
     }
 

@@ -10,7 +10,9 @@
 
 mod cache;
 mod due;
+mod names;
 mod overlay;
+mod read;
 mod retention;
 mod tail;
 #[cfg(test)]

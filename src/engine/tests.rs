@@ -252,7 +252,7 @@ proptest! {
             let stage = Stage::new(Options::default());
             let asked: Vec<_> = steps.iter().map(|step| stage.ask(graph_verb(*step))).collect();
             join_all(asked).await;
-            for name in NODES {
+            for name in GRAPH {
                 let Some((key, parents, children)) = stage.relations(name).await else { continue };
                 let below = stage.store.read_descendants(key, u32::MAX, 99).await.unwrap();
                 assert!(below.iter().all(|(node, _)| node.key != key), "{name} is within itself: {steps:?}");
@@ -269,20 +269,20 @@ proptest! {
     }
 }
 
-const NODES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+const GRAPH: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
 
 fn graph_verb((kind, one, two, three): (u8, usize, usize, usize)) -> Verb {
-    let node = |index: usize| NodeId::parse(NODES[index]).unwrap();
+    let node = |index: usize| NodeId::parse(GRAPH[index]).unwrap();
     let field = |name: &str, values: Vec<&str>| RawField {
         name: format!("pubsub#{name}"),
         values: values.into_iter().map(str::to_owned).collect(),
     };
     let collection = field("node_type", vec!["collection"]);
-    let (above, below) = (field("collection", vec![NODES[two]]), field("children", vec![NODES[two], NODES[three]]));
+    let (above, below) = (field("collection", vec![GRAPH[two]]), field("children", vec![GRAPH[two], GRAPH[three]]));
     match kind {
         0 => Verb::Create { node: Some(node(one)), config: vec![collection, above] },
         1 => Verb::Associate { collection: node(one), node: node(two) },
-        2 => Verb::Configure { node: node(one), config: vec![above, field("children", vec![NODES[three]])] },
+        2 => Verb::Configure { node: node(one), config: vec![above, field("children", vec![GRAPH[three]])] },
         3 if two == three => Verb::Delete { node: node(one), redirect: None },
         3 => Verb::Create { node: Some(node(one)), config: vec![collection] },
         _ => Verb::Configure { node: node(one), config: vec![below] },

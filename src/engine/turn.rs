@@ -16,15 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::Cache;
 use super::due::Due;
+use super::names::Names;
 use super::overlay::Overlay;
+use super::read::fetch;
 use super::tail::Tail;
 use super::{Answer, Answered, Before, Committed, Job, Once, Position, Shared, Sink, Wrong, address_of};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    CHILDREN_MAX, Caller, Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read,
-    Reply, Request, Role, Seq, ServicePolicy, Verb, decide, named,
+    Caller, Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Reply, Request, Role,
+    Seq, ServicePolicy, Verb, decide, named,
 };
-use crate::store::{Ask, Failure, Found, Memo, MemoKey, NodeCommit, Store};
+use crate::store::{Ask, Failure, Found, Memo, MemoKey, NodeCommit};
 use crate::time::Timestamp;
 
 /// The turns of an engine, to be run by one task.
@@ -596,44 +598,6 @@ impl Turns {
     }
 }
 
-async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failure> {
-    Ok(match read {
-        Read::Items { node, selection, page, order, payloads } => {
-            let list = store.read_items_by(node.key, selection, page, order, payloads).await?;
-            Answer::Items { node, list }
-        }
-        Read::Configuration { node } => {
-            let (collections, children) = store.read_relations(node.key).await?;
-            Answer::Configuration { node, collections, children }
-        }
-        Read::Children { node, hidden } => {
-            let children = store.read_descendants(node.key, 1, CHILDREN_MAX as usize).await?;
-            let shown = children.into_iter().map(|(child, _)| child).filter(|child| hidden || !child.config.hidden);
-            Answer::Children(shown.collect())
-        }
-        Read::Metadata { node } => {
-            let leading = store.read_leading(node.key, LEADING_MAX).await?;
-            Answer::Metadata { node, leading }
-        }
-        Read::SubscriptionsOf { service, jid, node, page } => {
-            Answer::SubscriptionsOf(store.read_subscriptions_of(service, jid, node, page).await?)
-        }
-        Read::AffiliationsOf { service, jid, node, page } => {
-            Answer::AffiliationsOf(store.read_affiliations_of(service, jid, node, page).await?)
-        }
-        Read::NodeSubscriptions { node, page } => {
-            Answer::NodeSubscriptions(store.read_node_subscriptions(node, page).await?)
-        }
-        Read::NodeAffiliations { node, page } => {
-            Answer::NodeAffiliations(store.read_node_affiliations(node, page).await?)
-        }
-        Read::Nodes { service, viewer, page } => Answer::Nodes(store.read_nodes(service, viewer, page).await?),
-        Read::Pending { service, owner, node } => {
-            Answer::Pending(store.read_pending(Some(service), owner, node, PENDING_READ_MAX).await?)
-        }
-    })
-}
-
 fn policy(
     policies: &mut HashMap<BareJid, Arc<ServicePolicy>>,
     shared: &Shared,
@@ -712,30 +676,6 @@ fn weight(event: &Event) -> u64 {
     }
 }
 
-/// Names that were never used before: 48 bits of milliseconds, so that a node's items lie in the
-/// order of their names, and 80 random bits; in Crockford's base 32.
-#[derive(Default)]
-struct Names {
-    pool: Vec<u8>,
-}
-
-impl Names {
-    fn next(&mut self, now: Timestamp) -> String {
-        if self.pool.len() < RANDOM_BYTES {
-            self.pool.resize(RANDOM_BYTES * NAMES_DRAWN, 0);
-            getrandom::fill(&mut self.pool).expect("the system gives random bytes");
-        }
-        let mut number = u128::from((now.0 / 1000).unsigned_abs() & 0xffff_ffff_ffff) << 80;
-        for byte in self.pool.drain(self.pool.len() - RANDOM_BYTES..).enumerate() {
-            number |= u128::from(byte.1) << (8 * byte.0);
-        }
-        (0..26).rev().map(|place| char::from(BASE32[(number >> (5 * place)) as usize & 31])).collect()
-    }
-}
-
-const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-const RANDOM_BYTES: usize = 10;
-const NAMES_DRAWN: usize = 256;
 /// Node keys taken from the store at once; those that a restart leaves unused are lost.
 const NODE_KEYS_RESERVED: u32 = 1024;
 /// How often a turn is decided anew because another instance was faster.
@@ -743,12 +683,8 @@ const STALE_RETRIES_MAX: u8 = 4;
 /// First the nodes, then what depends on them, then items and the oldest of them.
 const GATHERINGS_MAX: usize = 4;
 const POLICIES_MAX: usize = 4096;
-/// Owners and publishers that metadata name.
-const LEADING_MAX: usize = 64;
 /// Nodes whose logged bytes are counted between two tendings.
 const LOGGED_NODES_MAX: usize = 100_000;
 /// Logs trimmed because of age in one tending.
 const STALE_LOGS_MAX: usize = 256;
-/// Those who wait, read at once: an owner looks at no more at a time, and what is answered makes room.
-const PENDING_READ_MAX: usize = 256;
 const TENDING_INTERVAL: Duration = Duration::from_secs(30);

@@ -181,6 +181,8 @@ impl World {
         self.node = NodeState::Present(Arc::new(after.clone()));
         for change in &decision.changes {
             match change.clone() {
+                // Other nodes are not of this world.
+                Change::Associate { .. } | Change::Dissociate { .. } => {}
                 Change::CreateNode => {
                     self.forget();
                     self.kept_at_first = after.config.persist_items;

@@ -78,9 +78,8 @@ pub(super) fn changes_graph(entry: &Entry) -> bool {
     match &entry.event.kind {
         EventKind::Associated { .. } | EventKind::Dissociated { .. } => true,
         EventKind::Configured { config } => config.is_collection(),
-        EventKind::Published { .. } | EventKind::Retracted { .. } | EventKind::Purged | EventKind::Deleted { .. } => {
-            false
-        }
+        EventKind::Deleted { .. } => entry.config.is_collection(),
+        EventKind::Published { .. } | EventKind::Retracted { .. } | EventKind::Purged => false,
     }
 }
 

@@ -75,7 +75,7 @@ fn manners() -> BTreeSet<&'static str> {
     holds("leased-subscription", leased.is_ok_and(|leased| matches!(leased.expire, Expire::At(_))));
     holds("persistent-items", config.persist_items);
     let several = field("collection", &["a", "b"]);
-    let several = Request {
+    let several = crate::pubsub::Request {
         caller: Given::default().caller,
         service: policy().service,
         verb: Verb::Configure { node: node("n"), config: vec![several] },
