@@ -154,7 +154,7 @@ const FILE_LINES_MAX: usize = 700;
 const FUNCTION_LINES_MAX: usize = 70;
 /// Files that may have more lines, how many, and why.
 const LONGER: &[(&str, usize, &str)] =
-    &[("src/config/settings.rs", 1000, "one table: every setting, in the order of the configuration file")];
+    &[("src/config/settings.rs", 1100, "one table: every setting, in the order of the configuration file")];
 
 /// What the top level holds, beside dot files.
 const TOP: &[&str] = &["Cargo.lock", "Cargo.toml", "README.md", "certs", "docs", "src", "tests", "xeps"];
@@ -257,6 +257,18 @@ fn the_top_level_holds_what_it_should() {
     assert!(wrong.is_empty(), "unexpected at the top level: {wrong:?}");
     let missing: Vec<&&str> = TOP.iter().filter(|name| !Path::new(name).exists()).collect();
     assert!(missing.is_empty(), "missing at the top level: {missing:?}");
+}
+
+/// Whatever must not be guessed is drawn from the operating system.
+#[test]
+fn randomness_is_the_system_s() {
+    let banned = ["rand::", "fastrand", "SmallRng", "thread_rng", "RandomState::new"];
+    let mut wrong = Vec::new();
+    for (path, _, code) in sources().into_iter().filter(|(path, ..)| !is_test(path)) {
+        let found = banned.iter().filter(|word| code.contains(*word));
+        wrong.extend(found.map(|word| format!("{}: {word}", path.display())));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 #[test]
