@@ -56,7 +56,9 @@ fn wrong(place: &str, name: &str, expected: &str) -> Problem {
 
 fn raw_field(place: &str, name: String, value: Value) -> Result<RawField, Problem> {
     let wrong = |expected: &str| wrong(place, &name, expected);
-    let kind = Field::named(&name).map(|field| field.kind);
+    // Where a node stands among collections is no field of the configuration proper.
+    let related = || matches!(name.as_str(), "collection" | "children").then_some(FieldKind::Texts);
+    let kind = Field::named(&name).map(|field| field.kind).or_else(related);
     let values = match (kind, value) {
         (Some(FieldKind::Boolean), Value::Bool(value)) => vec![if value { "1" } else { "0" }.to_owned()],
         (Some(FieldKind::Boolean), _) => return Err(wrong("true or false")),
