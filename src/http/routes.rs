@@ -60,6 +60,10 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
         // Its signature is its credential.
         return webhooks_in::receive_hook(&door, &parts, source, body).await;
     }
+    if what == What::WebhookKeys {
+        // Public, as the keys are.
+        return hooks::keys(&door, &parts);
+    }
     let named = match &service {
         Service::Default => &door.service,
         Service::Named(jid) => jid,
@@ -95,10 +99,15 @@ async fn dispatch(call: Call, what: What, method: Method, body: Body) -> Result<
         (What::Item(node, item), Method::PUT) => publish::put(&call, node, item, body).await,
         (What::Item(node, item), Method::DELETE) => retract::retract(&call, node, item).await,
         (What::Item(node, item), _) => items::show(&call, node, item).await,
+        (What::Subscriptions(node), Method::PUT) => subscriptions::put_all(&call, node, body).await,
         (What::Subscriptions(node), _) => subscriptions::list(&call, node).await,
+        (What::Subscription(node, jid), Method::PUT) => subscriptions::put(&call, node, jid, body).await,
+        (What::Subscription(node, jid), Method::PATCH) => subscriptions::patch(&call, node, jid, body).await,
+        (What::Subscription(node, jid), Method::DELETE) => subscriptions::delete(&call, node, jid).await,
+        (What::Subscription(node, jid), _) => subscriptions::show(&call, node, jid).await,
         (What::Affiliations(node), Method::PUT) => affiliations::put(&call, node, body).await,
         (What::Webhooks(node, place), method) => hooks::answer(&call, node, place, &method, body).await,
-        (What::Hook(_), _) => Err(Problem::internal("a webhook was taken for a call")),
+        (What::Hook(_) | What::WebhookKeys, _) => Err(Problem::internal("what needs no caller was taken for a call")),
         (What::Affiliations(node), _) => affiliations::list(&call, node).await,
     }
 }

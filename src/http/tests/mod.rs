@@ -8,6 +8,7 @@ mod hooks;
 mod ingest;
 mod publish;
 mod read;
+mod subscriptions;
 mod transports;
 mod watch;
 mod watch_rights;
