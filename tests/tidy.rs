@@ -298,6 +298,20 @@ fn sql_is_never_pasted_together() {
 }
 
 /// (path, room, code without the text of comments' examples) of every file under `src`.
+#[test]
+fn the_tests_that_the_table_of_attacks_names_exist() {
+    let table = fs::read_to_string("docs/security.md").expect("docs/security.md is read");
+    let mut files = Vec::new();
+    walk(Path::new("src"), &mut files);
+    let code: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+    let rows = table.lines().filter(|line| line.starts_with("| H"));
+    let names: Vec<&str> =
+        rows.flat_map(|row| row.rsplit('|').nth(1).unwrap_or("").split('`').skip(1).step_by(2)).collect();
+    assert!(names.len() > 30, "{names:?}");
+    let wrong: Vec<&&str> = names.iter().filter(|name| !code.contains(&format!("fn {name}("))).collect();
+    assert!(wrong.is_empty(), "docs/security.md names tests that do not exist: {wrong:?}");
+}
+
 fn sources() -> Vec<(PathBuf, String, String)> {
     let mut files = Vec::new();
     walk(Path::new("src"), &mut files);

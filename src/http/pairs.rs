@@ -5,7 +5,8 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::http::problem::{Problem, escape_pointer};
-use crate::pubsub::{Field, FieldKind, NodeId, OptionField, RawField};
+use crate::pubsub::{Field, FieldKind, NodeId, OptionField, RawField, SubscriptionOptions, SubscriptionPolicy};
+use crate::time::Timestamp;
 
 /// The members of an object.
 #[derive(Debug)]
@@ -47,13 +48,17 @@ impl Pairs {
         Ok(fields)
     }
 
-    /// The options of a subscription, likewise.
+    /// The options of a subscription, likewise. What is no option's value anywhere is refused here, before a node is
+    /// asked; whether the operator allows it is for the rules to say.
     pub(super) fn into_options(self) -> Result<Vec<RawField>, Problem> {
         let option = |(name, value): (String, Value)| {
             let kind = OptionField::named(&name).map(|option| option.kind);
             raw_field(Terms::Options, "", name, kind, value)
         };
-        self.0.into_iter().map(option).collect()
+        let options = self.0.into_iter().map(option).collect::<Result<Vec<_>, _>>()?;
+        let anything = SubscriptionPolicy { digest_ms_min: 1, ..SubscriptionPolicy::default() };
+        SubscriptionOptions::default().with(&options, &anything, Timestamp(i64::MIN))?;
+        Ok(options)
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Body as _;
 
@@ -127,6 +128,22 @@ pub(super) fn method_not_allowed(allowed: &[&str]) -> Problem {
     let detail = format!("this path takes {names}");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
         .header(ALLOW, allow)
+}
+
+/// RFC 9112 §3.2: a request of HTTP/1.1 says once, and in a form that is one, whom it is for. Who it is does not
+/// matter: nothing here depends on it.
+pub(super) fn require_host(request: &Request) -> Result<(), Problem> {
+    if request.version() != Version::HTTP_11 {
+        return Ok(());
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none());
+    let valid = |host: &HeaderValue| host.is_empty() || Authority::try_from(host.as_bytes()).is_ok();
+    if host.is_some_and(valid) {
+        return Ok(());
+    }
+    let problem = Problem::bad_request("a request has one header Host, which is a name or an address");
+    Err(problem.header(CONNECTION, HeaderValue::from_static("close")))
 }
 
 /// Who is at the other end; `serve` says so of every request.

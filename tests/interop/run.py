@@ -71,9 +71,11 @@ class Checks:
 class Server:
     """`tidings serve` on a data directory of its own; a second start takes the ports of the first."""
 
-    def __init__(self, binary, folder, name="server", sets=(), domain="localhost"):
+    def __init__(self, binary, folder, name="server", sets=(), domain="localhost", config=None):
         self.binary = binary
         self.sets = [word for pair in sets for word in ("--set", pair)]
+        if config:
+            self.sets += ["--config", config]
         self.domain = domain
         self.data = folder / f"{name}-data"
         self.ready = folder / f"{name}-ready.json"

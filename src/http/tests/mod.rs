@@ -1,9 +1,11 @@
 //! The door over real sockets, with the engine and a store in memory behind it.
 
 mod admin;
+mod attacks;
 mod browsers;
 mod connections;
 mod endpoint;
+mod floods;
 mod hooks;
 mod ingest;
 mod publish;
