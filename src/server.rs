@@ -99,6 +99,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     delivery.end_temporary().await.map_err(|failure| StartError(failure.to_string()))?;
     rooms.spawn(delivery.clone().run_leases(over.clone()));
     let messaging = Messaging::new(engine.clone(), messaging_options(config));
+    rooms.spawn(messaging.clone().run_archive(over.clone()));
     let xep = Xep::new(engine.clone(), messaging.clone(), xep_hosts(config), xep_options(config));
     xep.administer(xep::Administration { access: access.clone() });
     let router = Router::new(messaging, xep);
@@ -331,6 +332,12 @@ fn messaging_options(config: &Config) -> messaging::Options {
     options.limits.items_max = config.im.roster_items;
     options.limits.blocked_max = config.im.blocked_addresses;
     options.offline.messages_max = config.im.offline_messages;
+    options.archive = messaging::ArchiveOptions {
+        seconds: i64::try_from(config.im.archive_days.saturating_mul(86_400)).unwrap_or(i64::MAX),
+        messages_max: config.im.archive_messages,
+        others: config.im.archive_default,
+        ..options.archive
+    };
     options
 }
 

@@ -129,7 +129,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("pbkdf2", &["access"]),
     ("sha1", &["access", "stream", "messaging", "http"]),
     ("sha2", &["access", "stream", "delivery", "messaging", "net", "xep", "http"]),
-    ("hmac", &["access", "stream", "delivery", "http"]),
+    ("hmac", &["access", "stream", "delivery", "messaging", "http"]),
     ("subtle", &["access", "stream", "http"]),
     ("serde_json", &["payload", "http", "access", "cli", "server"]),
     ("axum", &["http"]),

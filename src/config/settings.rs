@@ -814,6 +814,34 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.im.offline_messages = value.count(),
     },
     Setting {
+        key: "im.archive_days",
+        kind: Kind::Count { min: 0, max: 36_500 },
+        unset: Unset::Is("30"),
+        meaning: "How long messages stay in the archives of accounts (XEP-0313); 0 keeps no archives. Events of nodes \
+                  never enter them.",
+        why: "A device that comes online once a month misses nothing.",
+        apply: |config, value| config.im.archive_days = value.count(),
+    },
+    Setting {
+        key: "im.archive_messages",
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        unset: Unset::Is("10000"),
+        meaning: "Messages in the archive of one account; the oldest make room.",
+        why: "",
+        apply: |config, value| config.im.archive_messages = value.count(),
+    },
+    Setting {
+        key: "im.archive_default",
+        kind: Kind::Word(&["always", "roster", "never"]),
+        unset: Unset::Is("always"),
+        meaning: "Whose messages are archived for those who have not chosen (XEP-0441): everybody's, those of \
+                  contacts, or nobody's.",
+        why: "Clients that synchronise their devices from the archive rely on finding everything there.",
+        apply: |config, value| {
+            config.im.archive_default = crate::im::Policy::parse(&value.text()).unwrap_or_default();
+        },
+    },
+    Setting {
         key: "contact.abuse",
         kind: Kind::Uris,
         unset: Unset::Is(""),

@@ -13,6 +13,7 @@ use super::caps::{Capable, Interests};
 use super::words::Spoken;
 use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
+use crate::store::Keeping;
 
 /// Something that others have for a session.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ struct Account {
     sessions: Vec<Session>,
     /// Whom it has blocked; absent until somebody has read it.
     blocked: Option<Arc<[Jid]>>,
+    /// Whose messages it keeps; absent until somebody has read it.
+    keeping: Option<Arc<Keeping>>,
     /// Messages that waited were handed over up to this number.
     handed_over: i64,
 }
@@ -347,6 +350,18 @@ impl Directory {
     pub fn set_blocked(&self, account: &BareJid, blocked: &Arc<[Jid]>) {
         if let Some(account) = self.lock().get_mut(account) {
             account.blocked = Some(blocked.clone());
+        }
+    }
+
+    /// Whose messages an online account keeps, if that was read.
+    pub fn keeping(&self, account: &BareJid) -> Option<Arc<Keeping>> {
+        self.lock().get(account)?.keeping.clone()
+    }
+
+    /// Remembers it, while the account is online.
+    pub fn set_keeping(&self, account: &BareJid, keeping: &Arc<Keeping>) {
+        if let Some(account) = self.lock().get_mut(account) {
+            account.keeping = Some(keeping.clone());
         }
     }
 

@@ -1,16 +1,18 @@
 //! Messages between people (RFC 6121 §8.5), copies of them (XEP-0280), and those that wait (XEP-0160).
 
+use std::cell::LazyCell;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Messaging;
+use super::archive::{Copied, strip_ids};
 use super::directory::Between;
 use super::words::{self, wire_bytes};
 use crate::im::{self, StoredStanza};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::store::Failure;
+use crate::store::{Failure, Filing, Waiting};
 use crate::xml::Element;
 use crate::xmpp::{Condition, Delay, Message, MessageType, NS_CLIENT, StanzaError};
 
@@ -39,7 +41,10 @@ enum Delivered {
 
 impl Messaging {
     /// Takes a message from a session to an account of this server.
-    pub fn message(&self, message: Message, to: Jid) -> Sending {
+    pub fn message(&self, mut message: Message, to: Jid) -> Sending {
+        if let Some(from) = &message.from {
+            strip_ids(&mut message.content, [from.bare(), to.bare()]);
+        }
         self.send_message(message, to, Copies::Made)
     }
 
@@ -52,11 +57,12 @@ impl Messaging {
         let Some(from) = message.from.clone() else { return Sending::Done(None) };
         // What takes its time must not be overtaken by what comes later.
         let turns = &self.shared.turns;
-        if turns.busy(from.bare()) || turns.busy(to.bare()) {
+        let kept = copies == Copies::Made && self.may_be_archived(&message);
+        if kept || turns.busy(from.bare()) || turns.busy(to.bare()) {
             return self.message_in_turn(message, from, to, copies);
         }
         match self.shared.directory.between(&from, &to) {
-            Between::Free => match self.deliver(&message, &from, &to, copies) {
+            Between::Free => match self.deliver(&message, &Copied::default(), &from, &to, copies) {
                 Delivered::To(_) => Sending::Done(None),
                 Delivered::Nowhere => Sending::Done(bounce(message)),
                 Delivered::Wait => self.message_in_turn(message, from, to, Copies::Had),
@@ -104,11 +110,24 @@ impl Messaging {
                 return Ok(Some(unavailable()));
             }
         }
-        match self.deliver(message, from, to, copies) {
-            Delivered::To(_) => return Ok(None),
-            Delivered::Nowhere if message.kind == MessageType::Headline => return Ok(None),
-            Delivered::Nowhere => return Ok(Some(unavailable())),
-            Delivered::Wait => {}
+        let prospect = self.prospect(message.kind, to);
+        let mut copied = match prospect {
+            Prospect::Taken | Prospect::Waits if copies == Copies::Made && self.may_be_archived(message) => {
+                self.copy_for_archives(message, from, to).await?
+            }
+            _ => Copied::default(),
+        };
+        if prospect != Prospect::Waits {
+            let entries = std::mem::take(&mut copied.entries);
+            if !entries.is_empty() {
+                self.file(Filing { entries, waiting: None }).await?;
+            }
+            match self.deliver(message, &copied, from, to, copies) {
+                Delivered::To(_) => return Ok(None),
+                Delivered::Nowhere if message.kind == MessageType::Headline => return Ok(None),
+                Delivered::Nowhere => return Ok(Some(unavailable())),
+                Delivered::Wait => {}
+            }
         }
         let worth = Worth::of(message);
         if worth == Worth::Nothing {
@@ -117,17 +136,26 @@ impl Messaging {
         if worth == Worth::Now || self.store().account(to.bare().clone()).await?.is_none() {
             return Ok(Some(unavailable()));
         }
-        let kept = self.keep(message, to.bare()).await?;
-        Ok((!kept).then(unavailable))
+        if !self.keep(message, &mut copied, to.bare()).await? {
+            return Ok(Some(unavailable()));
+        }
+        if prospect == Prospect::Waits && copies == Copies::Made {
+            self.copy_to_sender(message, &copied, from, to);
+        }
+        Ok(None)
     }
 
-    /// XEP-0160 §2. Whether there was room.
-    async fn keep(&self, message: &Message, owner: &BareJid) -> Result<bool, Failure> {
+    /// XEP-0160 §2. Whether there was room. Where nothing may wait, the archive does that.
+    async fn keep(&self, message: &Message, copied: &mut Copied, owner: &BareJid) -> Result<bool, Failure> {
         let limits = &self.shared.options.offline;
+        let entries = std::mem::take(&mut copied.entries);
+        if limits.messages_max == 0 && copied.by_receiver.is_some() {
+            return self.file(Filing { entries, waiting: None }).await;
+        }
         let now = self.shared.engine.clock().now();
         let from = BareJid::new(None, owner.domain()).ok().map(Jid::Bare);
         let delay = Delay { from, stamp: now, reason: Some("Offline Storage".to_owned()) };
-        let mut late = message.clone();
+        let mut late = with_id(message, copied.by_receiver.as_ref());
         if !late.content.children().any(|child| Delay::parse(child).is_some()) {
             late.content.push(delay.to_element());
         }
@@ -135,24 +163,53 @@ impl Messaging {
         if xml.len() > limits.message_bytes_max {
             return Ok(false);
         }
-        self.store().keep_message(owner.clone(), StoredStanza { time: now, xml }, limits.messages_max).await
+        let stanza = StoredStanza { time: now, xml };
+        let waiting = Some(Waiting { owner: owner.clone(), stanza, max: limits.messages_max });
+        self.file(Filing { entries, waiting }).await
+    }
+
+    /// What will become of a message, as far as can be seen.
+    fn prospect(&self, kind: MessageType, to: &Jid) -> Prospect {
+        let directory = &self.shared.directory;
+        let here = matches!(to, Jid::Full(one) if directory.is_online(one));
+        let ready = || directory.has_ready(to.bare());
+        match kind {
+            _ if here => Prospect::Taken,
+            MessageType::Chat => {
+                if ready() {
+                    Prospect::Taken
+                } else {
+                    Prospect::Waits
+                }
+            }
+            MessageType::Normal if to.resource().is_none() && !ready() => Prospect::Waits,
+            MessageType::Normal | MessageType::Headline if to.resource().is_none() => Prospect::Taken,
+            MessageType::Error => Prospect::Taken,
+            MessageType::Normal | MessageType::Headline | MessageType::Groupchat => Prospect::Refused,
+        }
     }
 
     /// RFC 6121 §8.5.4, table 1. Copies go with it.
-    fn deliver(&self, message: &Message, from: &Jid, to: &Jid, copies: Copies) -> Delivered {
-        let bytes = wire_bytes(&message.clone().into_element());
-        let directory = &self.shared.directory;
+    fn deliver(&self, message: &Message, archived: &Copied, from: &Jid, to: &Jid, copies: Copies) -> Delivered {
+        let bytes = wire_bytes(&with_id(message, archived.by_receiver.as_ref()).into_element());
         let copied = copies == Copies::Made && is_copied(message);
-        if copied && from.bare() != to.bare() {
-            let own: Vec<FullJid> = full(from).into_iter().collect();
-            directory.to_copied(from.bare(), &own, |one| copy(message, &bytes, "sent", one));
+        if copies == Copies::Made {
+            self.copy_to_sender(message, archived, from, to);
         }
         let delivered = self.hand_over(message.kind, &bytes, to);
         if copied && let Delivered::To(takers) = &delivered {
             let but: Vec<FullJid> = takers.iter().cloned().chain(full(from)).collect();
-            directory.to_copied(to.bare(), &but, |one| copy(message, &bytes, "received", one));
+            self.shared.directory.to_copied(to.bare(), &but, |one| copy(message, &bytes, "received", one));
         }
         delivered
+    }
+
+    fn copy_to_sender(&self, message: &Message, archived: &Copied, from: &Jid, to: &Jid) {
+        if is_copied(message) && from.bare() != to.bare() {
+            let own: Vec<FullJid> = full(from).into_iter().collect();
+            let bytes = LazyCell::new(|| wire_bytes(&with_id(message, archived.by_sender.as_ref()).into_element()));
+            self.shared.directory.to_copied(from.bare(), &own, |one| copy(message, &bytes, "sent", one));
+        }
     }
 
     fn hand_over(&self, kind: MessageType, bytes: &Bytes, to: &Jid) -> Delivered {
@@ -175,6 +232,14 @@ impl Messaging {
             _ => Delivered::Wait,
         }
     }
+}
+
+/// What is to be expected of a message before it is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Prospect {
+    Taken,
+    Waits,
+    Refused,
 }
 
 /// What a message is worth when nobody takes it now.
@@ -240,6 +305,13 @@ fn copy(message: &Message, original: &Bytes, which: &str, to: &FullJid) -> Bytes
     out.extend_from_slice(which.as_bytes());
     out.extend_from_slice(b"></message>");
     Bytes::from(out)
+}
+
+/// The message as somebody is sent it in whose archive it stands (XEP-0313 §3.5).
+fn with_id(message: &Message, id: Option<&Element>) -> Message {
+    let mut message = message.clone();
+    id.into_iter().for_each(|id| message.content.push(id.clone()));
+    message
 }
 
 fn full(jid: &Jid) -> Option<FullJid> {

@@ -8,6 +8,7 @@
 //! Not here: publish-subscribe (`engine`, `delivery`), which stanza is meant for whom (`router`), iq
 //! (`xep`).
 
+mod archive;
 mod blocking;
 mod caps;
 mod directory;
@@ -31,6 +32,7 @@ use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Failure, Store};
 
+pub use archive::{ArchiveOptions, ArchiveWish, FoundMessage, FoundMessages, WishPlace};
 pub use caps::Interests;
 pub use directory::{BindFailed, Place, Routed};
 pub use messages::Sending;
@@ -47,6 +49,7 @@ pub struct Options {
     pub limits: im::Limits,
     pub sessions: SessionLimits,
     pub offline: OfflineLimits,
+    pub archive: ArchiveOptions,
 }
 
 /// What may wait for one account (XEP-0160).
@@ -88,6 +91,7 @@ struct Shared {
     directory: Directory,
     turns: turns::Turns,
     caps: caps::Cache,
+    archive: archive::Archive,
     questions: AtomicU64,
     options: Options,
 }
@@ -143,7 +147,8 @@ impl Messaging {
     pub fn new(engine: Engine, options: Options) -> Self {
         let (directory, turns) = (Directory::default(), turns::Turns::default());
         let (caps, questions) = (caps::Cache::default(), AtomicU64::new(0));
-        Messaging { shared: Arc::new(Shared { engine, directory, turns, caps, questions, options }) }
+        let archive = archive::Archive::new(engine.identity());
+        Messaging { shared: Arc::new(Shared { engine, directory, turns, caps, archive, questions, options }) }
     }
 
     /// Enters a session under its address.

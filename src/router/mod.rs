@@ -168,9 +168,14 @@ impl Router {
             _ if matches!(iq.kind, IqKind::Result(_) | IqKind::Error(..)) => Reaction::Nothing,
             _ if !self.is_local(&to) => Reaction::Write(iq_error(iq, Condition::RemoteServerNotFound)),
             _ => {
-                let answering = self.xep.answer(caller.clone(), iq);
+                let (answering, asker) = (self.xep.answer(caller.clone(), iq), caller.jid.clone());
                 Reaction::Later(Box::pin(async move {
                     match answering.await {
+                        Some(answer) if !answer.first.is_empty() => {
+                            let messages = answer.first.into_iter().chain([answer.iq]);
+                            let then = messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then).collect();
+                            Outcome { then, ..Outcome::default() }
+                        }
                         Some(answer) => Outcome { reply: Some(answer.iq), then: answer.then, ..Outcome::default() },
                         None => Outcome::default(),
                     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod archive;
 mod commits;
 mod contacts;
 pub mod hand;
@@ -104,6 +105,13 @@ macro_rules! every_promise {
                 tokens_come_back_touched_and_replaced
                 fast_tokens_are_replaced_by_client
                 the_clients_with_fast_tokens_are_bounded;
+            archive:
+                numbers_of_messages_are_never_handed_out_twice
+                an_archive_is_read_from_both_ends
+                an_archive_is_searched
+                the_oldest_messages_make_room_and_grow_old
+                a_filing_that_finds_no_room_leaves_nothing
+                what_an_account_keeps_goes_with_it;
             contacts:
                 a_roster_comes_back_as_it_was_written
                 both_sides_of_a_subscription_change_at_once

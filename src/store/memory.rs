@@ -1,6 +1,7 @@
 //! The store in memory: for tests of other rooms and for trying out. It keeps the contract, but for
 //! durability, and is written to be seen through, not to be fast.
 
+mod archive;
 mod contacts;
 mod webhooks;
 
@@ -52,6 +53,7 @@ struct State {
     /// By account, then client.
     fast_tokens: BTreeMap<BareJid, BTreeMap<String, Vec<FastToken>>>,
     contacts: contacts::Contacts,
+    archives: archive::Kept,
     endpoints: webhooks::Endpoints,
 }
 
@@ -440,6 +442,7 @@ impl Store for MemoryStore {
             state.tokens.retain(|_, token| token.account != jid);
             state.fast_tokens.remove(&jid);
             state.contacts.remove(&jid);
+            state.archives.remove(&jid);
             Ok(state.accounts.remove(&jid).is_some())
         })
     }
@@ -554,10 +557,6 @@ impl Store for MemoryStore {
             state.contacts.set_blocked(owner, jids);
             Ok(())
         })
-    }
-
-    fn keep_message(&self, owner: BareJid, message: StoredStanza, max: u64) -> Pending<'_, bool> {
-        self.with(move |state| Ok(state.contacts.keep_message(owner, message, max)))
     }
 
     fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>> {

@@ -14,6 +14,7 @@
 //! 5. No operation's cost grows with the number of nodes, items or subscriptions that it does not name.
 
 mod account;
+mod archive;
 mod batch;
 #[cfg(test)]
 mod contract;
@@ -38,6 +39,9 @@ use crate::time::Timestamp;
 
 pub use account::FastToken;
 pub use account::{Account, AccountTotals, ScramKeys, Token, Verifier};
+pub use archive::{
+    ArchiveEntry, ArchivePage, ArchivePlace, ArchiveQuery, Archived, Archives, Filing, Keeping, Waiting,
+};
 pub use memo::{Memo, MemoKey};
 pub use page::ITEMS_PAGE_BYTES_MAX;
 pub use webhook::{Parked, Settled, Webhook};
@@ -45,7 +49,7 @@ pub use webhook::{Parked, Settled, Webhook};
 /// The answer of a store, later.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Archives + Send + Sync + 'static {
     /// What this store is, fixed when it was opened.
     fn identity(&self) -> &Identity;
 
@@ -181,7 +185,7 @@ pub trait Store: Send + Sync + 'static {
     fn put_account(&self, account: Account) -> Pending<'_, ()>;
     /// Many at once, in one transaction; for imports.
     fn put_accounts(&self, accounts: Vec<Account>) -> Pending<'_, ()>;
-    /// Removes the account with its tokens, those of FAST too, its roster, and what waits for it; whether there was one.
+    /// Removes the account with its tokens, those of FAST too, its roster, its archive, and what waits for it; whether there was one.
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool>;
     /// Ordered by JID, after the given one; at most `max`.
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>>;
@@ -209,8 +213,6 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces the list.
     fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()>;
 
-    /// Keeps a message for an account (XEP-0160) that has fewer than `max`; whether there was room.
-    fn keep_message(&self, owner: BareJid, message: StoredStanza, max: u64) -> Pending<'_, bool>;
     /// Messages that wait for an account, after the one of this number, oldest first; at most `max`.
     fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>>;
     /// Forgets those up to and including this number.

@@ -5,7 +5,8 @@ use crate::pubsub::{Node, NodeId, Payloads, Refusal, Request, Selection, Verb, V
 use crate::store::Item;
 use crate::xep::pubsub::form;
 use crate::xep::{
-    Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, commands, features, personal, rsm,
+    Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, archive, commands, features, personal,
+    rsm,
 };
 use crate::xml::Element;
 use crate::xmpp::{Condition, StanzaError};
@@ -141,7 +142,11 @@ fn identity(category: &str, kind: &str, name: &str) -> Element {
 }
 
 fn feature_elements(asked: &Asked<'_>, entity: Entity) -> impl Iterator<Item = Element> {
-    features(entity, &asked.policy).into_iter().map(|var| Element::new("feature", NS_INFO).with_attr("var", var))
+    let offered = move |var: &&str| asked.messaging.archives() || !archive::is_feature(var);
+    features(entity, &asked.policy)
+        .into_iter()
+        .filter(offered)
+        .map(|var| Element::new("feature", NS_INFO).with_attr("var", var))
 }
 
 fn no_such_node() -> StanzaError {

@@ -8,6 +8,7 @@
 //!
 //! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
 
+mod archive;
 mod blocking;
 mod carbons;
 mod commands;
@@ -115,11 +116,19 @@ impl Default for Options {
 /// are declared, that one is the stream's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// Messages to whoever asked, to be sent before it (XEP-0313 §4.2).
+    pub first: Vec<Bytes>,
     /// The iq of type result or error.
     pub iq: Bytes,
     /// Messages to be sent after it, each to the address beside it, which it also bears: the last
     /// item of a node that was subscribed to (XEP-0060 §6.1.7).
     pub then: Vec<(Jid, Bytes)>,
+}
+
+impl Answer {
+    fn of(iq: Bytes) -> Self {
+        Answer { first: Vec::new(), iq, then: Vec::new() }
+    }
 }
 
 impl Xep {
@@ -161,15 +170,15 @@ impl Xep {
                 && let Err(error) = admission.await
                 && work.is_some()
             {
-                return Some(Answer { iq: reply.error(&Trouble::from(error)), then: Vec::new() });
+                return Some(Answer::of(reply.error(&Trouble::from(error))));
             }
             let done = match work? {
                 Ok(Work::Done(body)) => Ok((body, None)),
                 Ok(Work::Ask(ask)) => ask.outcome(&shared.engine).await,
                 Ok(Work::Command(order)) => {
                     return Some(match order.outcome(&shared).await {
-                        Ok((body, then)) => Answer { iq: reply.result(&body), then },
-                        Err(trouble) => Answer { iq: reply.error(&trouble), then: Vec::new() },
+                        Ok((body, then)) => Answer { then, ..Answer::of(reply.result(&body)) },
+                        Err(trouble) => Answer::of(reply.error(&trouble)),
                     });
                 }
                 Ok(Work::Wait(done)) => done.await.map(|body| (body, None)).map_err(Trouble::from),
@@ -182,9 +191,9 @@ impl Xep {
                         Some(due) => due.message(&shared.engine).await.into_iter().collect(),
                         None => Vec::new(),
                     };
-                    Some(Answer { iq, then })
+                    Some(Answer { first: body.into_first(), iq, then })
                 }
-                Err(trouble) => Some(Answer { iq: reply.error(&trouble), then: Vec::new() }),
+                Err(trouble) => Some(Answer::of(reply.error(&trouble))),
             }
         }
     }
@@ -309,7 +318,12 @@ pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 203, name: "Delayed Delivery", version: "2.0", features: &[], claims: &[] },
     roster::EXTENSION,
     carbons::EXTENSION,
+    Extension { number: 297, name: "Stanza Forwarding", version: "1.0", features: &[], claims: &[] },
+    archive::EXTENSION,
+    Extension { number: 334, name: "Message Processing Hints", version: "1.0.0", features: &[], claims: &[] },
+    archive::STANZA_IDS,
     order::EXTENSION,
+    archive::PREFERENCES,
 ];
 
 impl Feature {
@@ -471,6 +485,17 @@ enum Body {
     Element(Element),
     /// One element as it is written within `jabber:client`; payloads are not parsed to be answered.
     Written(Vec<u8>),
+    /// Messages to whoever asked, and then this.
+    After(Vec<Bytes>, Element),
+}
+
+impl Body {
+    fn into_first(self) -> Vec<Bytes> {
+        match self {
+            Body::After(first, _) => first,
+            Body::Empty | Body::Element(_) | Body::Written(_) => Vec::new(),
+        }
+    }
 }
 
 /// What stands in an iq of type error.
@@ -545,7 +570,7 @@ impl Envelope {
         let mut out = self.open("result");
         match body {
             Body::Empty => return closed(out),
-            Body::Element(element) => {
+            Body::Element(element) | Body::After(_, element) => {
                 out.push(b'>');
                 element.write(&mut out, NS_CLIENT);
             }

@@ -152,6 +152,14 @@ impl Element {
         self.children
     }
 
+    /// Takes out the children for which this does not hold; text stays.
+    pub fn retain_children(&mut self, keep: impl Fn(&Element) -> bool) {
+        self.children.retain(|node| match node {
+            Node::Element(child) => keep(child),
+            Node::Text(_) => true,
+        });
+    }
+
     pub fn child(&self, name: &str, ns: &str) -> Option<&Element> {
         self.children().find(|child| child.is(name, ns))
     }

@@ -151,7 +151,7 @@ fn fast_token(account: &str, client: &str, issued: i64) -> FastToken {
     }
 }
 
-fn account(name: &str) -> Account {
+pub(super) fn account(name: &str) -> Account {
     Account { jid: jid(name), verifier: scram(7), admin: false, disabled: false, created: Timestamp(5) }
 }
 

@@ -8,6 +8,7 @@
 //! Not here: batching (one `commit` is one transaction, and `engine` makes it large), caches of facts.
 
 mod accounts;
+mod archive;
 mod commit;
 mod contacts;
 mod fast;
@@ -327,6 +328,7 @@ impl Store for SqliteStore {
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool> {
         self.write(move |db| {
             contacts::remove(db, &jid)?;
+            archive::remove(db, &jid)?;
             accounts::remove(db, &jid)
         })
     }
@@ -377,10 +379,6 @@ impl Store for SqliteStore {
 
     fn set_blocked(&self, owner: BareJid, jids: Vec<Jid>) -> Pending<'_, ()> {
         self.write(move |db| contacts::set_blocked(db, &owner, &jids))
-    }
-
-    fn keep_message(&self, owner: BareJid, message: StoredStanza, max: u64) -> Pending<'_, bool> {
-        self.write(move |db| contacts::keep_message(db, &owner, &message, max))
     }
 
     fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>> {

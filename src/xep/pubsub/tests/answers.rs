@@ -15,6 +15,7 @@ fn said(kind: RequestKind, element: &str, answer: Answer) -> String {
         Body::Empty => String::new(),
         Body::Element(element) => element.to_string(),
         Body::Written(bytes) => String::from_utf8(bytes).unwrap(),
+        Body::After(..) => panic!("nothing of a node comes before its answer"),
     }
 }
 
