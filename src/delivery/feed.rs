@@ -233,16 +233,22 @@ impl Feed {
             self.load();
         } else {
             self.available = None;
+            self.end_temporary();
             let bare = |watch: &Watch| matches!(watch.to, Jid::Bare(_));
             let gone: Vec<u64> = self.watches.iter().filter(|(_, watch)| bare(watch)).map(|(id, _)| *id).collect();
             gone.into_iter().for_each(|id| self.end(id));
-            self.end_temporary();
         }
     }
 
     /// Ends the temporary subscriptions of which nobody is left (XEP-0060 §12.5): those of the full JID,
     /// and those of the bare one with its last available session.
     fn end_temporary(&mut self) {
+        for watch in self.watches.values().filter(|watch| !watch.is_personal() && watch.tail.config().tempsub) {
+            for subscription in &watch.subscriptions {
+                let key = (watch.tail.key(), subscription.subid.clone());
+                self.temporary.insert(key, ((**watch.tail.address()).clone(), subscription.clone()));
+            }
+        }
         if self.temporary.is_empty() {
             return;
         }

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use super::Delivery;
+use crate::engine::{Answered, Wrong};
 use crate::jid::BareJid;
-use crate::pubsub::{Node, NodeKey, Notice, Subscription};
+use crate::pubsub::{
+    Caller, Edge, Node, NodeKey, Notice, Page, Request, Role, Selection, SendLast, Subscription, SubscriptionState,
+    Verb, View,
+};
 use crate::store::{Ask, Failure, Found};
 
 /// A notice that was committed, and where.
@@ -25,6 +29,31 @@ impl Delivery {
             _ => None,
         });
         Ok(owners.flatten().collect())
+    }
+
+    /// The last item for somebody whom somebody else has let in, where the node wants it sent (XEP-0060
+    /// §6.1.7, §8.6) and he may read it.
+    pub async fn last_item(&self, node: &Node, admitted: &Subscription) -> Option<Answered> {
+        let wanted = node.config.persist_items && node.config.send_last_published_item != SendLast::Never;
+        if admitted.state != SubscriptionState::Subscribed || !wanted || !admitted.options.deliver {
+            return None;
+        }
+        let verb = Verb::Items {
+            node: node.address.node.clone(),
+            selection: Selection::Newest(1),
+            page: Page { max: 1, edge: Edge::First },
+            view: View::default(),
+        };
+        let caller = Caller { jid: admitted.jid.clone(), role: Role::Stranger };
+        match self.engine().ask(Request { caller, service: node.address.service.clone(), verb }).await {
+            Ok(answered) => Some(answered),
+            // Who may not read any more, or a node that has gone meanwhile.
+            Err(Wrong::Refused(_)) => None,
+            Err(wrong) => {
+                tracing::warn!(?wrong, node = %node.address, "a last item cannot be read");
+                None
+            }
+        }
     }
 
     /// Who waits for the approval of this owner.

@@ -50,6 +50,11 @@ impl Cache {
         }
     }
 
+    pub fn forget_all(&mut self) {
+        self.nodes.clear();
+        self.facts = 0;
+    }
+
     /// Takes in an answer of the store.
     pub fn learn(&mut self, address: &NodeAddress, ask: Ask, found: Found) {
         if let Found::Node(state) = found {

@@ -235,6 +235,7 @@ pub struct Counters {
 enum Job {
     Ask { request: Box<Request>, once: Option<Once>, reply: oneshot::Sender<Result<Answered, Wrong>> },
     Tails { nodes: Vec<Arc<Node>>, reply: oneshot::Sender<Result<Vec<Option<Arc<Tail>>>, Failure>> },
+    Forget(oneshot::Sender<()>),
 }
 
 impl Engine {
@@ -294,6 +295,14 @@ impl Engine {
     /// shown to anybody upon a right that the former roster gave.
     pub fn contact_changed(&self, owner: &BareJid) {
         self.shared.tails.doubt_rights(owner);
+    }
+
+    /// Something of nodes was changed apart from turns, as when an account is removed with its
+    /// affiliations: what is known is asked for anew. To be called before the change is answered.
+    pub async fn forget_facts(&self) -> Result<(), Wrong> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Job::Forget(reply)).await.map_err(|_| Wrong::Failed(Failure::Closed))?;
+        answer.await.map_err(|_| Wrong::Failed(Failure::Closed))
     }
 
     pub fn identity(&self) -> &Identity {

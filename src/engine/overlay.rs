@@ -22,6 +22,8 @@ pub(super) struct Overlay {
     /// The same of owners, and of what rosters say: they change apart from turns.
     owners: HashMap<NodeKey, Vec<BareJid>>,
     contacts: HashMap<(BareJid, BareJid), Option<Contact>>,
+    /// Who waits for approval.
+    waiting: HashMap<NodeKey, Vec<Subscription>>,
     /// What was answered before under the keys of this turn, and how many their callers have.
     memos: HashMap<MemoKey, (Option<Box<Memo>>, u64)>,
 }
@@ -74,6 +76,10 @@ impl Overlay {
         self.owners.insert(node, owners);
     }
 
+    pub fn learn_waiting(&mut self, node: NodeKey, waiting: Vec<Subscription>) {
+        self.waiting.insert(node, waiting);
+    }
+
     pub fn learn_contact(&mut self, owner: BareJid, contact: BareJid, fact: Option<Contact>) {
         self.contacts.insert((owner, contact), fact);
     }
@@ -116,6 +122,7 @@ impl Overlay {
             subscribers: Vec::new(),
             items: Vec::new(),
             oldest: Vec::new(),
+            waiting: Vec::new(),
         };
         let Some(address) = address else { return Ok(facts) };
         let draft = self.drafts.get(address);
@@ -125,7 +132,8 @@ impl Overlay {
         };
         facts.node = state.clone();
         let present = state.present();
-        let Needs { affiliations, subscribers, items, oldest, rosters } = needs(request, present.map(|node| &**node));
+        let Needs { affiliations, subscribers, items, oldest, waiting, rosters } =
+            needs(request, present.map(|node| &**node));
         let Some(node) = present else {
             facts.affiliations = vec![Affiliation::None; affiliations.len()];
             facts.contacts_of = vec![Vec::new(); affiliations.len()];
@@ -149,6 +157,7 @@ impl Overlay {
         facts.subscribers = subscribers.iter().map(|jid| view.subscriptions(jid, &mut asks)).collect();
         facts.items = items.iter().map(|item| view.item(item, &mut asks)).collect();
         facts.oldest = view.oldest(usize::try_from(oldest).unwrap_or(usize::MAX), &mut asks);
+        facts.waiting = view.waiting(waiting, &mut asks);
         if asks.is_empty() { Ok(facts) } else { Err(asks) }
     }
 
@@ -378,6 +387,26 @@ impl View<'_> {
         }
         owners.truncate(max);
         owners
+    }
+
+    /// Who waits for approval, as this turn leaves them.
+    fn waiting(&self, max: usize, asks: &mut Vec<Ask>) -> Vec<Subscription> {
+        let mut waiting = match self.learnt.waiting.get(&self.key) {
+            _ if max == 0 || self.fresh() => Vec::new(),
+            Some(known) => known.clone(),
+            None => {
+                asks.push(Ask::Waiting(self.key, max));
+                return Vec::new();
+            }
+        };
+        if max > 0 {
+            for (jid, subscriptions) in self.draft.into_iter().flat_map(|draft| &draft.subscriptions) {
+                waiting.retain(|known| known.jid.bare() != jid);
+                waiting.extend(subscriptions.iter().filter(|of| of.state == SubscriptionState::Pending).cloned());
+            }
+        }
+        waiting.truncate(max);
+        waiting
     }
 
     /// What these rosters say of somebody.

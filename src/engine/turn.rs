@@ -169,7 +169,7 @@ impl Turns {
                 }
                 taken = self.jobs.recv_many(&mut jobs, max.saturating_sub(next.decided.len())), if taking => {
                     open = taken > 0;
-                    let asked = sort(&mut jobs, &mut tails);
+                    let asked = sort(&mut jobs, &mut tails, &mut self.cache);
                     let asked = self.free(asked, flight.as_ref());
                     self.decide_into(&mut next, asked).await;
                 }
@@ -271,6 +271,7 @@ impl Turns {
                 match (ask, found) {
                     (Ask::Item(node, item), Found::Item(fact)) => overlay.learn_item(node, item, fact),
                     (Ask::Owners(node, _), Found::Owners(owners)) => overlay.learn_owners(node, owners),
+                    (Ask::Waiting(node, _), Found::Waiting(waiting)) => overlay.learn_waiting(node, waiting),
                     (Ask::Contact(owner, contact), Found::Contact(fact)) => {
                         overlay.learn_contact(owner, contact, fact);
                     }
@@ -593,12 +594,16 @@ fn policy(
 }
 
 /// Requests among what was taken from the queue; who asks for tails is put aside.
-fn sort(jobs: &mut Vec<Job>, tails: &mut Vec<TailsAsked>) -> Vec<Asked> {
+fn sort(jobs: &mut Vec<Job>, tails: &mut Vec<TailsAsked>, cache: &mut Cache) -> Vec<Asked> {
     let mut asked = Vec::with_capacity(jobs.len());
     for job in jobs.drain(..) {
         match job {
             Job::Ask { request, once, reply } => asked.push(Asked::new(*request, once, reply)),
             Job::Tails { nodes, reply } => tails.push((nodes, reply)),
+            Job::Forget(reply) => {
+                cache.forget_all();
+                let _ = reply.send(());
+            }
         }
     }
     asked

@@ -229,6 +229,7 @@ fn named(jid: &BareJid) -> Vec<u8> {
 async fn remove_user(door: &Door, name: &str) -> Result<Response, Problem> {
     let jid = door.rooms.access.user(name)?;
     door.rooms.access.remove_user(&jid).await?;
+    door.rooms.engine.forget_facts().await?;
     Ok(no_content())
 }
 

@@ -3,7 +3,7 @@
 //! Everything is done under one lock and without waiting. What must hold over several steps is held
 //! together by the turns of accounts (`turns.rs`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -315,6 +315,12 @@ impl Directory {
     /// To whom a session has directed its presence, which it is asked to forget.
     pub fn take_directed(&self, place: &Place) -> Vec<Jid> {
         self.with_session(place, |session| std::mem::take(&mut session.directed)).unwrap_or_default()
+    }
+
+    /// The same, of accounts, and nobody forgets anything.
+    pub fn visited(&self, place: &Place) -> BTreeSet<BareJid> {
+        let accounts = |session: &mut Session| session.directed.iter().map(|to| to.bare().clone()).collect();
+        self.with_session(place, accounts).unwrap_or_default()
     }
 
     /// Whether a session has directed its presence to somebody.

@@ -55,10 +55,17 @@ impl Messaging {
                 .with_text("this session has directed its presence to as many as it may");
             return Told::only(words::presence_error(stanza, &error));
         }
-        if own == receiver || !im::blocks(&theirs, &Jid::Full(session.jid().clone())) {
+        let mark = Mark::of(&stanza.content, ALGORITHMS);
+        let shown = own == receiver || !im::blocks(&theirs, &Jid::Full(session.jid().clone()));
+        if shown {
             self.show(&to, &Spoken::of(stanza));
         }
-        Told::default()
+        // XEP-0060 §9.1.3, XEP-0163 §4.3.2: whose presence it does not see it follows for as long.
+        let mut told = self.follow_in_turn(session).await;
+        if shown && mark.is_some() && directory.interests(session).is_none_or(|known| known.is_empty()) {
+            told.stanzas.extend(self.note_capabilities(session, mark));
+        }
+        told
     }
 
     /// A session asks what somebody's presence is; servers do, clients should not (RFC 6121 §4.3.2).
@@ -127,6 +134,7 @@ impl Messaging {
         let own = session.jid().bare();
         let available = stanza.kind == PresenceType::Available;
         let mut facts = self.facts(own, available).await?;
+        facts.visited = self.visited(session, &facts).await?;
         if available && stanza.priority >= 0 && !self.shared.directory.is_ready(session) {
             let (after, max) = (self.shared.directory.handed_over(own), self.shared.options.offline.messages_max);
             let max = usize::try_from(max).unwrap_or(usize::MAX);
@@ -135,11 +143,24 @@ impl Messaging {
         Ok(facts)
     }
 
+    async fn visited(&self, session: &Place, facts: &Facts) -> Result<Vec<BareJid>, Failure> {
+        let visited: Vec<BareJid> = self.shared.directory.visited(session).into_iter().collect();
+        if visited.is_empty() {
+            return Ok(visited);
+        }
+        let lists = self.store().blocked(visited.clone()).await?;
+        let me = Jid::Full(session.jid().clone());
+        let hidden = |to: &BareJid| im::blocks(&facts.blocked, &Jid::Bare(to.clone()));
+        let open = visited.into_iter().zip(lists).filter(|(to, list)| !hidden(to) && !im::blocks(list, &me));
+        Ok(open.map(|(to, _)| to).collect())
+    }
+
     /// What must be read before presence is told.
     async fn facts(&self, own: &BareJid, available: bool) -> Result<Facts, Failure> {
         let roster = self.store().roster(own.clone()).await?;
         let blocked = self.blocked(own).await?;
-        let mut facts = Facts { items: roster.items, blocked, seen: Vec::new(), messages: Vec::new() };
+        let mut facts =
+            Facts { items: roster.items, blocked, seen: Vec::new(), visited: Vec::new(), messages: Vec::new() };
         if available {
             // A roster may say "to" of an account that was removed and made again: what counts is whether
             // the other side shares its presence.
@@ -205,7 +226,11 @@ impl Messaging {
     }
 
     pub(super) async fn follow_in_turn(&self, session: &Place) -> Told {
-        match self.facts(session.jid().bare(), true).await {
+        let facts = match self.facts(session.jid().bare(), true).await {
+            Ok(facts) => self.visited(session, &facts).await.map(|visited| Facts { visited, ..facts }),
+            Err(failure) => Err(failure),
+        };
+        match facts {
             Ok(facts) => Told { follows: self.follows(session, &facts), ..Told::default() },
             Err(failure) => {
                 tracing::error!(%failure, session = %session.jid(), "what a session follows cannot be read");
@@ -220,6 +245,7 @@ impl Messaging {
         if !nodes.is_empty() {
             accounts.insert(session.jid().bare().clone());
             accounts.extend(facts.unhidden().cloned());
+            accounts.extend(facts.visited.iter().cloned());
         }
         Some(Follows { accounts, nodes })
     }
@@ -293,6 +319,8 @@ struct Facts {
     blocked: Arc<[Jid]>,
     /// Contacts whose presence the account may see, and who have not blocked it.
     seen: Vec<BareJid>,
+    /// Accounts to which the session has directed its presence, and which have not blocked it.
+    visited: Vec<BareJid>,
     /// Messages that wait for the account.
     messages: Vec<(i64, StoredStanza)>,
 }

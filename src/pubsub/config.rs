@@ -48,6 +48,8 @@ pub struct NodeConfig {
     pub presence_based_delivery: bool,
     /// Whether owners are told who subscribes and unsubscribes.
     pub notify_sub: bool,
+    /// Whether subscriptions last as long as the presence of their subscribers (XEP-0060 §12.5).
+    pub tempsub: bool,
     /// Whether the node is absent to all who have nothing to do with it.
     pub hidden: bool,
 }
@@ -161,6 +163,7 @@ impl NodeConfig {
             deliver_notifications: true,
             presence_based_delivery: false,
             notify_sub: false,
+            tempsub: false,
             hidden: false,
         }
     }
@@ -382,7 +385,6 @@ const FIXED: &[(&str, &[&str], &str)] = &[
     ("body_xslt", &[""], "payloads are not transformed"),
     ("dataform_xslt", &[""], "payloads are not transformed"),
     ("purge_offline", &["0", "false"], "items stay when their publisher goes offline"),
-    ("tempsub", &["0", "false"], "subscriptions are not bound to presence"),
 ];
 const ITEMS_MAX_NEW: u64 = 1000;
 const PAYLOAD_BYTES_MAX_NEW: u64 = 131_072;

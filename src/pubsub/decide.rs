@@ -54,9 +54,9 @@ fn of_verb(request: &Request, node: &Node) -> Needs {
             let jids: Vec<_> = changes.iter().map(|(jid, _)| jid.clone()).collect();
             Needs { affiliations: jids.clone(), subscribers: jids, ..Needs::default() }
         }
+        Verb::Delete { .. } => Needs { waiting: rights::WAITING_MAX, ..Needs::default() },
         Verb::Create { .. }
         | Verb::Configuration { .. }
-        | Verb::Delete { .. }
         | Verb::Purge { .. }
         | Verb::DefaultOptions { .. }
         | Verb::Items { .. }

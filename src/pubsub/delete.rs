@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::pubsub::config::sane;
 use crate::pubsub::draft::Draft;
+use crate::pubsub::subscribe::ended;
 use crate::pubsub::{Caller, Change, Decision, EventKind, Facts, Given, Refusal, Reply, rights};
 
 /// The node goes with all that it has; what stays is its name, the end of its log, and where its
@@ -22,6 +23,10 @@ pub(super) fn delete(
     let mut draft = Draft::over(node, given.now);
     draft.log(EventKind::Deleted { redirect: redirect.clone() });
     draft.node.items = 0;
+    // XEP-0060 §8.4.2: who waits watches no log, and is told apart.
+    for waiting in &facts.waiting {
+        draft.set_subscription(Some(waiting), ended(waiting));
+    }
     draft.change(Change::DeleteNode { redirect });
     Ok(draft.done(Reply::Done))
 }

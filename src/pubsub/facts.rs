@@ -30,6 +30,8 @@ pub struct Facts {
     pub subscribers: Vec<Vec<Subscription>>,
     /// For each of [`Needs::items`], the current item of that name.
     pub items: Vec<Option<ItemFact>>,
+    /// Who waits for approval, at most [`Needs::waiting`] of them.
+    pub waiting: Vec<Subscription>,
     /// The oldest items of the node by seq, at least [`Needs::oldest`] of them or all.
     pub oldest: Vec<ItemFact>,
 }
@@ -41,6 +43,7 @@ pub struct Needs {
     pub subscribers: Vec<BareJid>,
     pub items: Vec<ItemId>,
     pub oldest: u64,
+    pub waiting: usize,
     pub rosters: Rosters,
 }
 

@@ -1,6 +1,8 @@
 //! Who is told what besides the node's log: subscribers and affiliates of what became of them, owners
 //! of who comes, goes, and waits.
 
+use std::sync::Arc;
+
 use crate::jid::BareJid;
 use crate::pubsub::{Affiliation, Change, NodeConfig, Subscription, SubscriptionState};
 
@@ -14,6 +16,8 @@ pub enum Notice {
     Subscribed(Subscription),
     /// To the owners, who are asked for approval (XEP-0060 §8.6).
     Waiting(Subscription),
+    /// To somebody who waits for approval at a node that has been deleted; where to look instead.
+    Deleted(Subscription, Option<Arc<str>>),
     /// To somebody whose affiliation somebody else has changed (XEP-0060 §8.9.4).
     Affiliate(BareJid, Affiliation),
 }
@@ -22,9 +26,17 @@ pub enum Notice {
 /// them itself. Who does something hears of it in the answer, and not again.
 pub fn notices(config: &NodeConfig, by: Option<&BareJid>, changes: &[Change]) -> Vec<Notice> {
     let creates = matches!(changes.first(), Some(Change::CreateNode));
+    let deletes = match changes.last() {
+        Some(Change::DeleteNode { redirect }) => Some(redirect),
+        _ => None,
+    };
     let mut notices = Vec::new();
     for change in changes {
         match change {
+            Change::SetSubscription { subscription } if deletes.is_some() => {
+                let told = deletes.filter(|_| config.notify_delete && config.deliver_notifications);
+                notices.extend(told.map(|redirect| Notice::Deleted(subscription.clone(), redirect.clone())));
+            }
             Change::SetSubscription { subscription } => {
                 if Some(subscription.jid.bare()) != by {
                     notices.push(Notice::Subscriber(subscription.clone()));
@@ -46,8 +58,6 @@ pub fn notices(config: &NodeConfig, by: Option<&BareJid>, changes: &[Change]) ->
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::pubsub::world::{World, bare, jid, raw};
     use crate::pubsub::{SubId, SubscriptionOptions};
@@ -79,6 +89,13 @@ mod tests {
             let told = if waits { own } else { vec![Notice::Subscribed(subscription.clone())] };
             assert_eq!(notices(&curious, Some(&romeo), &change), told);
         }
+        let waited = subscription(SubscriptionState::None);
+        let ended = Change::SetSubscription { subscription: waited.clone() };
+        let deletion = [ended, Change::DeleteNode { redirect: Some("xmpp:there".into()) }];
+        let told = vec![Notice::Deleted(waited, Some("xmpp:there".into()))];
+        assert_eq!(notices(&curious, Some(&hamlet), &deletion), told);
+        let silent = quiet.with(&[raw("notify_delete", "0")], &policy).unwrap();
+        assert_eq!(notices(&silent, Some(&hamlet), &deletion), []);
         let change = Change::SetAffiliation { jid: romeo.clone(), affiliation: Affiliation::Member };
         let told = vec![Notice::Affiliate(romeo.clone(), Affiliation::Member)];
         assert_eq!(notices(&quiet, Some(&hamlet), std::slice::from_ref(&change)), told);

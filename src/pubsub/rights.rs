@@ -106,6 +106,9 @@ fn subscribed(caller: &Caller, node: &Node, facts: &Facts) -> bool {
 /// to gather and up to [`SUBSCRIPTIONS_MAX`] changes to write.
 pub(super) const CHANGES_MAX: usize = 256;
 
+/// The most of those who wait for approval that are told of the deletion of their node.
+pub(super) const WAITING_MAX: usize = 256;
+
 /// The most owners of a node whose rosters are looked at.
 pub(super) const ROSTERS_MAX: usize = 16;
 

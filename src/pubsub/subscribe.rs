@@ -6,8 +6,8 @@ use crate::jid::Jid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
-    Caller, Decision, Facts, Given, NodeConfig, RawField, Reader, Refusal, Reply, Role, SendLast, SubId, Subscription,
-    SubscriptionOptions, SubscriptionState, rights,
+    Caller, Decision, Expire, Facts, Given, NodeConfig, RawField, Reader, Refusal, Reply, Role, SendLast, SubId,
+    Subscription, SubscriptionOptions, SubscriptionState, rights,
 };
 
 /// One JID has one subscription to a node, which a second request finds as it is, but for the options
@@ -30,7 +30,7 @@ pub(super) fn subscribe(
         return Err(Refusal::SubscriptionPending);
     }
     if let Some(standing) = of_jid().next().filter(|_| !policy.multi_subscribe) {
-        let subscription = changed(standing, wanted, facts, given)?;
+        let subscription = changed(standing, wanted, &node.config, facts, given)?;
         // What waited may come in by now without anybody's approval.
         let waits = subscription.state == SubscriptionState::Pending;
         let subscription = if waits { approved(&subscription) } else { subscription };
@@ -48,7 +48,8 @@ pub(super) fn subscribe(
         return Err(Refusal::TooManySubscriptions);
     }
     let options = SubscriptionOptions::standard().with(wanted, policy, given.now)?;
-    let subscription = Subscription { options: options.into(), ..begin(jid, state, given) };
+    let options = as_long_as(&node.config, options, wanted)?;
+    let subscription = Subscription { options: options.into(), ..begin(jid, state, &node.config, given) };
     let mut draft = Draft::over(node, given.now);
     draft.set_subscription(None, subscription.clone());
     Ok(draft.done(Reply::Subscribed { subscription, send_last }))
@@ -92,7 +93,7 @@ pub(super) fn set_options(
     let node = rights::present(facts)?;
     let entity = Entity::of(caller, jid, facts).ok_or(Refusal::Forbidden)?;
     let standing = named(entity.subscriptions, jid, subid)?;
-    let subscription = changed(standing, wanted, facts, given)?;
+    let subscription = changed(standing, wanted, &node.config, facts, given)?;
     let mut draft = Draft::over(node, given.now);
     if subscription != *standing {
         draft.set_subscription(Some(standing), subscription);
@@ -120,7 +121,9 @@ pub(super) fn lapse(
     let entity = Entity::of(caller, jid, facts).ok_or(Refusal::Forbidden)?;
     let mut draft = Draft::over(node, given.now);
     let standing = entity.subscriptions.iter().find(|standing| standing.jid == *jid && standing.subid == *subid);
-    if let Some(standing) = standing.filter(|standing| standing.options.expire.is_over(given.now)) {
+    if let Some(standing) =
+        standing.filter(|standing| node.config.tempsub || standing.options.expire.is_over(given.now))
+    {
         draft.set_subscription(Some(standing), ended(standing));
     }
     Ok(draft.done(Reply::Done))
@@ -147,18 +150,41 @@ pub(super) fn named<'a>(
 fn changed(
     standing: &Subscription,
     wanted: &[RawField],
+    config: &NodeConfig,
     facts: &Facts,
     given: &Given<'_>,
 ) -> Result<Subscription, Refusal> {
     let options = standing.options.with(wanted, &facts.policy.subscriptions, given.now)?;
+    let options = as_long_as(config, options, wanted)?;
     let options = if options == *standing.options { standing.options.clone() } else { options.into() };
     Ok(Subscription { options, ..standing.clone() })
 }
 
 /// A new subscription; the service names it (XEP-0060 §6.1.6).
-pub(super) fn begin(jid: Jid, state: SubscriptionState, given: &mut Given<'_>) -> Subscription {
+pub(super) fn begin(jid: Jid, state: SubscriptionState, config: &NodeConfig, given: &mut Given<'_>) -> Subscription {
     let subid = SubId(Arc::from((given.fresh_id)()));
-    Subscription { jid, subid, state, options: SubscriptionOptions::standard() }
+    let mut options = SubscriptionOptions::standard();
+    if config.tempsub {
+        Arc::make_mut(&mut options).expire = Expire::Presence;
+    }
+    Subscription { jid, subid, state, options }
+}
+
+/// The options, as far as the node lets them be: its owner may want every subscription to end with the
+/// presence of its subscriber (XEP-0060 §12.5). A lease that is asked for would not be kept then.
+fn as_long_as(
+    config: &NodeConfig,
+    options: SubscriptionOptions,
+    wanted: &[RawField],
+) -> Result<SubscriptionOptions, Refusal> {
+    if !config.tempsub {
+        return Ok(options);
+    }
+    if matches!(options.expire, Expire::At(_)) && wanted.iter().any(|field| field.bare_name() == "expire") {
+        let why = Arc::from("the subscriptions of this node end with the presence of their subscribers");
+        return Err(Refusal::InvalidOptions { field: Arc::from("expire"), why });
+    }
+    Ok(SubscriptionOptions { expire: Expire::Presence, ..options })
 }
 
 pub(super) fn approved(subscription: &Subscription) -> Subscription {

@@ -56,6 +56,7 @@ pub(super) fn set(caller: &Caller, wishes: &[Wish], facts: &Facts, given: &mut G
 
 /// The subscriptions of those whom a request names, as its entries change them one by one.
 struct Standing<'a> {
+    config: &'a NodeConfig,
     entities: BTreeMap<&'a BareJid, Entity>,
 }
 
@@ -67,13 +68,13 @@ struct Entity {
 }
 
 impl<'a> Standing<'a> {
-    fn of(wishes: &'a [Wish], config: &NodeConfig, facts: &Facts) -> Self {
+    fn of(wishes: &'a [Wish], config: &'a NodeConfig, facts: &Facts) -> Self {
         let entity = |(position, subscriptions): (usize, &Vec<Subscription>)| {
             let admissible = may_read(config, &Reader { subscribed: true, ..facts.other(position) });
             Entity { admissible, subscriptions: subscriptions.clone() }
         };
         let known = facts.subscribers.iter().enumerate().map(entity);
-        Standing { entities: wishes.iter().map(|(jid, ..)| jid.bare()).zip(known).collect() }
+        Standing { config, entities: wishes.iter().map(|(jid, ..)| jid.bare()).zip(known).collect() }
     }
 
     /// What an entry makes of a subscription, or of none, if it changes anything; or what is wrong with it.
@@ -113,7 +114,7 @@ impl<'a> Standing<'a> {
                 if subscriptions.len() >= rights::SUBSCRIPTIONS_MAX {
                     return Err("the entity may have no more subscriptions to the node");
                 }
-                let subscription = begin(jid.clone(), SubscriptionState::Subscribed, given);
+                let subscription = begin(jid.clone(), SubscriptionState::Subscribed, self.config, given);
                 subscriptions.push(subscription.clone());
                 Ok(Some((None, subscription)))
             }

@@ -103,6 +103,7 @@ impl World {
             subscribers: wanted.subscribers.iter().map(|jid| self.subscriptions_of(jid)).collect(),
             items: wanted.items.iter().map(|id| self.items.values().find(|fact| fact.id == *id).cloned()).collect(),
             oldest: self.items.values().take(oldest).cloned().collect(),
+            waiting: self.waiting(wanted.waiting),
         }
     }
 
@@ -131,6 +132,11 @@ impl World {
 
     pub(super) fn affiliation(&self, jid: &BareJid) -> Affiliation {
         self.affiliations.get(jid).copied().unwrap_or_default()
+    }
+
+    fn waiting(&self, max: usize) -> Vec<Subscription> {
+        let waits = |of: &&Subscription| of.state == SubscriptionState::Pending;
+        self.subscriptions.iter().filter(waits).take(max).cloned().collect()
     }
 
     pub(super) fn subscriptions_of(&self, jid: &BareJid) -> Vec<Subscription> {

@@ -3,6 +3,7 @@
 
 mod archive;
 mod contacts;
+mod departed;
 mod webhooks;
 
 #[cfg(test)]
@@ -442,6 +443,7 @@ impl Store for MemoryStore {
             state.tokens.retain(|_, token| token.account != jid);
             state.fast_tokens.remove(&jid);
             state.contacts.remove(&jid);
+            state.forget_account(&jid);
             state.archives.remove(&jid);
             Ok(state.accounts.remove(&jid).is_some())
         })
@@ -647,6 +649,11 @@ impl State {
                 owners.sort_by(|one, other| one.as_str().cmp(other.as_str()));
                 owners.truncate(*max);
                 Found::Owners(owners)
+            }
+            Ask::Waiting(node, max) => {
+                let all = kept(node).into_iter().flat_map(|kept| kept.subscriptions.values());
+                let waiting = all.filter(|found| found.state == SubscriptionState::Pending);
+                Found::Waiting(waiting.take(*max).cloned().collect())
             }
             Ask::Memo(key) => {
                 let of_caller = self.memos.keys().filter(|other| other.caller == key.caller).count() as u64;

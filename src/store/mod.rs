@@ -185,7 +185,9 @@ pub trait Store: Archives + Send + Sync + 'static {
     fn put_account(&self, account: Account) -> Pending<'_, ()>;
     /// Many at once, in one transaction; for imports.
     fn put_accounts(&self, accounts: Vec<Account>) -> Pending<'_, ()>;
-    /// Removes the account with its tokens, those of FAST too, its roster, its archive, and what waits for it; whether there was one.
+    /// Removes the account with its tokens, those of FAST too, its roster, its archive, and what waits for it; its nodes,
+    /// affiliations and subscriptions, and what rosters of others let it see. A node of which it was the
+    /// only owner is the service's own then. Whether there was one.
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool>;
     /// Ordered by JID, after the given one; at most `max`.
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>>;
@@ -305,6 +307,8 @@ pub enum Ask {
     Oldest(NodeKey, u64),
     /// At most so many of the node's owners, ordered by JID.
     Owners(NodeKey, usize),
+    /// At most so many of those who wait for approval, ordered by bare JID, resource and subid.
+    Waiting(NodeKey, usize),
     /// What was answered under a key, expired or not.
     Memo(MemoKey),
     /// What the roster of the first says of the second. Rosters change apart from turns: an answer
@@ -329,6 +333,7 @@ pub enum Found {
     Item(Option<ItemFact>),
     Oldest(Vec<ItemFact>),
     Owners(Vec<BareJid>),
+    Waiting(Vec<Subscription>),
     /// And how many memos the key's caller has in all.
     Memo(Option<Box<Memo>>, u64),
     Contact(Option<Contact>),

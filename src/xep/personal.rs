@@ -19,6 +19,8 @@ pub(super) const EXTENSION: Extension = Extension {
     features: &[
         Feature::always("http://jabber.org/protocol/pubsub#auto-subscribe", &[Entity::Account]),
         Feature::always("http://jabber.org/protocol/pubsub#filtered-notifications", &[Entity::Account]),
+        Feature::always("http://jabber.org/protocol/pubsub#presence-subscribe", &[Entity::Account]),
+        Feature::always("http://jabber.org/protocol/pubsub#pubsub-on-a-jid", &[Entity::Account]),
     ],
     claims: &[],
 };

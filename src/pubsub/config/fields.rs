@@ -301,6 +301,18 @@ pub const FIELDS: &[Field] = &[
         },
     },
     Field {
+        name: "tempsub",
+        origin: Origin::Registered,
+        kind: FieldKind::Boolean,
+        label: "Whether subscriptions end when their subscribers go offline",
+        in_metadata: false,
+        get: |config| boolean(config.tempsub),
+        set: |config, values, _| {
+            config.tempsub = one_boolean(values)?;
+            Ok(())
+        },
+    },
+    Field {
         name: "presence_based_delivery",
         origin: Origin::Registered,
         kind: FieldKind::Boolean,

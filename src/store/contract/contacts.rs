@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::hand::jid;
+use super::hand::{Hand, jid};
 use crate::im::{Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
-use crate::pubsub::Contact;
+use crate::pubsub::{
+    Affiliation, Change, Contact, Edge, NodeState, Page, SubId, Subscription, SubscriptionOptions, SubscriptionState,
+};
 use crate::store::{Ask, Filing, Found, Store, Waiting};
 use crate::time::Timestamp;
 
@@ -144,6 +146,68 @@ async fn blocked(store: &dyn Store, owner: BareJid) -> Vec<Jid> {
     let mut lists = store.blocked(vec![jid("nobody@localhost"), owner]).await.unwrap();
     assert!(lists.len() == 2 && lists[0].is_empty());
     lists.remove(1)
+}
+
+pub async fn who_has_the_name_of_a_removed_account_next_inherits_nothing(store: Arc<dyn Store>) {
+    let (alice, bob) = (jid("alice@localhost"), jid("bob@localhost"));
+    let service = jid("pubsub.localhost");
+    let affiliation = |jid: &BareJid, affiliation| Change::SetAffiliation { jid: jid.clone(), affiliation };
+    // One node of the account, one that it owns alone, one that it owns with another, and one to which it
+    // is subscribed.
+    Hand::create(&*store, "alice@localhost", "tune").await;
+    let mut alone = Hand::new(&*store, "pubsub.localhost", "alone").await;
+    alone.change(affiliation(&alice, Affiliation::Owner));
+    alone.commit(&*store).await;
+    let mut shared = Hand::new(&*store, "pubsub.localhost", "shared").await;
+    shared.change(affiliation(&alice, Affiliation::Owner));
+    shared.change(affiliation(&bob, Affiliation::Owner));
+    shared.node.owners = 2;
+    shared.commit(&*store).await;
+    let mut other = Hand::new(&*store, "pubsub.localhost", "other").await;
+    other.change(affiliation(&bob, Affiliation::Owner));
+    other.node.subscribers = 2;
+    for (to, state) in [
+        ("alice@localhost", SubscriptionState::Subscribed),
+        ("alice@localhost/pc", SubscriptionState::Pending),
+        ("bob@localhost", SubscriptionState::Subscribed),
+    ] {
+        let subscription = Subscription {
+            jid: Jid::parse(to).unwrap(),
+            subid: SubId(to.into()),
+            state,
+            options: SubscriptionOptions::standard(),
+        };
+        other.change(Change::SetSubscription { subscription });
+    }
+    other.commit(&*store).await;
+    let both = Links { to: true, from: true, ..Links::default() };
+    store.put_roster(vec![set(&bob, &item("alice@localhost", both))]).await.unwrap();
+
+    store.remove_account(alice.clone()).await.unwrap();
+    let page = || Page { max: 9, edge: Edge::First };
+    assert!(store.read_affiliations_of(service.clone(), alice.clone(), None, page()).await.unwrap().entries.is_empty());
+    assert!(
+        store.read_subscriptions_of(service.clone(), alice.clone(), None, page()).await.unwrap().entries.is_empty()
+    );
+    assert!(store.read_watched(alice.clone(), None, 9).await.unwrap().is_empty());
+    let nodes = store.read_nodes(alice.clone(), None, page()).await.unwrap();
+    assert_eq!((nodes.count, nodes.entries.len()), (0, 0));
+    let owners = |hand: &Hand| store.read_leading(hand.node.key, 9);
+    assert_eq!(owners(&alone).await.unwrap(), [(service.clone(), Affiliation::Owner)]);
+    assert_eq!(owners(&shared).await.unwrap(), [(bob.clone(), Affiliation::Owner)]);
+    let found = store.gather([&alone, &shared, &other].map(|hand| Ask::Node(hand.node.address.clone())).into()).await;
+    let counted: Vec<(u64, u64, u64)> = found
+        .unwrap()
+        .iter()
+        .map(|found| match found {
+            Found::Node(NodeState::Present(node)) => (node.owners, node.subscribers, node.version),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let after = |hand: &Hand| hand.node.version + 1;
+    assert_eq!(counted, [(1, 0, after(&alone)), (1, 0, after(&shared)), (1, 1, after(&other))]);
+    let roster = store.roster(bob).await.unwrap();
+    assert_eq!((roster.items[0].links, roster.version), (Links::default(), 2));
 }
 
 /// Where at most three may wait.

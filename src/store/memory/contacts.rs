@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::im::{Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
+use crate::im::{Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::Contact;
 
@@ -89,6 +89,14 @@ impl Contacts {
         if let Some(kept) = self.rosters.get_mut(owner) {
             kept.items.clear();
             kept.version += 1;
+        }
+        for kept in self.rosters.values_mut() {
+            if let Some(item) = kept.items.get_mut(owner.as_str()) {
+                (item.links, item.request) = (Links::default(), None);
+                let listed = item.listed;
+                kept.items.retain(|name, _| listed || name != owner.as_str());
+                kept.version += 1;
+            }
         }
     }
 }

@@ -296,15 +296,7 @@ fn purge(db: &Connection, node: &Node, below: Seq) -> Result<(), Trouble> {
 
 fn delete(db: &Connection, commit: &NodeCommit, redirect: Option<&str>) -> Result<(), Trouble> {
     let node = &commit.node;
-    for sql in [
-        "DELETE FROM log WHERE node = ?1",
-        "DELETE FROM items WHERE node = ?1",
-        "DELETE FROM subscriptions WHERE node = ?1",
-        "DELETE FROM affiliations WHERE node = ?1",
-        "DELETE FROM nodes WHERE key = ?1",
-    ] {
-        db.prepare_cached(sql)?.execute([node.key])?;
-    }
+    erase(db, node.key.0)?;
     let service = node.address.service.as_str();
     db.prepare_cached("UPDATE services SET nodes = nodes - 1, hidden = hidden - ?2 WHERE service = ?1")?
         .execute(params![service, node.config.hidden])?;
@@ -324,6 +316,20 @@ fn delete(db: &Connection, commit: &NodeCommit, redirect: Option<&str>) -> Resul
         redirect,
         node.config.hidden
     ])?;
+    Ok(())
+}
+
+/// Takes a node away with all that belongs to it, but for what is said of its name.
+pub(super) fn erase(db: &Connection, key: i64) -> Result<(), Trouble> {
+    for sql in [
+        "DELETE FROM log WHERE node = ?1",
+        "DELETE FROM items WHERE node = ?1",
+        "DELETE FROM subscriptions WHERE node = ?1",
+        "DELETE FROM affiliations WHERE node = ?1",
+        "DELETE FROM nodes WHERE key = ?1",
+    ] {
+        db.prepare_cached(sql)?.execute([key])?;
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod accounts;
 mod archive;
 mod commit;
 mod contacts;
+mod departed;
 mod fast;
 mod lists;
 mod memos;
@@ -328,6 +329,7 @@ impl Store for SqliteStore {
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool> {
         self.write(move |db| {
             contacts::remove(db, &jid)?;
+            departed::forget(db, &jid)?;
             archive::remove(db, &jid)?;
             accounts::remove(db, &jid)
         })

@@ -48,6 +48,13 @@ fn found(db: &Connection, ask: &Ask) -> Result<Found, Trouble> {
             params![node, limit(*max as u64)],
             |row| row.get(0),
         )?),
+        Ask::Waiting(node, max) => Found::Waiting(collect(
+            db,
+            "SELECT bare, resource, subid, state, options FROM subscriptions INDEXED BY subscriptions_pending \
+             WHERE state = 'pending' AND node = ?1 ORDER BY bare, resource, subid LIMIT ?2",
+            params![node, limit(*max as u64)],
+            |row| row::subscription(row, 0),
+        )?),
         Ask::Memo(key) => {
             let (memo, count) = memos::find(db, key)?;
             Found::Memo(memo.map(Box::new), count)

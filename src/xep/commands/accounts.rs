@@ -6,7 +6,7 @@ use crate::pubsub::FieldKind;
 use crate::store::{Account, AccountTotals};
 use crate::xep::commands::answers::{self, Question, told};
 use crate::xep::commands::{Command, Note, Run, Screen, Then, Whom, errors};
-use crate::xep::pubsub::errors::failed;
+use crate::xep::pubsub::errors::{failed, wrong};
 use crate::xep::{Entity, Extension};
 use crate::xmpp::{Condition, FieldType, Form, FormType, StanzaError};
 
@@ -179,7 +179,11 @@ async fn each(run: &Run, deed: &Deed) -> Result<Screen, StanzaError> {
     let mut notes = Vec::new();
     for jid in &jids {
         let outcome = match deed.act {
-            Act::Delete => access.remove_user(jid).await,
+            Act::Delete => {
+                let removed = access.remove_user(jid).await;
+                run.shared.engine.forget_facts().await.map_err(|why| wrong(&why))?;
+                removed
+            }
             Act::SetDisabled(disabled) => access.set_disabled(jid, disabled).await,
         };
         match outcome {

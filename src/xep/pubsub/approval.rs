@@ -37,6 +37,13 @@ pub fn subscription(address: &NodeAddress, subscription: &Subscription, to: &Jid
     message(&address.service, to, None, [Element::new("event", NS_EVENT).with_child(changed)])
 }
 
+/// That a node has been deleted at which somebody waits (XEP-0060 §8.4.2).
+pub fn deleted(address: &NodeAddress, to: &Jid, redirect: Option<&str>) -> Bytes {
+    let redirect = redirect.map(|uri| Element::new("redirect", NS_EVENT).with_attr("uri", uri));
+    let deleted = Element::new("delete", NS_EVENT).with_attr("node", address.node.as_str()).with_children(redirect);
+    message(&address.service, to, None, [Element::new("event", NS_EVENT).with_child(deleted)])
+}
+
 /// That somebody has another affiliation now.
 pub fn affiliation(address: &NodeAddress, jid: &BareJid, affiliation: Affiliation) -> Bytes {
     let changed = Element::new("affiliation", NS_PUBSUB)

@@ -30,7 +30,9 @@ pub(in crate::xep) fn metadata(node: &Node, leading: &[(BareJid, Affiliation)]) 
     for field in FIELDS.iter().filter(shown) {
         let values: Vec<String> = field.values(&node.config).into_iter().filter(|value| !value.is_empty()).collect();
         if !values.is_empty() {
-            let told = FormField::new(&name(field), field_type(field.kind)).with_label(field.label);
+            // XEP-0060 §5.4, §16.4.3.
+            let kind = if field.name == "language" { FieldType::ListSingle } else { field_type(field.kind) };
+            let told = FormField::new(&name(field), kind).with_label(field.label);
             form.fields.push(FormField { values, ..told });
         }
     }

@@ -21,7 +21,9 @@ mod subscribe;
 mod subscriptions;
 
 use crate::jid::Jid;
-use crate::pubsub::{AccessModel, ItemId, NodeConfig, NodeId, OWN_PREFIX, PREFIX, RawField, ServicePolicy, SubId};
+use crate::pubsub::{
+    AccessModel, ItemId, NodeConfig, NodeId, OWN_PREFIX, PREFIX, RawField, SendLast, ServicePolicy, SubId,
+};
 use crate::xep::{Asked, Claim, Entity, Extension, Feature, RequestKind, Work, bad_request};
 use crate::xml::Element;
 use crate::xmpp::{Condition, Form, FormType, StanzaError};
@@ -96,8 +98,20 @@ const FEATURES: &[Feature] = &[
     Feature::always("http://jabber.org/protocol/pubsub#create-nodes", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#delete-items", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#delete-nodes", SERVICE),
+    Feature {
+        // The command is one of services.
+        var: "http://jabber.org/protocol/pubsub#get-pending",
+        of: SERVICE,
+        offered: |policy: &ServicePolicy| !policy.is_personal(),
+    },
     Feature::always("http://jabber.org/protocol/pubsub#instant-nodes", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#item-ids", SERVICE),
+    Feature {
+        // XEP-0060 §6.1.7: where it is the default of every node.
+        var: "http://jabber.org/protocol/pubsub#last-published",
+        of: SERVICE,
+        offered: |policy| NodeConfig::new(policy).send_last_published_item == SendLast::OnSubAndPresence,
+    },
     Feature::always("http://jabber.org/protocol/pubsub#leased-subscription", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#manage-subscriptions", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#member-affiliation", SERVICE),
@@ -115,6 +129,7 @@ const FEATURES: &[Feature] = &[
     },
     Feature::always("http://jabber.org/protocol/pubsub#outcast-affiliation", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#persistent-items", SERVICE),
+    Feature::always("http://jabber.org/protocol/pubsub#presence-notifications", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#publish", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#publish-only-affiliation", SERVICE),
     Feature::always("http://jabber.org/protocol/pubsub#publish-options", SERVICE),

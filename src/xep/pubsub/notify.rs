@@ -147,7 +147,7 @@ pub fn last_item(node: &Node, item: &Item) -> Bytes {
 /// The whole notification of the last item, out of what the engine answered when it was asked for
 /// the newest one. Nothing where there is none, or where it is newer than the subscription: then it
 /// comes by itself.
-pub(in crate::xep) fn last_message(answered: &Answered, to: &Jid, subscribed_at: Seq) -> Option<Bytes> {
+pub fn last_message(answered: &Answered, to: &Jid, subscribed_at: Seq) -> Option<Bytes> {
     let Answer::Items { node, list } = &answered.answer else { return None };
     let item = list.entries.last().filter(|item| item.fact.seq <= subscribed_at)?;
     let mut message = head(&node.address.service, to).to_vec();

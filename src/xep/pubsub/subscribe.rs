@@ -1,7 +1,7 @@
 //! `<subscribe/>` and `<unsubscribe/>` (XEP-0060 §6.1, §6.2).
 
 use crate::engine::Answer;
-use crate::pubsub::{Caller, Edge, NodeId, Page, Reply, Request, Role, Selection, Seq, Subscription, Verb, View};
+use crate::pubsub::{Edge, NodeId, Page, Reply, Request, Selection, Seq, Subscription, Verb, View};
 use crate::xep::pubsub::{NS_PUBSUB, Words, options};
 use crate::xep::{Ask, Body, LastItem, Work};
 use crate::xml::Element;
@@ -18,9 +18,11 @@ pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
         let resulting = configured.then(|| options::resulting(&subscription.options));
         let pubsub = Element::new("pubsub", NS_PUBSUB).with_child(element(&node, &subscription));
         let body = Body::Element(pubsub.with_children(resulting));
-        let last = send_last.then(|| LastItem {
+        // Whom somebody else has subscribed, is told apart.
+        let own = caller.jid.bare() == subscription.jid.bare();
+        let last = (send_last && own).then(|| LastItem {
             request: Request {
-                caller: reader(&caller, &subscription),
+                caller,
                 service,
                 verb: Verb::Items {
                     node,
@@ -51,13 +53,4 @@ pub(super) fn element(node: &NodeId, subscription: &Subscription) -> Element {
         .with_attr("jid", subscription.jid.to_string())
         .with_attr("subid", subscription.subid.as_str())
         .with_attr("subscription", subscription.state.as_str())
-}
-
-/// With whose rights the last item is read: with the subscriber's, though an administrator asked.
-fn reader(caller: &Caller, subscription: &Subscription) -> Caller {
-    if caller.jid.bare() == subscription.jid.bare() {
-        caller.clone()
-    } else {
-        Caller { jid: subscription.jid.clone(), role: Role::Stranger }
-    }
 }

@@ -73,6 +73,10 @@ fn manners() -> BTreeSet<&'static str> {
     let leased = SubscriptionOptions::default().with(&lease, &policy().subscriptions, Timestamp(0));
     holds("leased-subscription", leased.is_ok_and(|leased| matches!(leased.expire, Expire::At(_))));
     holds("persistent-items", config.persist_items);
+    let available = config.with(&[field("presence_based_delivery", &["1"])], &policy());
+    holds("presence-notifications", available.is_ok_and(|config| config.presence_based_delivery));
+    let command = "http://jabber.org/protocol/pubsub#get-pending";
+    holds("get-pending", crate::xep::commands::all().any(|offered| offered.node == command));
     let refuses = config.with(&[field("publish_node_full", &["reject"])], &policy());
     holds("publish-node-full", refuses.is_ok_and(|config| config.node_full == crate::pubsub::NodeFull::Reject));
     let state = crate::pubsub::SubscriptionState::Subscribed;
@@ -93,7 +97,7 @@ fn manners() -> BTreeSet<&'static str> {
     manners
 }
 
-// rows: 22, 76, 164, 187, 463, 478, 483, 487, 488, 536, 204, 224, 261, 271, 306, 308, 329, 337, 445, 447, 453, 454, 455, 456, 457, 460, 461, 464,
+// rows: 10, 22, 76, 459, 472, 164, 187, 463, 478, 483, 487, 488, 536, 204, 224, 261, 271, 306, 308, 329, 337, 445, 447, 453, 454, 455, 456, 457, 460, 461, 464,
 // 465, 466, 467, 468, 470, 471, 474, 475, 476, 477, 479, 480, 481, 482, 484, 485, 486, 489
 #[test]
 fn the_features_that_are_advertised_are_those_that_work() {

@@ -1,0 +1,38 @@
+//! What an account leaves behind at nodes, taken away when it goes.
+
+use std::sync::Arc;
+
+use super::{Kept, State};
+use crate::jid::BareJid;
+use crate::pubsub::{Affiliation, Node};
+
+impl State {
+    pub(super) fn forget_account(&mut self, jid: &BareJid) {
+        self.nodes.retain(|_, kept| kept.node.address.service != *jid);
+        self.keys.retain(|address, _| address.service != *jid);
+        self.tombstones.retain(|address, _| address.service != *jid);
+        self.nodes.values_mut().for_each(|kept| kept.forget_account(jid));
+    }
+}
+
+impl Kept {
+    fn forget_account(&mut self, jid: &BareJid) {
+        let affiliation = self.affiliations.remove(jid);
+        let before = self.subscriptions.len();
+        let counted = self.subscriptions.values().filter(|of| of.jid.bare() == jid && of.counts()).count() as u64;
+        self.subscriptions.retain(|_, of| of.jid.bare() != jid);
+        if affiliation.is_none() && self.subscriptions.len() == before {
+            return;
+        }
+        let mut node = Node { version: self.node.version + 1, ..(*self.node).clone() };
+        node.subscribers -= counted;
+        if affiliation == Some(Affiliation::Owner) {
+            if node.owners == 1 {
+                self.affiliations.insert(node.address.service.clone(), Affiliation::Owner);
+            } else {
+                node.owners -= 1;
+            }
+        }
+        self.node = Arc::new(node);
+    }
+}
