@@ -449,6 +449,11 @@ fn http_options(config: &Config) -> http::Options {
         services: config.hosts.iter().map(|host| host.service.clone()).collect(),
         body_bytes_max: config.limits.http_body_bytes,
         header_bytes_max: config.limits.http_head_bytes,
+        connections_max: config.limits.http_connections,
+        header_time: Duration::from_secs(config.limits.http_head_seconds),
+        body_rate_min: config.limits.http_body_bytes_per_second,
+        write_stall_time: Duration::from_secs(config.limits.http_stall_seconds),
+        heartbeat: Duration::from_secs(config.limits.http_heartbeat_seconds),
         watches_per_account: config.limits.watches_per_account,
         rates: http::Rates {
             requests_per_second: config.limits.http_requests_per_second,

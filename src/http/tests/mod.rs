@@ -8,6 +8,7 @@ mod endpoint;
 mod floods;
 mod hooks;
 mod ingest;
+mod initial;
 mod publish;
 mod read;
 mod subscriptions;
