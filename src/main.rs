@@ -30,6 +30,7 @@ fn run(settings: &Settings, serve: &Serve) -> Result<(), Trouble> {
     let config = settings.load_for(serve)?;
     log_to_stderr(&config);
     raise_descriptors();
+    keep_to_small_pages();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Trouble::failed(error.to_string()))?;
     let served = runtime.block_on(run_server(&config, serve));
     runtime.shutdown_timeout(Duration::from_secs(2));
@@ -85,6 +86,14 @@ fn raise_descriptors() {
     let has = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: has.maximum, maximum: has.maximum }) {
         tracing::warn!(%error, "the limit of descriptors stays as it is");
+    }
+}
+
+/// A session is some dozens of small allocations: in huge pages, thousands of them keep resident what
+/// they have long given back (0005).
+fn keep_to_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "transparent huge pages stay");
     }
 }
 

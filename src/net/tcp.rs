@@ -91,7 +91,7 @@ impl Serve {
                     let carrier = Carrier::Bytes(Box::new(socket));
                     let secured = Secured::default();
                     let pipe = Pipe { carrier, peer, upgrade: None, clear: true, secured, unauthenticated };
-                    return sessions.accept_component(pipe).await;
+                    return Box::pin(sessions.accept_component(pipe)).await;
                 }
                 Transport::StartTls => Pipe {
                     carrier: Carrier::Bytes(Box::new(socket)),

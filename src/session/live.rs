@@ -32,6 +32,8 @@ struct Session<'a> {
     last_read: Instant,
     last_write: Instant,
     pinged: bool,
+    /// What only a peer that speaks needs was given back.
+    rested: bool,
     /// When the token that was logged in with expires.
     expires: Option<Instant>,
 }
@@ -65,8 +67,9 @@ pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
     };
     let rate = Rate::new(shared.options.rate, now);
     let expires = shared.access.remaining(&standing.login).map(|left| now + left);
+    let (quiet, pinged, rested) = (None, false, false);
     let mut session =
-        Session { shared, talk, standing, rate, quiet: None, last_read: now, last_write: now, pinged: false, expires };
+        Session { shared, talk, standing, rate, quiet, last_read: now, last_write: now, pinged, rested, expires };
     let end = match resumed_at.map_or(Ok(()), |h| session.begin_again(h)) {
         Ok(()) => session.run().await,
         Err(end) => end,
@@ -136,7 +139,7 @@ impl Session<'_> {
                     Ok(Moved::Read) => {
                         self.last_read = Instant::now();
                         self.rate.read(self.talk.wire.input().len());
-                        self.pinged = false;
+                        (self.pinged, self.rested) = (false, false);
                     }
                     Ok(Moved::Wrote) => self.last_write = Instant::now(),
                     Ok(Moved::Ended) | Err(_) => return End::Gone,
@@ -390,13 +393,18 @@ impl Session<'_> {
         let asked = self.standing.managed.as_ref().and_then(|managed| managed.asked);
         let unanswered = asked.map_or(silent, |since| silent.min(since + options.sm.ack_wait));
         let stuck = (self.talk.wire.queued() > 0).then(|| self.last_write + options.stuck_after);
-        [stuck, self.expires].into_iter().flatten().fold(unanswered, Instant::min)
+        let rest = (!self.rested).then(|| self.last_read + REST_AFTER);
+        [stuck, rest, self.expires].into_iter().flatten().fold(unanswered, Instant::min)
     }
 
     /// A deadline has come: probe a silent peer, let go of a dead one.
     fn tick(&mut self) -> Result<(), End> {
         let options = &self.shared.options;
         let now = Instant::now();
+        if !self.rested && now >= self.last_read + REST_AFTER {
+            self.talk.parser.rest();
+            self.rested = true;
+        }
         if self.expires.is_some_and(|expires| now >= expires) {
             return Err(End::Error(StreamCondition::NotAuthorized.because("the token of this session has expired")));
         }
@@ -453,6 +461,8 @@ enum Waits {
 }
 
 /// A deadline that is no deadline.
+/// So long after its last word a peer is taken to say nothing more for a while.
+const REST_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
 const FAR: std::time::Duration = std::time::Duration::from_secs(3600);
 /// A session with a connection may have so many times more unacknowledged than one without: requests
 /// are answered, and the peer is given time to acknowledge.

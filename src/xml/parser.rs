@@ -247,6 +247,12 @@ impl Parser {
         Ok(true)
     }
 
+    /// Gives back the room that the tokenizer keeps for the next token, which is as large as the largest
+    /// that it takes. For a stream that says nothing for a while; it goes on where it was.
+    pub fn rest(&mut self) {
+        self.tokens.release_temporaries();
+    }
+
     /// The next token, or none when the input is used up. The tokenizer never sees a byte beyond the
     /// limit of the unit: it keeps an unfinished token to itself.
     fn token(&mut self, input: &mut &[u8], lines: &mut Lines) -> Result<Option<RawEvent>, XmlError> {

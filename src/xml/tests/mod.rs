@@ -17,7 +17,10 @@ const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:client' 
 fn events_of<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, limits: Limits) -> (Vec<XmlEvent>, Option<XmlError>) {
     let mut parser = Parser::new(limits);
     let mut events = Vec::new();
-    for mut input in pieces {
+    for (number, mut input) in pieces.into_iter().enumerate() {
+        if number % 2 == 1 {
+            parser.rest();
+        }
         loop {
             match parser.feed(&mut input) {
                 Ok(Some(event)) => events.push(event),
