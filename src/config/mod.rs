@@ -148,6 +148,16 @@ pub enum Plain {
     Off,
 }
 
+/// How long connections of HTTP may be silent, slow or deaf, and how many there are.
+#[derive(Clone, Debug, Default)]
+pub struct HttpLimits {
+    pub connections: usize,
+    pub head_seconds: u64,
+    pub body_bytes_per_second: u64,
+    pub stall_seconds: u64,
+    pub heartbeat_seconds: u64,
+}
+
 /// For each, 0 is off only where [`SETTINGS`] says so.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -164,11 +174,7 @@ pub struct Limits {
     pub bytes_per_second: u32,
     pub http_body_bytes: usize,
     pub http_head_bytes: usize,
-    pub http_connections: usize,
-    pub http_head_seconds: u64,
-    pub http_body_bytes_per_second: u64,
-    pub http_stall_seconds: u64,
-    pub http_heartbeat_seconds: u64,
+    pub http: HttpLimits,
     pub http_requests_per_second: u64,
     pub http_bytes_per_second: u64,
     pub idempotency_keys_per_account: u64,

@@ -578,7 +578,7 @@ pub const SETTINGS: &[Setting] = &[
         unset: Unset::Is("20000"),
         meaning: "HTTP connections of each listener at once; those beyond it wait unaccepted.",
         why: "Each takes a descriptor, and an open stream some 12 KB.",
-        apply: |config, value| config.limits.http_connections = value.count(),
+        apply: |config, value| config.limits.http.connections = value.count(),
     },
     Setting {
         key: "limits.http_head_seconds",
@@ -586,7 +586,7 @@ pub const SETTINGS: &[Setting] = &[
         unset: Unset::Is("10"),
         meaning: "The time that a request has to bring its head, from the end of the last one; a connection without one is closed.",
         why: "Whoever has not asked for anything should not hold anything for long.",
-        apply: |config, value| config.limits.http_head_seconds = value.count(),
+        apply: |config, value| config.limits.http.head_seconds = value.count(),
     },
     Setting {
         key: "limits.http_body_bytes_per_second",
@@ -594,7 +594,7 @@ pub const SETTINGS: &[Setting] = &[
         unset: Unset::Is("1024"),
         meaning: "A body that brings less than this, over 30 s on the average, is cut.",
         why: "Slower than this is nobody who means well.",
-        apply: |config, value| config.limits.http_body_bytes_per_second = value.count(),
+        apply: |config, value| config.limits.http.body_bytes_per_second = value.count(),
     },
     Setting {
         key: "limits.http_stall_seconds",
@@ -602,7 +602,7 @@ pub const SETTINGS: &[Setting] = &[
         unset: Unset::Is("300"),
         meaning: "A peer that takes nothing of what is written to it for so long is cut.",
         why: "A reader that is slow loses nothing; one that is gone should not stay.",
-        apply: |config, value| config.limits.http_stall_seconds = value.count(),
+        apply: |config, value| config.limits.http.stall_seconds = value.count(),
     },
     Setting {
         key: "limits.http_heartbeat_seconds",
@@ -610,7 +610,7 @@ pub const SETTINGS: &[Setting] = &[
         unset: Unset::Is("15"),
         meaning: "A stream that was silent for so long says so.",
         why: "Proxies give up connections that are silent for a minute, often.",
-        apply: |config, value| config.limits.http_heartbeat_seconds = value.count(),
+        apply: |config, value| config.limits.http.heartbeat_seconds = value.count(),
     },
     Setting {
         key: "limits.http_requests_per_second",

@@ -8,8 +8,8 @@ use super::mistake::{Mistake, Place};
 use super::read::{Given, GivenTemplate};
 use super::settings::{SETTINGS, Unset};
 use super::{
-    Admin, Auth, ComponentOf, Config, Data, Durability, Host, Http, Jwt, Limits, Log, LogFormat, Plain, Pubsub,
-    Retention, Secret, Sm, Store, Tls, Webhooks, Xmpp,
+    Admin, Auth, ComponentOf, Config, Data, Durability, Host, Http, HttpLimits, Jwt, Limits, Log, LogFormat, Plain,
+    Pubsub, Retention, Secret, Sm, Store, Tls, Webhooks, Xmpp,
 };
 use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::delivery::webhook::{Networks, Schedule};
@@ -341,11 +341,7 @@ fn blank() -> Config {
             bytes_per_second: 0,
             http_body_bytes: 0,
             http_head_bytes: 0,
-            http_connections: 0,
-            http_head_seconds: 0,
-            http_body_bytes_per_second: 0,
-            http_stall_seconds: 0,
-            http_heartbeat_seconds: 0,
+            http: HttpLimits::default(),
             http_requests_per_second: 0,
             http_bytes_per_second: 0,
             idempotency_keys_per_account: 0,
