@@ -18,7 +18,7 @@ use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
 use crate::http::{self, Door, Metric, MetricKind};
 use crate::messaging::{self, Messaging};
-use crate::net::{self, Gate, GateOptions, Serve, Transport};
+use crate::net::{self, Bosh, BoshOptions, Gate, GateOptions, Serve, Transport};
 use crate::router::{self, Router};
 use crate::session::{self, Sessions};
 use crate::store::Store;
@@ -144,7 +144,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let rooms_asked =
         http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), webhooks, clock, metrics };
     let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
-    offer_streams(&door, &peers, gate, sessions);
+    offer_streams(config, &door, &peers, gate, sessions);
     if config.tls.reload_seconds > 0 {
         let every = Duration::from_secs(config.tls.reload_seconds);
         rooms.spawn(certificates.clone().watch(every, leaving.clone()));
@@ -405,16 +405,35 @@ fn webhook_options(config: &Config, addresses: &Addresses) -> webhook::Options {
     }
 }
 
-/// What becomes a WebSocket for XMPP over HTTP goes to the sessions.
-fn offer_streams(door: &Door, peers: &TaskTracker, gate: Arc<Gate>, sessions: Sessions) {
+/// What becomes a WebSocket for XMPP over HTTP goes to the sessions, and so does what is posted for them.
+fn offer_streams(config: &Config, door: &Door, peers: &TaskTracker, gate: Arc<Gate>, sessions: Sessions) {
+    let bosh = Bosh::new(bosh_options(config), gate.clone(), sessions.clone(), peers.clone());
     let peers = peers.clone();
-    door.offer_streams(Box::new(move |socket, peer, secure, place| {
+    let sockets: http::TakeSocket = Box::new(move |socket, peer, secure, place| {
         let (gate, sessions) = (gate.clone(), sessions.clone());
         peers.spawn(async move {
             net::websocket(socket, peer, secure, gate, sessions).await;
             drop(place);
         });
-    }));
+    });
+    let posts: http::TakePost = Box::new(move |bytes, peer, secure| {
+        let bosh = bosh.clone();
+        Box::pin(async move {
+            let net::Posted { status, media, body } = bosh.answer(bytes, peer, secure).await;
+            http::Posted { status, media, body }
+        })
+    });
+    door.offer_streams(http::Streams { sockets, posts });
+}
+
+fn bosh_options(config: &Config) -> BoshOptions {
+    BoshOptions {
+        wait: Duration::from_secs(config.bosh.wait_seconds),
+        inactivity: Duration::from_secs(config.bosh.inactivity_seconds),
+        polling: Duration::from_secs(config.bosh.polling_seconds),
+        pause_max: Duration::from_secs(config.bosh.pause_seconds),
+        sessions_max: config.bosh.sessions,
+    }
 }
 
 /// Present where this server is a component of another.

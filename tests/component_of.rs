@@ -4,6 +4,12 @@
 #[path = "scenes/actor.rs"]
 #[allow(dead_code, reason = "scenes need more of an actor")]
 mod actor;
+#[path = "scenes/bosh.rs"]
+#[allow(dead_code, reason = "an actor can come over it")]
+mod bosh;
+#[path = "scenes/scram.rs"]
+#[allow(dead_code, reason = "so logs in who comes over those")]
+mod scram;
 #[path = "scenes/socket.rs"]
 #[allow(dead_code, reason = "an actor can come over it")]
 mod socket;

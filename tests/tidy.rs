@@ -41,7 +41,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("http", &["engine", "delivery", "access", "payload", "pubsub", "store", "jid", "time"]),
     ("router", &["xep", "messaging", "delivery", "pubsub", "xmpp", "xml", "jid", "time"]),
     ("session", &["stream", "router", "delivery", "access", "pubsub", "xmpp", "xml", "jid", "time"]),
-    ("net", &["session", "stream", "jid", "time"]),
+    ("net", &["session", "stream", "xml", "jid", "time"]),
     (
         "config",
         &[
@@ -127,7 +127,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("argon2", &["access"]),
     ("pbkdf2", &["access"]),
-    ("sha1", &["access", "stream", "messaging", "http"]),
+    ("sha1", &["access", "stream", "messaging", "http", "net"]),
     ("sha2", &["access", "stream", "delivery", "messaging", "net", "xep", "http"]),
     ("hmac", &["access", "stream", "delivery", "messaging", "http"]),
     ("subtle", &["access", "stream", "http"]),

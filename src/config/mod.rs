@@ -51,6 +51,7 @@ pub struct Config {
     pub auth: Auth,
     pub limits: Limits,
     pub sm: Sm,
+    pub bosh: Bosh,
     pub store: Store,
     pub retention: Retention,
     pub im: Im,
@@ -185,6 +186,16 @@ pub struct Limits {
     pub auth_block_seconds: u64,
     pub negotiation_seconds: u64,
     pub anonymous_sessions: usize,
+}
+
+/// Streams over HTTP requests.
+#[derive(Clone, Debug)]
+pub struct Bosh {
+    pub wait_seconds: u64,
+    pub inactivity_seconds: u64,
+    pub polling_seconds: u64,
+    pub pause_seconds: u64,
+    pub sessions: usize,
 }
 
 /// Stream management.

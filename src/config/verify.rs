@@ -354,6 +354,7 @@ fn blank() -> Config {
             anonymous_sessions: 0,
         },
         sm: Sm { resume_seconds: 0, queue_stanzas: 0, queue_bytes: 0, hibernated_per_account: 0, ack_seconds: 0 },
+        bosh: super::Bosh { wait_seconds: 0, inactivity_seconds: 0, polling_seconds: 0, pause_seconds: 0, sessions: 0 },
         store: Store { durability: Durability::Relaxed, readers: 0 },
         contact: crate::xep::Contacts::default(),
         retention: Retention { events: 0, days: 0, bytes: 0 },

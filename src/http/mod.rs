@@ -75,7 +75,7 @@ pub use fetch::fetcher;
 pub use metrics::{Metric, MetricKind};
 pub use quota::Rates;
 pub use serve::serve;
-pub use streams::Streams;
+pub use streams::{Posted, Streams, TakePost, TakeSocket};
 pub use webhooks_in::{Algorithm, Encoding, Generic, Hook, HookForm, Scheme, Secret, check_template};
 
 /// What the door asks.
@@ -166,7 +166,7 @@ impl Door {
         Arc::new(Door { rooms, service, closing, options, watches, streams, body_memory, in_flight, quotas })
     }
 
-    /// Offers streams of XMPP over WebSockets, which go to `streams`.
+    /// Offers streams of XMPP over WebSockets and over requests, which go to `streams`.
     pub fn offer_streams(&self, streams: Streams) {
         let _ = self.streams.set(Arc::new(streams));
     }
@@ -222,6 +222,7 @@ async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
     };
     let mut response = match asking.answer_preflight() {
         Some(response) => response,
+        None if streams::is_post(&door, request.uri().path()) => streams::post(&door, request).await,
         None => match openapi::answer(request.method(), request.uri().path()) {
             Some(response) => response,
             None => routes::answer(door, request).await,

@@ -1,37 +1,88 @@
 //! Where streams of XMPP begin over HTTP: the handshake of a WebSocket (RFC 7395 §3.1), which is then
-//! handed to whoever speaks XMPP, and how to find it (XEP-0156).
+//! handed to whoever speaks XMPP; requests that are one stream together (XEP-0124), handed on the same
+//! way; and how to find both (XEP-0156).
 //!
 //! Not here: what is said on it.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest as _, Sha1};
 
 use crate::http::Door;
+use crate::http::body::receive;
 use crate::http::problem::Problem;
 use crate::http::routes::{method_not_allowed, peer};
 use crate::http::serve::Place;
 
+/// Those who speak XMPP.
+pub struct Streams {
+    pub sockets: TakeSocket,
+    pub posts: TakePost,
+}
+
 /// Takes over a WebSocket whose handshake is done, with its peer, whether TLS protects it, and what is
 /// to be held for as long as it is open.
-pub type Streams = Box<dyn Fn(TokioIo<Upgraded>, SocketAddr, bool, Box<dyn Send>) + Send + Sync>;
+pub type TakeSocket = Box<dyn Fn(TokioIo<Upgraded>, SocketAddr, bool, Box<dyn Send>) + Send + Sync>;
 
-/// Whether a path is one of these.
+/// Answers what was posted, in its time, by a peer, over TLS or not.
+pub type TakePost = Box<dyn Fn(Bytes, SocketAddr, bool) -> Pin<Box<dyn Future<Output = Posted> + Send>> + Send + Sync>;
+
+/// What a post is answered.
+pub struct Posted {
+    pub status: u16,
+    pub media: Arc<str>,
+    pub body: Bytes,
+}
+
+/// Whether a path is one of these, which any page may use.
 pub(super) fn is_ours(door: &Door, path: &str) -> bool {
     door.streams.get().is_some() && [SOCKET, HOST_META, HOST_META_JSON].contains(&path)
+}
+
+/// Whether it is where requests that are a stream together are posted.
+pub(super) fn is_post(door: &Door, path: &str) -> bool {
+    door.streams.get().is_some() && path == POSTS
+}
+
+/// XEP-0124 §5: an answer is HTML's or XML's as the client wants it, and none is to be kept.
+pub(super) async fn post(door: &Door, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    if parts.method != Method::POST {
+        return method_not_allowed(&["POST"]).into_response();
+    }
+    let bytes = match receive(door, &parts.headers, body).await {
+        Ok(received) => received.bytes,
+        Err(problem) => return problem.into_response(),
+    };
+    let (peer, streams) = (peer(&parts), door.streams.get().cloned());
+    let Some(streams) = streams else { return Problem::not_found("no streams are offered").into_response() };
+    let answering = (streams.posts)(bytes, peer.address, peer.secure);
+    drop(parts);
+    let posted = answering.await;
+    let mut response = Response::new(Body::from(posted.body));
+    *response.status_mut() = StatusCode::from_u16(posted.status).unwrap_or(StatusCode::OK);
+    let headers = response.headers_mut();
+    if let Ok(media) = HeaderValue::from_str(&posted.media) {
+        headers.insert(CONTENT_TYPE, media);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Answers a request to one of these paths.
@@ -84,7 +135,7 @@ fn open(door: &Door, parts: &mut Parts) -> Result<Response, Problem> {
     tokio::spawn(async move {
         match (upgrade.await, streams) {
             (Ok(upgraded), Some(streams)) => {
-                streams(TokioIo::new(upgraded), peer.address, peer.secure, Box::new(place));
+                (streams.sockets)(TokioIo::new(upgraded), peer.address, peer.secure, Box::new(place));
             }
             (Err(error), _) => tracing::debug!(%error, peer = %peer.address, "a WebSocket did not come about"),
             (_, None) => {}
@@ -109,13 +160,15 @@ fn host_meta(parts: &Parts, json: bool) -> Result<Response, Problem> {
     }
     // A proxy that speaks TLS in front of us hands on what came to it.
     let secure = peer(parts).secure || parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    let scheme = if secure { "wss" } else { "ws" };
-    let href = format!("{scheme}://{host}{SOCKET}");
+    let s = if secure { "s" } else { "" };
+    let links = [("websocket", format!("ws{s}://{host}{SOCKET}")), ("xbosh", format!("http{s}://{host}{POSTS}"))];
     let (media, body) = if json {
-        ("application/json", format!("{{\"links\":[{{\"rel\":\"{RELATION}\",\"href\":\"{href}\"}}]}}\n"))
+        let links = links.map(|(kind, href)| format!("{{\"rel\":\"{RELATION}{kind}\",\"href\":\"{href}\"}}"));
+        ("application/json", format!("{{\"links\":[{}]}}\n", links.join(",")))
     } else {
         let head = "<?xml version='1.0' encoding='utf-8'?>\n<XRD xmlns='http://docs.oasis-open.org/ns/xri/xrd-1.0'>";
-        ("application/xrd+xml", format!("{head}<Link rel='{RELATION}' href='{href}'/></XRD>\n"))
+        let links = links.map(|(kind, href)| format!("<Link rel='{RELATION}{kind}' href='{href}'/>"));
+        ("application/xrd+xml", format!("{head}{}</XRD>\n", links.concat()))
     };
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media));
@@ -132,9 +185,10 @@ fn lists(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 }
 
 const SOCKET: &str = "/xmpp-websocket";
+const POSTS: &str = "/http-bind";
 const HOST_META: &str = "/.well-known/host-meta";
 const HOST_META_JSON: &str = "/.well-known/host-meta.json";
-const RELATION: &str = "urn:xmpp:alt-connections:websocket";
+const RELATION: &str = "urn:xmpp:alt-connections:";
 /// RFC 6455 §1.3.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const NONCE_BYTES: usize = 16;

@@ -78,7 +78,8 @@ impl<S: Io> Messages for WebSocket<S> {
                 None => return Poll::Ready(Ok(None)),
                 Some(Ok(Message::Text(text))) => return Poll::Ready(Ok(Some(Bytes::from(text)))),
                 // The library answers pings and closes.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Poll::Ready(Ok(Some(Bytes::new()))),
+                Some(Ok(Message::Frame(_))) => {}
                 Some(Ok(Message::Close(_))) => {
                     let _ = Pin::new(&mut self.stream).poll_flush(cx);
                     return Poll::Ready(Ok(None));
@@ -112,6 +113,10 @@ impl<S: Io> Messages for WebSocket<S> {
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(cx).map_err(told)
+    }
+
+    fn probe(&mut self) -> bool {
+        Pin::new(&mut self.stream).start_send(Message::Ping(Bytes::new())).is_ok()
     }
 }
 

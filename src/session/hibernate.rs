@@ -21,6 +21,11 @@ pub(super) async fn hibernate(shared: &Arc<Shared>, mut standing: Box<Standing>)
     tracing::debug!(session = %standing.presence.jid(), "session waits to be resumed");
     let mut revocations = shared.access.revocations();
     loop {
+        // It may have come with more than is allowed from here on.
+        if too_much(shared, &standing, 1) {
+            tracing::info!(session = %standing.presence.jid(), "too much waits for a session without a connection");
+            break;
+        }
         let Standing { inbox, answers, feed, .. } = &mut *standing;
         tokio::select! {
             Some(routed) = inbox.recv() => match routed {
@@ -52,10 +57,6 @@ pub(super) async fn hibernate(shared: &Arc<Shared>, mut standing: Box<Standing>)
                 standing.finish_answers(shared, None).await;
                 break;
             }
-        }
-        if too_much(shared, &standing, 1) {
-            tracing::info!(session = %standing.presence.jid(), "too much waits for a session without a connection");
-            break;
         }
     }
     end(shared, standing);

@@ -426,6 +426,8 @@ impl Session<'_> {
                 // XEP-0198 §4: whoever manages the stream must answer this.
                 Some(managed) if managed.asked.is_none() => self.ask(),
                 Some(_) => {}
+                // Libraries in browsers often leave an XMPP ping unanswered, and never one of the transport.
+                None if self.talk.wire.probe() => {}
                 None => {
                     let ping = self.shared.router.ping(self.standing.presence.jid());
                     self.write(ping);

@@ -157,6 +157,11 @@ impl Sessions {
         self.shared.options.limits.stanza_bytes + MESSAGE_MARGIN
     }
 
+    /// What one message may consist of, by the same measure.
+    pub fn message_limits(&self) -> xml::Limits {
+        xml::Limits { stanza_bytes: self.message_bytes_max(), ..self.shared.options.limits }
+    }
+
     /// Speaks with a peer until one of both ends it.
     pub async fn run(&self, pipe: Pipe) {
         let peer = pipe.peer;

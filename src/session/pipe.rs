@@ -21,9 +21,9 @@ pub type Upgrade = Box<dyn FnOnce(Box<dyn Io>) -> Upgrading + Send>;
 
 type Upgrading = Pin<Box<dyn Future<Output = io::Result<(Box<dyn Io>, Secured)>> + Send>>;
 
-/// A pipe that carries whole messages: a WebSocket.
+/// A pipe that carries whole messages: a WebSocket, a series of HTTP requests.
 pub trait Messages: Send + Unpin {
-    /// The next message; nothing when the peer will send none.
+    /// The next message; nothing when the peer will send none. An empty one is only a sign of life.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>>;
     /// Waits until a message can be taken.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -31,6 +31,9 @@ pub trait Messages: Send + Unpin {
     fn send(&mut self, message: Bytes) -> io::Result<()>;
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Makes the peer show by the transport's own means that it is there: an empty message comes then. False
+    /// where there are none.
+    fn probe(&mut self) -> bool;
 }
 
 /// What a transport carries.

@@ -87,6 +87,14 @@ impl Wire {
         }
     }
 
+    /// Has the transport ask whether the peer is there, where it can.
+    pub fn probe(&mut self) -> bool {
+        let Carrier::Messages(messages) = &mut self.carrier else { return false };
+        let probed = messages.probe();
+        self.unflushed |= probed;
+        probed
+    }
+
     /// Gives the pipe back, for another layer to be put upon it.
     pub fn into_io(self) -> Option<Box<dyn Io>> {
         match self.carrier {

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::bosh::Bosh;
 use crate::socket::Socket;
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -29,6 +30,7 @@ pub struct Actor {
 enum Line {
     Stream(Box<Stream>),
     Socket(Box<Socket>),
+    Bosh(Box<Bosh>),
 }
 
 struct Stream {
@@ -110,6 +112,16 @@ impl Actor {
         Ok(Actor { line: Line::Socket(Box::new(socket)) })
     }
 
+    /// The same over HTTP requests.
+    pub async fn log_in_over_bosh(address: SocketAddr, name: &str, resource: &str) -> Result<Actor, String> {
+        Self::authenticate_over_bosh(address, name).await?.bind(resource).await
+    }
+
+    pub async fn authenticate_over_bosh(address: SocketAddr, name: &str) -> Result<Actor, String> {
+        let bosh = Bosh::authenticate(address, name).await?;
+        Ok(Actor { line: Line::Bosh(Box::new(bosh)) })
+    }
+
     async fn bind(mut self, resource: &str) -> Result<Actor, String> {
         let actor = &mut self;
         actor
@@ -167,6 +179,7 @@ impl Actor {
         match &mut self.line {
             Line::Stream(stream) => stream.raw.write(xml).await,
             Line::Socket(socket) => socket.send(xml).await,
+            Line::Bosh(bosh) => bosh.send(xml).await,
         }
     }
 
@@ -175,6 +188,7 @@ impl Actor {
         let stream = match &mut self.line {
             Line::Stream(stream) => stream,
             Line::Socket(socket) => return socket.next().await,
+            Line::Bosh(bosh) => return bosh.next().await,
         };
         loop {
             match stream.event().await? {

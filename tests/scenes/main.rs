@@ -5,8 +5,10 @@
 //! with what was expected. The language is described in `README.md` beside this file.
 
 mod actor;
+mod bosh;
 mod compare;
 mod proxy;
+mod scram;
 mod script;
 mod socket;
 mod stage;
@@ -20,9 +22,10 @@ fn main() {
     let over = match std::env::var("SCENES_OVER").as_deref() {
         Err(_) | Ok("starttls") => Over::StartTls,
         Ok("websocket") => Over::WebSocket,
+        Ok("bosh") => Over::Bosh,
         Ok("one-byte") => Over::Proxy(proxy::Cut::OneByte),
         Ok("coalesced") => Over::Proxy(proxy::Cut::Coalesced),
-        Ok(other) => panic!("SCENES_OVER={other}: starttls, websocket, one-byte or coalesced"),
+        Ok(other) => panic!("SCENES_OVER={other}: starttls, websocket, bosh, one-byte or coalesced"),
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenes");
     let mut files = Vec::new();
@@ -43,6 +46,7 @@ fn main() {
 pub enum Over {
     StartTls,
     WebSocket,
+    Bosh,
     Proxy(proxy::Cut),
 }
 

@@ -1,19 +1,16 @@
-//! A client's stream over a WebSocket (RFC 7395): logging in by SCRAM, since PLAIN is not offered
-//! where nothing encrypts, and one element a message.
+//! A client's stream over a WebSocket (RFC 7395): one element a message.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt as _, StreamExt as _};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
 use tidings::xml::{Element, Limits, parse_document};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+
+use crate::scram::{self, Elements};
 
 pub struct Socket {
     stream: WebSocketStream<TcpStream>,
@@ -34,24 +31,7 @@ impl Socket {
     pub async fn authenticate(address: SocketAddr, name: &str) -> Result<Socket, String> {
         let mut socket = Socket::connect(address).await?;
         socket.open().await?;
-        let nonce = STANDARD.encode(address.to_string());
-        let bare = format!("n={name},r={nonce}");
-        socket.say("auth", "mechanism='SCRAM-SHA-256'", &format!("n,,{bare}")).await?;
-        let challenge = socket.heard("challenge").await?;
-        let part = |key: &str| {
-            let found = challenge.split(',').find_map(|part| part.strip_prefix(key));
-            found.map(str::to_owned).ok_or_else(|| format!("no {key} in {challenge}"))
-        };
-        let salt = STANDARD.decode(part("s=")?).map_err(|error| error.to_string())?;
-        let iterations: u32 = part("i=")?.parse().map_err(|_| "a number of iterations")?;
-        let mut salted = [0; 32];
-        pbkdf2::pbkdf2_hmac::<Sha256>(format!("{name}-password").as_bytes(), &salt, iterations, &mut salted);
-        let client_key = hmac(&salted, "Client Key");
-        let without = format!("c=biws,r={}", part("r=")?);
-        let signature = hmac(&Sha256::digest(client_key), &format!("{bare},{challenge},{without}"));
-        let proof: Vec<u8> = client_key.iter().zip(signature).map(|(key, signed)| key ^ signed).collect();
-        socket.say("response", "", &format!("{without},p={}", STANDARD.encode(proof))).await?;
-        socket.heard("success").await?;
+        scram::authenticate(&mut socket, address, name).await?;
         socket.open().await?;
         Ok(socket)
     }
@@ -114,26 +94,16 @@ impl Socket {
             _ => Err(format!("expected <open/> and features, got {open} {features}")),
         }
     }
-
-    async fn say(&mut self, name: &str, attributes: &str, data: &str) -> Result<(), String> {
-        let data = STANDARD.encode(data);
-        self.write(&format!("<{name} xmlns='urn:ietf:params:xml:ns:xmpp-sasl' {attributes}>{data}</{name}>")).await
-    }
-
-    async fn heard(&mut self, name: &str) -> Result<String, String> {
-        let element = self.document().await?;
-        if element.name() != name {
-            return Err(format!("expected <{name}/>, got {element}"));
-        }
-        let data = STANDARD.decode(element.text()).map_err(|error| error.to_string())?;
-        String::from_utf8(data).map_err(|error| error.to_string())
-    }
 }
 
-fn hmac(key: &[u8], text: &str) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().into()
+impl Elements for Socket {
+    async fn write(&mut self, xml: &str) -> Result<(), String> {
+        Socket::write(self, xml).await
+    }
+
+    async fn element(&mut self) -> Result<Element, String> {
+        self.document().await
+    }
 }
 
 const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";

@@ -91,7 +91,7 @@ impl Stage<'_> {
         let parts = Parts { store: Arc::new(store), certificate, key };
         let server = server::start(&config, parts).await.map_err(|error| error.to_string())?;
         self.door = match self.over {
-            Over::StartTls | Over::WebSocket => server.addresses.xmpp,
+            Over::StartTls | Over::WebSocket | Over::Bosh => server.addresses.xmpp,
             Over::Proxy(cut) => Some(proxy::before(server.addresses.xmpp.ok_or("no XMPP")?, cut).await?),
         };
         self.server = Some(server);
@@ -126,20 +126,20 @@ impl Stage<'_> {
         match kind {
             Kind::Connect { actor, resource } => {
                 let name = actor.split('/').next().unwrap_or(actor);
-                let session = if self.over == Over::WebSocket {
-                    Actor::log_in_over_websocket(self.http()?, name, resource).await?
-                } else {
-                    Actor::log_in(self.xmpp()?, name, resource).await?
+                let session = match self.over {
+                    Over::WebSocket => Actor::log_in_over_websocket(self.http()?, name, resource).await?,
+                    Over::Bosh => Actor::log_in_over_bosh(self.http()?, name, resource).await?,
+                    Over::StartTls | Over::Proxy(_) => Actor::log_in(self.xmpp()?, name, resource).await?,
                 };
                 self.actors.insert(actor.clone(), session);
                 Ok(())
             }
             Kind::LogIn { actor } => {
                 let name = actor.split('/').next().unwrap_or(actor);
-                let session = if self.over == Over::WebSocket {
-                    Actor::authenticate_over_websocket(self.http()?, name).await?
-                } else {
-                    Actor::authenticate(self.xmpp()?, name).await?
+                let session = match self.over {
+                    Over::WebSocket => Actor::authenticate_over_websocket(self.http()?, name).await?,
+                    Over::Bosh => Actor::authenticate_over_bosh(self.http()?, name).await?,
+                    Over::StartTls | Over::Proxy(_) => Actor::authenticate(self.xmpp()?, name).await?,
                 };
                 self.actors.insert(actor.clone(), session);
                 Ok(())
@@ -148,6 +148,12 @@ impl Stage<'_> {
             Kind::ConnectSocket { actor, resource } => {
                 let name = actor.split('/').next().unwrap_or(actor);
                 let session = Actor::log_in_over_websocket(self.http()?, name, resource).await?;
+                self.actors.insert(actor.clone(), session);
+                Ok(())
+            }
+            Kind::ConnectBosh { actor, resource } => {
+                let name = actor.split('/').next().unwrap_or(actor);
+                let session = Actor::log_in_over_bosh(self.http()?, name, resource).await?;
                 self.actors.insert(actor.clone(), session);
                 Ok(())
             }
@@ -386,6 +392,8 @@ const DEFAULTS: &[&str] = &[
     "http.listen=127.0.0.1:0",
     "admin.listen=127.0.0.1:0",
     "auth.scram_iterations=4096",
+    // Who vanishes is soon taken for gone.
+    "bosh.inactivity_seconds=1",
 ];
 /// Stream management: a server may ask at any time what has come.
 const NS_SM: &str = "urn:xmpp:sm:3";
