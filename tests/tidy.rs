@@ -154,7 +154,7 @@ const FILE_LINES_MAX: usize = 700;
 const FUNCTION_LINES_MAX: usize = 70;
 /// Files that may have more lines, how many, and why.
 const LONGER: &[(&str, usize, &str)] = &[
-    ("src/config/settings.rs", 1000, "one table: every setting, in the order of the configuration file"),
+    ("src/config/settings.rs", 1100, "one table: every setting, in the order of the configuration file"),
     (
         "src/store/memory.rs",
         900,

@@ -562,7 +562,7 @@ pub const SETTINGS: &[Setting] = &[
         unset: Unset::Is("1048576"),
         meaning: "The largest body of an HTTP request.",
         why: "A batch is larger than an item.",
-        apply: |config, value| config.limits.http_body_bytes = value.count(),
+        apply: |config, value| config.limits.http.body_bytes = value.count(),
     },
     Setting {
         key: "limits.http_head_bytes",
@@ -570,7 +570,7 @@ pub const SETTINGS: &[Setting] = &[
         unset: Unset::Is("16384"),
         meaning: "The largest head of an HTTP request.",
         why: "",
-        apply: |config, value| config.limits.http_head_bytes = value.count(),
+        apply: |config, value| config.limits.http.head_bytes = value.count(),
     },
     Setting {
         key: "limits.http_connections",
@@ -619,7 +619,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "HTTP requests a second of one account, and twice as many at once; those beyond it are told when to \
                   come back. 0 is off.",
         why: "How many are too many depends on who the callers are.",
-        apply: |config, value| config.limits.http_requests_per_second = value.count(),
+        apply: |config, value| config.limits.http.requests_per_second = value.count(),
     },
     Setting {
         key: "limits.http_bytes_per_second",
@@ -628,7 +628,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Bytes of request bodies a second of one account, and twice as many at once. Streams are slowed \
                   down, other requests are told when to come back. 0 is off.",
         why: "One account should not take the whole disk.",
-        apply: |config, value| config.limits.http_bytes_per_second = value.count(),
+        apply: |config, value| config.limits.http.bytes_per_second = value.count(),
     },
     Setting {
         key: "limits.idempotency_keys_per_account",
