@@ -344,9 +344,9 @@ fn messaging_options(config: &Config) -> messaging::Options {
 fn session_options(config: &Config) -> session::Options {
     let defaults = session::Options::default();
     let limits = xml::Limits { stanza_bytes: config.limits.stanza_bytes, ..defaults.limits };
-    let said = |limits: &xml::Limits| stream::Limits {
+    let said = |limits: &xml::Limits, idle_seconds: u64| stream::Limits {
         max_bytes: Some(limits.stanza_bytes as u64),
-        idle_seconds: Some(defaults.dead_after.as_secs()),
+        idle_seconds: Some(idle_seconds),
     };
     let stream = stream::Options {
         hosts: config.hosts.iter().map(|host| host.domain.clone()).collect(),
@@ -355,8 +355,8 @@ fn session_options(config: &Config) -> session::Options {
         show_offer: config.auth.downgrade_protection,
         fast: config.auth.fast_days > 0,
         bind_features: router::BIND_FEATURES.to_vec(),
-        limits_unauthenticated: said(&defaults.limits_unauthenticated),
-        limits: said(&limits),
+        limits_unauthenticated: said(&defaults.limits_unauthenticated, config.limits.negotiation_seconds),
+        limits: said(&limits, config.limits.idle_seconds),
     };
     session::Options {
         stream,
@@ -367,6 +367,8 @@ fn session_options(config: &Config) -> session::Options {
             bytes_per_second: config.limits.bytes_per_second,
         },
         negotiation_max: Duration::from_secs(config.limits.negotiation_seconds),
+        ping_after: Duration::from_secs(config.limits.ping_seconds),
+        dead_after: Duration::from_secs(config.limits.idle_seconds),
         sm: session::SmOptions {
             resume_max: Duration::from_secs(config.sm.resume_seconds),
             queue_stanzas_max: config.sm.queue_stanzas,

@@ -110,6 +110,28 @@ fn what_is_advertised_stands_in_the_ledger() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// `docs/security.md` is written by hand: every row of the design stands there, with tests that are there.
+#[test]
+fn every_attack_is_met_or_open() {
+    let text = fs::read_to_string(ATTACKS).unwrap();
+    let rows: Vec<Vec<&str>> = text.lines().filter_map(attack).collect();
+    let expected = [("X", 16), ("T", 16), ("A", 18), ("H", 19), ("L", 6)];
+    let expected: Vec<String> =
+        expected.iter().flat_map(|(letter, last)| (1..=*last).map(move |n| format!("{letter}{n}"))).collect();
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), expected);
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let named: Vec<&str> = row[2].split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
+        let reason = ["open", "n/a: "].iter().any(|word| row[2].starts_with(word));
+        if named.is_empty() != reason {
+            wrong.push(format!("{ATTACKS}: {} names tests, or says why it names none", row[0]));
+        }
+        let missing = named.into_iter().filter(|name| !stands(name));
+        wrong.extend(missing.map(|name| format!("{ATTACKS}: {} names {name}, which is not there", row[0])));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn conformance_is_documented() {
     fresh("docs/conformance.md", &conformance());
@@ -128,6 +150,38 @@ fn every_setting_is_documented() {
 #[test]
 fn every_field_is_documented() {
     fresh("docs/fields.md", &tidings::xep::fields_reference());
+}
+
+/// The three cells of a row of attacks.
+fn attack(line: &str) -> Option<Vec<&str>> {
+    let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").map(str::trim).collect();
+    let number = cells[0].strip_prefix(['X', 'T', 'A', 'H', 'L'])?;
+    (cells.len() == 3 && number.parse::<u32>().is_ok()).then_some(cells)
+}
+
+/// Whether there is a test of this name that is run.
+fn stands(name: &str) -> bool {
+    let (kind, path) = name.split_once(':').unwrap_or_default();
+    if kind == "scene" {
+        return Path::new("tests/scenes").join(path.replace("::", "/")).with_extension("scene").exists();
+    }
+    let root = Path::new(if kind == "unit" { "src" } else { "tests" });
+    let mut places: Vec<&str> = path.split("::").collect();
+    let Some(test) = places.pop() else { return false };
+    // The last place may be a module within the file of the one before.
+    let within = places.split_last().filter(|(last, _)| **last == "tests").map(|(_, before)| before);
+    let files = [Some(&places[..]), within].into_iter().flatten().flat_map(|places| {
+        let stem = root.join(places.iter().collect::<PathBuf>());
+        [stem.with_extension("rs"), stem.join("mod.rs")]
+    });
+    files.filter_map(|file| fs::read_to_string(file).ok()).any(|code| {
+        let lines: Vec<&str> = code.lines().collect();
+        let heads = |at: usize| lines[..at].iter().rev().take_while(|line| line.trim().starts_with("#["));
+        (0..lines.len()).filter(|at| function(lines[*at]) == Some(test)).any(|at| {
+            heads(at).any(|line| line.contains("test]") || line.contains("tokio::test("))
+                && !heads(at).any(|line| line.contains("#[ignore"))
+        })
+    })
 }
 
 /// A demand of the specification.
@@ -493,6 +547,7 @@ fn files(root: &str, extension: &str) -> Vec<PathBuf> {
     found
 }
 
+const ATTACKS: &str = "docs/security.md";
 const LEDGER: &str = "xeps/xep-0060.md";
 const SPECIFICATIONS: &str = "xeps/ledger.toml";
 const OPEN: &str = "open";

@@ -265,6 +265,18 @@ fn the_top_level_holds_what_it_should() {
     assert!(missing.is_empty(), "missing at the top level: {missing:?}");
 }
 
+/// Whatever must not be guessed is drawn from the operating system.
+#[test]
+fn randomness_is_the_system_s() {
+    let banned = ["rand::", "fastrand", "SmallRng", "thread_rng", "RandomState::new"];
+    let mut wrong = Vec::new();
+    for (path, _, code) in sources().into_iter().filter(|(path, ..)| !is_test(path)) {
+        let found = banned.iter().filter(|word| code.contains(*word));
+        wrong.extend(found.map(|word| format!("{}: {word}", path.display())));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn no_queue_is_unbounded() {
     let banned = ["unbounded_channel", "read_to_end", "mpsc::channel::<"];
@@ -298,20 +310,6 @@ fn sql_is_never_pasted_together() {
 }
 
 /// (path, room, code without the text of comments' examples) of every file under `src`.
-#[test]
-fn the_tests_that_the_table_of_attacks_names_exist() {
-    let table = fs::read_to_string("docs/security.md").expect("docs/security.md is read");
-    let mut files = Vec::new();
-    walk(Path::new("src"), &mut files);
-    let code: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
-    let rows = table.lines().filter(|line| line.starts_with("| H"));
-    let names: Vec<&str> =
-        rows.flat_map(|row| row.rsplit('|').nth(1).unwrap_or("").split('`').skip(1).step_by(2)).collect();
-    assert!(names.len() > 30, "{names:?}");
-    let wrong: Vec<&&str> = names.iter().filter(|name| !code.contains(&format!("fn {name}("))).collect();
-    assert!(wrong.is_empty(), "docs/security.md names tests that do not exist: {wrong:?}");
-}
-
 fn sources() -> Vec<(PathBuf, String, String)> {
     let mut files = Vec::new();
     walk(Path::new("src"), &mut files);

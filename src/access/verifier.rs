@@ -176,6 +176,8 @@ impl ScramHash {
 
 /// RFC 5802 §3: StoredKey and ServerKey of a password.
 fn scram_keys<D: EagerHash + Digest>(password: &str, salt: &[u8], iterations: u32) -> ScramKeys {
+    #[cfg(test)]
+    ROUNDS.set(ROUNDS.get() + u64::from(iterations));
     let mut salted = vec![0; <D as Digest>::output_size()];
     pbkdf2_hmac::<D>(password.as_bytes(), salt, iterations, &mut salted);
     let keyed = |what: &[u8]| {
@@ -195,6 +197,12 @@ fn salt() -> [u8; SALT_BYTES] {
     let mut salt = [0; SALT_BYTES];
     getrandom::fill(&mut salt).expect("the operating system gives random bytes");
     salt
+}
+
+#[cfg(test)]
+thread_local! {
+    /// What was spent on keys so far.
+    static ROUNDS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 const SALT_BYTES: usize = 16;
@@ -255,6 +263,23 @@ mod tests {
             let again = make(kind, "correct horse", ITERATIONS_MIN);
             assert_ne!(fingerprint(&verifier), fingerprint(&again), "{kind}: salts differ");
         }
+    }
+
+    /// T6: whoever guesses learns nothing from how long it takes, whatever a clock would show.
+    #[test]
+    fn a_wrong_password_costs_as_much_for_everybody() {
+        const COMMON: u32 = 2 * ITERATIONS_MIN;
+        let rounds = |verifier: &Verifier| {
+            let before = ROUNDS.get();
+            assert!(!check(verifier, "wrong", COMMON));
+            ROUNDS.get() - before
+        };
+        let decoys = Decoys::new([7; 32], VerifierKind::Scram, COMMON);
+        let chosen = make(VerifierKind::Scram, "secret", COMMON);
+        let generated = make(VerifierKind::Scram, "secret", ITERATIONS_MIN);
+        assert_eq!(rounds(decoys.verifier()), u64::from(COMMON));
+        assert_eq!(rounds(&chosen), u64::from(COMMON));
+        assert_eq!(rounds(&generated), u64::from(COMMON));
     }
 
     #[test]

@@ -185,11 +185,13 @@ pub struct Limits {
     pub auth_failures: u32,
     pub auth_block_seconds: u64,
     pub negotiation_seconds: u64,
+    pub ping_seconds: u64,
+    pub idle_seconds: u64,
     pub anonymous_sessions: usize,
 }
 
 /// Streams over HTTP requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bosh {
     pub wait_seconds: u64,
     pub inactivity_seconds: u64,

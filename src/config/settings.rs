@@ -688,6 +688,22 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.limits.negotiation_seconds = value.count(),
     },
     Setting {
+        key: "limits.ping_seconds",
+        kind: Kind::Count { min: 1, max: 86_400 },
+        unset: Unset::Is("60"),
+        meaning: "Silence of a client after which it is asked whether it is there.",
+        why: "Short of what routers and firewalls allow a silent connection.",
+        apply: |config, value| config.limits.ping_seconds = value.count(),
+    },
+    Setting {
+        key: "limits.idle_seconds",
+        kind: Kind::Count { min: 2, max: 86_400 },
+        unset: Unset::Is("180"),
+        meaning: "Silence of a client after which its connection is given up, as is advertised (XEP-0478).",
+        why: "Two answers may be lost on their way.",
+        apply: |config, value| config.limits.idle_seconds = value.count(),
+    },
+    Setting {
         key: "limits.anonymous_sessions",
         kind: Kind::Count { min: 1, max: 10_000_000 },
         unset: Unset::Is("1000"),

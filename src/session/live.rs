@@ -56,18 +56,19 @@ enum End {
 pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
     let Established { talk, who } = established;
     let now = Instant::now();
-    let (standing, resumed_at) = match who {
-        Who::New { presence, inbox, bound_at, login, role, stay, managed } => {
+    let (standing, resumed_at, inactive) = match who {
+        Who::New { presence, inbox, bound_at, login, role, stay, managed, inactive } => {
             let caller = Caller { jid: presence.jid().clone().into(), role };
             let feed = shared.delivery.attach(presence.jid().clone(), role, bound_at);
             let answers = FuturesUnordered::new();
-            (Box::new(Standing { presence, inbox, caller, login, feed, answers, managed, _stay: stay }), None)
+            (Box::new(Standing { presence, inbox, caller, login, feed, answers, managed, _stay: stay }), None, inactive)
         }
-        Who::Resumed { standing, h } => (standing, Some(h)),
+        // XEP-0352 §5.2: somebody looks at it again.
+        Who::Resumed { standing, h } => (standing, Some(h), false),
     };
     let rate = Rate::new(shared.options.rate, now);
     let expires = shared.access.remaining(&standing.login).map(|left| now + left);
-    let (quiet, pinged, rested) = (None, false, false);
+    let (quiet, pinged, rested) = (inactive.then(Quiet::default), false, false);
     let mut session =
         Session { shared, talk, standing, rate, quiet, last_read: now, last_write: now, pinged, rested, expires };
     let end = match resumed_at.map_or(Ok(()), |h| session.begin_again(h)) {

@@ -50,6 +50,8 @@ pub(super) enum Who {
         stay: Option<Stay>,
         /// Where stream management has begun with the binding.
         managed: Option<Box<Managed>>,
+        /// Nobody looks at the client (XEP-0386 §3.2, XEP-0352).
+        inactive: bool,
     },
     /// A session of before, whose peer has received `h` stanzas.
     Resumed { standing: Box<Standing>, h: u32 },
@@ -83,6 +85,7 @@ pub(super) struct Negotiation {
     /// The mechanism of a token that was used and is to be replaced.
     pub token_due: Option<Mechanism>,
     pub managed: Option<Box<Managed>>,
+    pub inactive: bool,
     bound: Option<(Presence, mpsc::Receiver<Routed>, Moment)>,
     resumed: Option<(Handed, u32)>,
 }
@@ -115,6 +118,7 @@ pub(super) async fn negotiate(shared: Arc<Shared>, pipe: Pipe) -> Option<Establi
         stay: None,
         token_due: None,
         managed: None,
+        inactive: false,
         bound: None,
         resumed: None,
     };
@@ -167,8 +171,8 @@ impl Negotiation {
         }
         let (presence, inbox, bound_at) = self.bound.take()?;
         let role = self.role.unwrap_or(if login.admin { Role::Admin } else { Role::Account });
-        let (stay, managed) = (self.stay.take(), self.managed.take());
-        Some(Established { talk, who: Who::New { presence, inbox, bound_at, login, role, stay, managed } })
+        let (stay, managed, inactive) = (self.stay.take(), self.managed.take(), self.inactive);
+        Some(Established { talk, who: Who::New { presence, inbox, bound_at, login, role, stay, managed, inactive } })
     }
 
     /// Does what the stream wants done; what follows from it comes back.

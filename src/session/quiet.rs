@@ -1,7 +1,10 @@
 //! What a client that nobody looks at need not be told at once (XEP-0352): the presence of others. Of
-//! each the newest is kept, until the client is looked at or something comes that cannot wait.
+//! each the newest is kept, until the client is looked at or something comes that cannot wait. And what
+//! it need not be told at all: that somebody types (XEP-0085).
 
 use bytes::Bytes;
+
+use crate::xml::{Element, Limits, parse_document};
 
 /// What is held back, oldest first.
 #[derive(Default)]
@@ -13,6 +16,9 @@ impl Quiet {
     /// Holds a stanza back. What must be sent now comes back: everything that was held, and the stanza,
     /// where that cannot wait.
     pub fn hold(&mut self, stanza: Bytes) -> Vec<Bytes> {
+        if is_of_the_moment(&stanza) {
+            return Vec::new();
+        }
         let Some(from) = availability_of(&stanza) else {
             let mut now = std::mem::take(&mut self.held);
             now.push(stanza);
@@ -38,6 +44,24 @@ fn availability_of(stanza: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// Whether a message bears a chat state and nothing to read; what it does not know, it takes for
+/// something to read.
+fn is_of_the_moment(stanza: &[u8]) -> bool {
+    if stanza.len() > STATE_BYTES_MAX || !stanza.starts_with(b"<message") {
+        return false;
+    }
+    let Ok(message) = parse_document(stanza, &Limits::authenticated()) else { return false };
+    let beside = |child: &Element| match child.ns() {
+        CHAT_STATES_NS => true,
+        // Hints on how to treat it, and what the server itself has written on it.
+        "urn:xmpp:hints" | "urn:xmpp:sid:0" => true,
+        _ => child.name() == "thread" && child.ns() == message.ns(),
+    };
+    matches!(message.attr("type"), Some("chat" | "groupchat"))
+        && message.children().any(|child| child.ns() == CHAT_STATES_NS)
+        && message.children().all(beside)
+}
+
 fn attribute<'a>(tag: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let at = tag.windows(name.len()).position(|window| window == name)? + name.len();
     tag[at..].split(|byte| *byte == b'\'').next()
@@ -45,6 +69,9 @@ fn attribute<'a>(tag: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 /// Contacts whose presence is held back for one client.
 const HELD_MAX: usize = 256;
+const CHAT_STATES_NS: &str = "http://jabber.org/protocol/chatstates";
+/// What only says that somebody types is short.
+const STATE_BYTES_MAX: usize = 2048;
 
 #[cfg(test)]
 mod tests {
@@ -76,6 +103,24 @@ mod tests {
         assert!(quiet.release().is_empty());
         let request = "<presence from='a@b' type='subscribe'/>";
         assert_eq!(hold(&mut quiet, request), [request]);
+    }
+
+    #[test]
+    fn that_somebody_types_is_not_told() {
+        let mut quiet = Quiet::default();
+        assert!(hold(&mut quiet, "<presence from='a@b/c'/>").is_empty());
+        let state = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+        let message = |kind: &str, inside: &str| format!("<message from='a@b/c' type='{kind}'>{inside}</message>");
+        let hint = "<no-store xmlns='urn:xmpp:hints'/><thread>t</thread>";
+        assert!(hold(&mut quiet, &message("chat", &format!("{state}{hint}"))).is_empty());
+        for told in [
+            message("chat", &format!("<body>x</body>{state}")),
+            message("chat", hint),
+            message("headline", state),
+            message("chat", &format!("{state}<received xmlns='urn:xmpp:receipts' id='1'/>")),
+        ] {
+            assert_eq!(hold(&mut quiet, &told).last(), Some(&told));
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
         }
         Offer::Bound { limits: advertised, managed } => {
             let sm = (!managed).then(|| Element::new("sm", SM_NS));
-            sm.into_iter().chain(limits(*advertised)).collect()
+            sm.into_iter().chain([Element::new("csi", CSI_NS)]).chain(limits(*advertised)).collect()
         }
         Offer::Binding { limits: advertised } => {
             // RFC 3921 §3 is history, but old libraries wait for the session feature; `optional` tells
@@ -153,7 +153,7 @@ fn channel_bindings(bindings: &[Binding]) -> Option<Element> {
 /// XEP-0388 §2.1, XEP-0386 §3.1, XEP-0198 §9, XEP-0484 §3.1. Nothing is taken from TLS 1.3's early data, so
 /// `tls-0rtt` is not said.
 fn authentication(mechanisms: &[Mechanism], inlines: &Inlines<'_>) -> Element {
-    let features = [SM_NS].into_iter().chain(inlines.bind_features.iter().copied());
+    let features = [SM_NS, CSI_NS].into_iter().chain(inlines.bind_features.iter().copied());
     let features = features.map(|name| Element::new("feature", BIND2_NS).with_attr("var", name));
     let bind = Element::new("bind", BIND2_NS).with_child(Element::new("inline", BIND2_NS).with_children(features));
     let mut inline = Element::new("inline", SASL2_NS).with_child(bind).with_child(Element::new("sm", SM_NS));

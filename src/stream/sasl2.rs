@@ -6,7 +6,7 @@
 use super::bind::BindRefusal;
 use super::sasl::{self, Mechanism, Said, SaslCondition, Zero};
 use super::sm::{self, SmRefusal};
-use super::{BIND2_NS, FAST_NS, SASL_NS, SASL2_NS, SM_NS};
+use super::{BIND2_NS, CSI_NS, FAST_NS, SASL_NS, SASL2_NS, SM_NS};
 use crate::jid::{BareJid, FullJid};
 use crate::time::Timestamp;
 use crate::xml::Element;
@@ -31,6 +31,8 @@ pub struct Bind2 {
     pub tag: Option<String>,
     /// That stream management begins with the session.
     pub enable: Option<Enable>,
+    /// That nobody looks at the client (XEP-0352).
+    pub inactive: bool,
     /// What else is to be enabled with it, as it came: elements of other namespaces.
     pub features: Vec<Element>,
 }
@@ -149,10 +151,11 @@ impl Bind2 {
             Some(sm::Said::Enable { resume, max }) => Some(Enable { resume, max }),
             _ => None,
         });
-        let others = bind.children().filter(|child| child.ns() != BIND2_NS && child.ns() != SM_NS);
+        let others = bind.children().filter(|child| ![BIND2_NS, SM_NS, CSI_NS].contains(&child.ns()));
         Bind2 {
             tag: bind.child("tag", BIND2_NS).map(Element::text).filter(|tag| !tag.is_empty()),
             enable,
+            inactive: bind.child("inactive", CSI_NS).is_some(),
             features: others.cloned().collect(),
         }
     }

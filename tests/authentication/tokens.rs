@@ -220,10 +220,34 @@ async fn carbons_begin_with_the_binding() {
     let house = House::open(&[]).await;
     let bind = "<bind xmlns='urn:xmpp:bind:0'><tag>Copies</tag><enable xmlns='urn:xmpp:carbons:2'/></bind>";
     let client = Hello::default().connect(house.direct()).await.unwrap();
-    assert_eq!(client.announced_features(), ["urn:xmpp:sm:3", "urn:xmpp:carbons:2"]);
+    assert_eq!(client.announced_features(), ["urn:xmpp:sm:3", "urn:xmpp:csi:0", "urn:xmpp:carbons:2"]);
     let (mut copies, _) = log_in(&house, bind).await;
     let (mut other, _) = log_in(&house, BIND).await;
     other.send("<message to='bob@localhost' type='chat' id='m'><body>hello</body></message>").await.unwrap();
     let copy = copies.next().await.unwrap();
     assert!(copy.child("sent", "urn:xmpp:carbons:2").is_some(), "{copy}");
+}
+
+/// XEP-0386 §3.2, XEP-0352: a client may come in the background, and is spared the presence of others.
+#[tokio::test]
+async fn a_session_may_begin_while_nobody_looks() {
+    let house = House::open(&[]).await;
+    let bind = "<bind xmlns='urn:xmpp:bind:0'><tag>Pocket</tag><inactive xmlns='urn:xmpp:csi:0'/></bind>";
+    let (mut pocket, success) = log_in(&house, bind).await;
+    let pocket_jid = identifier(&success);
+    let (mut other, _) = log_in(&house, BIND).await;
+    let present = |show: &str| format!("<presence to='{pocket_jid}'><show>{show}</show></presence>");
+    other.send(&present("away")).await.unwrap();
+    other.send(&present("dnd")).await.unwrap();
+    let typing = "<composing xmlns='http://jabber.org/protocol/chatstates'/>";
+    other.send(&format!("<message to='{pocket_jid}' type='chat'>{typing}</message>")).await.unwrap();
+    other.send(&format!("<message to='{pocket_jid}' type='chat'><body>look</body>{typing}</message>")).await.unwrap();
+    let newest = pocket.next().await.unwrap();
+    assert_eq!(newest.child("show", "jabber:client").map(Element::text).as_deref(), Some("dnd"), "{newest}");
+    let message = pocket.next().await.unwrap();
+    assert!(message.child("body", "jabber:client").is_some(), "that somebody types is not told: {message}");
+    pocket.send("<active xmlns='urn:xmpp:csi:0'/>").await.unwrap();
+    other.send(&present("chat")).await.unwrap();
+    let told = pocket.next().await.unwrap();
+    assert_eq!(told.child("show", "jabber:client").map(Element::text).as_deref(), Some("chat"), "{told}");
 }

@@ -15,6 +15,8 @@ START_SECONDS = 30
 class Prosody:
     """A Prosody of its own: one host, one account, one component."""
 
+    name = "prosody"
+
     def __init__(self, folder, certificate, key, password):
         self.folder = folder
         self.folder.mkdir()

@@ -7,8 +7,8 @@ One node, one watcher on each library; the items come in over HTTP. Every watche
 order, before and after it reconnects and before and after the server is started anew on the same data and ports.
 Before them an administrator on slixmpp manages nodes and accounts by ad-hoc commands.
 
-slixmpp is looked for in the Python given by --python (requirements.txt), xmpp.js in node_modules beside this file
-(package-lock.json). Standard library only. The last line is `N passed, N failed`; with a failure the exit code is 1.
+slixmpp is looked for in the Python given by --python (requirements.txt), xmpp.js and strophe.js in node_modules beside
+this file (package-lock.json); strophe.js runs in Debian's Chromium. Standard library only. The last line is `N passed, N failed`; with a failure the exit code is 1.
 """
 
 import argparse
@@ -27,16 +27,21 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import ejabberd
 import prosody
+import strophe
 
 HERE = Path(__file__).resolve().parent
 PASSWORD = "interop-" + secrets.token_hex(8)
 SERVICE = "pubsub.localhost"
 START_SECONDS = 60
 ANSWER_SECONDS = 180
+COMPONENT = "bot.localhost"
 ITEMS = 1000
 MORE = 100
 NEWEST = 50
+HOUSES = {"prosody": prosody.Prosody, "ejabberd": ejabberd.Ejabberd}
+KINDS = ["admin", "slixmpp", "component", "xmppjs", "xmppjs-websocket", "strophe-websocket", "strophe-bosh"]
 
 
 class Failed(Exception):
@@ -71,11 +76,11 @@ class Checks:
 class Server:
     """`tidings serve` on a data directory of its own; a second start takes the ports of the first."""
 
-    def __init__(self, binary, folder, name="server", sets=(), domain="localhost", config=None):
+    def __init__(self, binary, folder, name="server", sets=(), domain="localhost", file=""):
         self.binary = binary
+        self.config = folder / f"{name}.toml"
+        self.config.write_text(file)
         self.sets = [word for pair in sets for word in ("--set", pair)]
-        if config:
-            self.sets += ["--config", config]
         self.domain = domain
         self.data = folder / f"{name}-data"
         self.ready = folder / f"{name}-ready.json"
@@ -86,7 +91,7 @@ class Server:
     def command(self, *words, text=None):
         """Runs one of the program's other commands."""
         done = subprocess.run(
-            [self.binary, *words, "--data", self.data, *self.sets],
+            [self.binary, *words, "--config", self.config, "--data", self.data, *self.sets],
             input=text, capture_output=True, text=True, timeout=START_SECONDS, check=False,
         )
         if done.returncode != 0:
@@ -109,7 +114,7 @@ class Server:
     def start(self):
         self.ready.unlink(missing_ok=True)
         settings = {"xmpp.listen": "xmpp", "xmpp.listen_tls": "xmpp_tls", "http.listen": "http", "admin.listen": "admin"}
-        words = [self.binary, "serve", "--data", self.data, "--ready-file", self.ready, *self.sets]
+        words = [self.binary, "serve", "--config", self.config, "--data", self.data, "--ready-file", self.ready, *self.sets]
         for setting, name in settings.items():
             words += ["--set", f"{setting}={self.addresses.get(name) or '127.0.0.1:0'}"]
         with open(self.log, "ab") as log:
@@ -251,12 +256,10 @@ class Watcher:
             self.process.wait()
 
 
-def watch(checks, server, name, words, environment, token):
+def watch(checks, server, name, client, token):
     """The whole story of one library."""
     node = f"interop/{name}"
-    host, port = server.addresses["xmpp"].rsplit(":", 1)
-    arguments = ["--jid", f"{name}@localhost/interop", "--host", host, "--port", port, "--service", SERVICE, "--node", node]
-    watcher = Watcher(name, [*words, *arguments], environment)
+    watcher = client(node)
     publisher = Publisher(server.addresses["http"], token, node)
     newest = lambda: f"{publisher.number - NEWEST + 1} {publisher.number}"
 
@@ -268,7 +271,7 @@ def watch(checks, server, name, words, environment, token):
         return watcher.hear()
 
     try:
-        checks.check(f"{name}: logs in over STARTTLS, creates a node, subscribes", lambda: watcher.do("start"))
+        checks.check(f"{name}: logs in, creates a node, subscribes", lambda: watcher.do("start"))
         checks.check(f"{name}: sees what is published over HTTP, in order and without a gap", lambda: more(ITEMS))
         checks.check(f"{name}: leaves and comes back", lambda: watcher.do("reconnect"))
         checks.check(f"{name}: sees what is published after that", lambda: more(MORE))
@@ -285,15 +288,14 @@ def watch(checks, server, name, words, environment, token):
         watcher.end()
 
 
-def behind_prosody(checks, options, folder, certificate, key):
-    """Tidings as a component: a user of Prosody watches what is published over HTTP."""
-    name = "prosody"
-    theirs = prosody.Prosody(folder / "prosody", certificate, key, PASSWORD)
-    ours = Server(options.binary.resolve(), folder, "component", theirs.settings(), "tidings.invalid")
+def behind(checks, options, folder, theirs, certificate):
+    """Tidings as a component of another server: a user of that watches what is published over HTTP."""
+    name = theirs.name
+    ours = Server(options.binary.resolve(), folder, f"component-of-{name}", theirs.settings(), "tidings.invalid")
     watcher = None
     try:
         token = checks.check(f"{name}: a publisher's account", lambda: ours.account("publisher", "--admin"))
-        checks.check(f"{name}: Prosody starts", theirs.start)
+        checks.check(f"{name} starts", theirs.start)
         checks.check(f"{name}: Tidings starts as its component", ours.start)
         node = f"interop/{name}"
         words = [options.python, "-u", HERE / "slixmpp_client.py", "--ca", certificate]
@@ -313,9 +315,9 @@ def behind_prosody(checks, options, folder, certificate, key):
         checks.check(f"{name}: Tidings ends", ours.stop)
         checks.check(f"{name}: Tidings starts anew", ours.start)
         checks.check(f"{name}: it is a component again, and its subscription still holds", lambda: more(MORE))
-        checks.check(f"{name}: Prosody ends", theirs.stop)
+        checks.check(f"{name} ends", theirs.stop)
         checks.check(f"{name}: items are taken meanwhile", lambda: publisher.publish(1))
-        checks.check(f"{name}: Prosody starts anew", theirs.start)
+        checks.check(f"{name} starts anew", theirs.start)
         checks.check(f"{name}: its user comes back by himself", lambda: watcher.do("returned"))
         checks.check(f"{name}: the component comes back by itself", lambda: watcher.do(f"answers {START_SECONDS}"))
         publisher.close()
@@ -347,13 +349,60 @@ def administrate(checks, server, words):
         client.end()
 
 
+class Clients:
+    """How to make each watcher, for the node that it watches."""
+
+    def __init__(self, options, server, page):
+        self.options = options
+        self.server = server
+        self.page = page
+
+    def program(self, name, words, environment, jid, address):
+        host, port = address.rsplit(":", 1)
+        arguments = ["--jid", jid, "--host", host, "--port", port, "--service", SERVICE]
+        return lambda node: Watcher(name, [*words, *arguments, "--node", node], environment)
+
+    def strophe(self, name, service):
+        options = {"service": service, "jid": f"{name}@localhost/interop", "password": PASSWORD, "domain": SERVICE}
+        return lambda node: self.page.watcher(name, {**options, "node": node})
+
+    def named(self, name):
+        addresses, certificate = self.server.addresses, self.server.certificate()
+        jid, xmpp, http_address = f"{name}@localhost/interop", addresses["xmpp"], addresses["http"]
+        slixmpp = [self.options.python, "-u", HERE / "slixmpp_client.py"]
+        xmppjs, trust = [self.options.node, HERE / "xmpp_client.mjs"], {"NODE_EXTRA_CA_CERTS": str(certificate)}
+        websocket = f"ws://{http_address}/xmpp-websocket"
+        match name:
+            case "slixmpp":
+                return self.program(name, [*slixmpp, "--ca", certificate], {}, jid, xmpp)
+            case "component":
+                return self.program(name, slixmpp, {}, COMPONENT, self.server.component)
+            case "xmppjs":
+                return self.program(name, xmppjs, trust, jid, xmpp)
+            case "xmppjs-websocket":
+                # Node.js 20 has the WebSocket that the library looks for, when asked.
+                words = [self.options.node, "--experimental-websocket", *xmppjs[1:], "--websocket", websocket]
+                return self.program(name, words, {}, jid, xmpp)
+            case "strophe-websocket":
+                return self.strophe(name, websocket)
+            case "strophe-bosh":
+                return self.strophe(name, f"http://{http_address}/http-bind")
+
+
 def run(checks, options, folder):
-    server = Server(options.binary.resolve(), folder)
+    page = strophe.Strophe(folder) if any(name.startswith("strophe") for name in options.only) else None
+    component = f"127.0.0.1:{prosody.free_port()}"
+    sets = [f"xmpp.listen_component={component}"] + ([f"http.origins={page.site.origin}"] if page else [])
+    file = f"[[component]]\ndomain = \"{COMPONENT}\"\nsecret = \"{PASSWORD}\"\n"
+    server = Server(options.binary.resolve(), folder, sets=sets, file=file)
+    server.component = component
     try:
         tokens = {}
         watchers = [name for name in options.only if name != "admin"]
         for name in watchers:
-            tokens[name] = checks.check(f"{name}: an account and its API token", lambda: server.account(name))
+            # To the node of a component only an administrator may publish beside it.
+            kind = ["--admin"] if name == "component" else []
+            tokens[name] = checks.check(f"{name}: an account and its API token", lambda: server.account(name, *kind))
         if "admin" in options.only:
             checks.check("admin: an administrator's account", lambda: server.administrator("interop-admin"))
         checks.check("the server starts", server.start)
@@ -363,23 +412,22 @@ def run(checks, options, folder):
                 administrate(checks, server, [options.python, "-u", HERE / "slixmpp_admin.py", "--ca", certificate])
             except Failed:
                 print(server.log_end(), file=sys.stderr)
-        clients = {
-            "slixmpp": ([options.python, "-u", HERE / "slixmpp_client.py", "--ca", certificate], {}),
-            "xmppjs": ([options.node, HERE / "xmpp_client.mjs"], {"NODE_EXTRA_CA_CERTS": str(certificate)}),
-        }
+        clients = Clients(options, server, page)
         for name in watchers:
-            words, environment = clients[name]
             try:
-                watch(checks, server, name, words, environment, tokens[name])
+                watch(checks, server, name, clients.named(name), tokens[name])
             except Failed:
                 print(server.log_end(), file=sys.stderr)
                 if server.process.poll() is not None:
                     server.start()
         checks.check("the server ends on SIGTERM at last", server.stop)
-        if options.prosody:
-            behind_prosody(checks, options, folder, certificate, server.key())
+        for name in options.behind:
+            theirs = HOUSES[name](folder / name, certificate, server.key(), PASSWORD)
+            behind(checks, options, folder, theirs, certificate)
     finally:
         server.kill()
+        if page:
+            page.close()
 
 
 def main():
@@ -387,11 +435,12 @@ def main():
     parser.add_argument("--binary", type=Path, default=HERE.parents[1] / "target/debug/tidings", help="the tidings to run")
     parser.add_argument("--python", default=sys.executable, help="a Python that has slixmpp")
     parser.add_argument("--node", default="node", help="Node.js")
-    parser.add_argument("--no-prosody", dest="prosody", action="store_false", help="leave Prosody out")
-    parser.add_argument("--only", nargs="+", choices=["admin", "slixmpp", "xmppjs"], default=["admin", "slixmpp", "xmppjs"])
+    parser.add_argument("--behind", nargs="*", choices=HOUSES, default=list(HOUSES), help="servers to be a component of")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     options = parser.parse_args()
-    if options.prosody and not prosody.there():
-        parser.error("Prosody is missing, or this is not root: install it, or say --no-prosody")
+    missing = [name for name, there in (("prosody", prosody.there), ("ejabberd", ejabberd.there)) if not there()]
+    if wanted := set(missing) & set(options.behind):
+        parser.error(f"{' and '.join(wanted)} missing, or this is not root: install what is missing, or name others by --behind")
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="interop-") as folder:
         try:

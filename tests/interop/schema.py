@@ -134,11 +134,11 @@ def main():
         secret = secrets.token_hex(16)
         (folder / "secret").write_text(secret)
         (folder / "secret").chmod(0o600)
-        (folder / "tidings.toml").write_text(
+        hook = (
             f'[[hook]]\nsource = "sender"\nscheme = "gitlab"\nsecret_files = ["{folder}/secret"]\n'
             f'account = "{SUBSCRIBER}"\nnode = "{NODE}"\n'
         )
-        server = Server(options.binary.resolve(), folder, sets=SETTINGS, config=folder / "tidings.toml")
+        server = Server(options.binary.resolve(), folder, sets=SETTINGS, file=hook)
         try:
             token = server.account(SUBSCRIBER.partition("@")[0])
             server.start()

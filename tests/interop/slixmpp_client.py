@@ -1,6 +1,6 @@
-"""A watcher on slixmpp: does what it is told on standard input, says `ok …` or `failed …` on standard output.
+"""A watcher on slixmpp, a client or a component: does what it is told on standard input, says `ok …` or `failed …` on standard output.
 
-    start                log in over STARTTLS, create the node, subscribe
+    start                log in (a client over STARTTLS), create the node, subscribe
     expect FIRST LAST    wait for the items FIRST..LAST, in order and without a gap
     reconnect            leave and come back
     returned             wait until the library has come back by itself
@@ -25,23 +25,20 @@ JSON = "{urn:xmpp:json:0}json"
 WAIT_SECONDS = 60
 
 
-class Watcher(slixmpp.ClientXMPP):
-    def __init__(self, options):
-        super().__init__(options.jid, os.environ["INTEROP_PASSWORD"])
+class Watching:
+    """What a client and a component do alike."""
+
+    def watch(self, options):
         self.options = options
-        self.ca_certs = Path(options.ca)
-        self.enable_direct_tls = False
-        self.enable_plaintext = False
         self.register_plugin("xep_0030")
         self.register_plugin("xep_0060")
-        self.register_plugin("xep_0198")
         self.register_plugin("xep_0199")
+        # Whom requests are from: a component speaks for its whole domain, and says it.
+        self.origin = {}
         self.items = asyncio.Queue()
         self.online = asyncio.Event()
         self.leaving = False
         self.add_event_handler("session_start", self.on_start)
-        self.add_event_handler("session_resumed", lambda _: self.online.set())
-        self.add_event_handler("failed_all_auth", lambda _: say("note: every SASL mechanism failed"))
         self.add_event_handler("disconnected", self.on_disconnected)
         self.add_event_handler("pubsub_publish", self.on_publish)
 
@@ -49,7 +46,6 @@ class Watcher(slixmpp.ClientXMPP):
         self.connect(self.options.host, self.options.port)
 
     def on_start(self, _):
-        self.send_presence()
         self.online.set()
 
     def on_disconnected(self, _):
@@ -69,8 +65,8 @@ class Watcher(slixmpp.ClientXMPP):
         self.go()
         await self.there()
         pubsub = self.plugin["xep_0060"]
-        await pubsub.create_node(self.options.service, self.options.node)
-        await pubsub.subscribe(self.options.service, self.options.node)
+        await pubsub.create_node(self.options.service, self.options.node, **self.origin)
+        await pubsub.subscribe(self.options.service, self.options.node, **self.origin)
         return f"logged in as {self.boundjid.full}"
 
     async def expect(self, first, last):
@@ -109,12 +105,37 @@ class Watcher(slixmpp.ClientXMPP):
 
     async def retrieve(self, first, last):
         answer = await self.plugin["xep_0060"].get_items(
-            self.options.service, self.options.node, max_items=last - first + 1
+            self.options.service, self.options.node, max_items=last - first + 1, **self.origin
         )
         got = [number(item) for item in answer["pubsub"]["items"]]
         if sorted(got) != list(range(first, last + 1)):
             raise ValueError(f"got {got}")
         return f"{len(got)} items"
+
+
+class Client(Watching, slixmpp.ClientXMPP):
+    def __init__(self, options):
+        super().__init__(options.jid, os.environ["INTEROP_PASSWORD"])
+        self.watch(options)
+        self.ca_certs = Path(options.ca)
+        self.enable_direct_tls = False
+        self.enable_plaintext = False
+        self.register_plugin("xep_0198")
+        self.add_event_handler("session_resumed", lambda _: self.online.set())
+        self.add_event_handler("failed_all_auth", lambda _: say("note: every SASL mechanism failed"))
+
+    def on_start(self, _):
+        self.send_presence()
+        self.online.set()
+
+
+class Component(Watching, slixmpp.ComponentXMPP):
+    """The same as a component (XEP-0114), whose secret is the password."""
+
+    def __init__(self, options):
+        super().__init__(options.jid, os.environ["INTEROP_PASSWORD"], options.host, options.port)
+        self.watch(options)
+        self.origin = {"ifrom": options.jid}
 
 
 def number(item):
@@ -130,10 +151,12 @@ def say(text):
 
 async def main():
     parser = argparse.ArgumentParser()
-    for name in ("jid", "host", "service", "node", "ca"):
+    for name in ("jid", "host", "service", "node"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--port", type=int, required=True)
-    watcher = Watcher(parser.parse_args())
+    parser.add_argument("--ca", help="whose certificates to trust; without it this is a component")
+    options = parser.parse_args()
+    watcher = Client(options) if options.ca else Component(options)
     does = {
         "start": watcher.start,
         "expect": watcher.expect,

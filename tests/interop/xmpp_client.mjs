@@ -1,6 +1,6 @@
 // A watcher on xmpp.js: does what it is told on standard input, says `ok …` or `failed …` on standard output.
 //
-//     start                log in over STARTTLS, create the node, subscribe
+//     start                log in over STARTTLS, or over a WebSocket where --websocket names one, create the node, subscribe
 //     expect FIRST LAST    wait for the items FIRST..LAST, in order and without a gap
 //     reconnect            leave and come back
 //     returned             wait until the library has come back by itself
@@ -21,17 +21,20 @@ const WAIT_MS = 60_000;
 
 const string = { type: "string" };
 const { values: options } = parseArgs({
-  options: { jid: string, host: string, port: string, service: string, node: string },
+  options: { jid: string, host: string, port: string, service: string, node: string, websocket: string },
 });
 const [, username, domain, resource] = /^(.+)@([^/]+)\/(.+)$/.exec(options.jid);
 
 const xmpp = client({
-  service: `xmpp://${options.host}:${options.port}`,
+  service: options.websocket ?? `xmpp://${options.host}:${options.port}`,
   domain,
   resource,
   username,
   password: process.env.INTEROP_PASSWORD,
 });
+
+// Machines that run tests can be busy.
+xmpp.timeout = WAIT_MS;
 
 /** Numbers of items that have come and were not looked at, and who waits for one. */
 const items = [];
@@ -43,7 +46,18 @@ xmpp.on("stanza", (stanza) => {
   for (const item of list.getChildren("item")) items.push(number(item));
   wake();
 });
+
+/** The server has told us of our own presence: from here on it knows that we are there. */
+let present = false;
+let arrive = () => {};
+
 xmpp.on("online", () => xmpp.send(xml("presence")));
+xmpp.on("disconnect", () => (present = false));
+xmpp.on("stanza", (stanza) => {
+  if (!stanza.is("presence") || stanza.attrs.from !== `${xmpp.jid}` || stanza.attrs.type) return;
+  present = true;
+  arrive();
+});
 xmpp.on("error", (error) => say(`note: ${error}`));
 
 function number(item) {
@@ -77,8 +91,8 @@ async function nextItem() {
 }
 
 async function online() {
-  if (xmpp.status !== "online") {
-    await soon(new Promise((resolve) => xmpp.once("online", resolve)), "coming online");
+  while (!present) {
+    await soon(new Promise((resolve) => (arrive = resolve)), "coming online");
   }
   return `logged in as ${xmpp.jid}`;
 }
@@ -86,6 +100,7 @@ async function online() {
 const does = {
   async start() {
     await soon(xmpp.start(), "logging in");
+    await online();
     await request("set", xml("create", { node: options.node }));
     await request("set", xml("subscribe", { node: options.node, jid: `${xmpp.jid.bare()}` }));
     return `logged in as ${xmpp.jid}`;
@@ -109,6 +124,7 @@ const does = {
   async reconnect() {
     await soon(xmpp.stop(), "leaving");
     await soon(xmpp.start(), "logging in");
+    await online();
     return `logged in as ${xmpp.jid}`;
   },
 

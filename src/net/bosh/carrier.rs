@@ -96,7 +96,8 @@ impl Messages for BoshCarrier {
     }
 
     fn probe(&mut self) -> bool {
-        // It asks for news by itself, and that is the sign of life.
+        // A request that waits with us is the sign of life; without one, inactivity is what counts.
+        self.one.lock().probe();
         true
     }
 }

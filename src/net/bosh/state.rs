@@ -296,6 +296,13 @@ impl State {
         self.over
     }
 
+    /// Shows that the client is there, where it is.
+    pub fn probe(&mut self) {
+        if !self.held.is_empty() {
+            self.hear(Bytes::new());
+        }
+    }
+
     /// When the client is taken for gone, unless it asks again; absent while it waits for us (§10).
     pub fn gone_at(&self) -> Option<Instant> {
         self.held.is_empty().then(|| self.idle_since + self.inactivity)

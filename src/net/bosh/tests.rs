@@ -261,3 +261,10 @@ fn the_lower_version_is_spoken_and_numbers_are_numbers() {
         assert!(Terms::agree(&BoshOptions::default(), &body(&format!("ver='{wrong}'"), "")).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn the_ids_of_sessions_do_not_repeat() {
+    let ids: std::collections::HashSet<String> = (0..100_000).map(|_| super::fresh_sid()).collect();
+    assert_eq!(ids.len(), 100_000);
+    assert!(ids.iter().all(|id| id.len() == 32));
+}

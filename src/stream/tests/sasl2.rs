@@ -60,7 +60,7 @@ fn what_is_offered_fits_the_channel() {
          <channel-binding type='tls-server-end-point'/></sasl-channel-binding>\
          <authentication xmlns='urn:xmpp:sasl:2'><mechanism>SCRAM-SHA-256-PLUS</mechanism>\
          <mechanism>SCRAM-SHA-256</mechanism><inline><bind xmlns='urn:xmpp:bind:0'><inline>\
-         <feature var='urn:xmpp:sm:3'/><feature var='urn:example:feature'/></inline></bind><sm xmlns='urn:xmpp:sm:3'/>\
+         <feature var='urn:xmpp:sm:3'/><feature var='urn:xmpp:csi:0'/><feature var='urn:example:feature'/></inline></bind><sm xmlns='urn:xmpp:sm:3'/>\
          <fast xmlns='urn:xmpp:fast:0'>\
          <mechanism>HT-SHA-256-EXPR</mechanism><mechanism>HT-SHA-256-ENDP</mechanism>\
          <mechanism>HT-SHA-256-NONE</mechanism></fast></inline></authentication>\
@@ -136,7 +136,7 @@ fn a_resource_is_bound_with_success() {
         said,
         "[password? alice@localhost][authenticated alice@localhost][inline?]<success xmlns='urn:xmpp:sasl:2'>\
          <authorization-identifier>alice@localhost/App</authorization-identifier><bound xmlns='urn:xmpp:bind:0'/>\
-         </success><stream:features><sm xmlns='urn:xmpp:sm:3'/></stream:features>[established alice@localhost/App]"
+         </success><stream:features><sm xmlns='urn:xmpp:sm:3'/><csi xmlns='urn:xmpp:csi:0'/></stream:features>[established alice@localhost/App]"
     );
     let asked = &talk.inline[0];
     assert_eq!(asked.client.as_deref(), Some("d4565fa7-4d72-4749-b3d3-740edbf87770"));
@@ -358,7 +358,7 @@ fn a_session_of_before_goes_on_with_success() {
     assert_eq!(
         said,
         "<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>alice@localhost/before</authorization-identifier>\
-         <resumed xmlns='urn:xmpp:sm:3' previd='p' h='7'/></success><stream:features></stream:features>\
+         <resumed xmlns='urn:xmpp:sm:3' previd='p' h='7'/></success><stream:features><csi xmlns='urn:xmpp:csi:0'/></stream:features>\
          [established alice@localhost/before]"
     );
     assert_eq!(talk.inline[0].resume, Some(Ok(Resume { previd: "p".to_owned(), h: 4 })));
@@ -386,7 +386,12 @@ fn stream_management_begins_with_the_binding() {
     let mut talk = talk_over(secured(), Options::default());
     talk.say(OPEN);
     let said = talk.say(&authenticate("PLAIN", b"\0alice\0secret", bind));
-    assert!(said.ends_with("<stream:features></stream:features>[established alice@localhost/made]"), "{said}");
+    assert!(
+        said.ends_with(
+            "<stream:features><csi xmlns='urn:xmpp:csi:0'/></stream:features>[established alice@localhost/made]"
+        ),
+        "{said}"
+    );
     let asked = talk.inline[0].bind.as_ref().unwrap();
     assert_eq!(asked.enable, Some(Enable { resume: true, max: Some(9) }));
     assert!(asked.features.is_empty());
