@@ -470,12 +470,17 @@ fn http_options(config: &Config) -> http::Options {
     http::Options {
         origins: config.http.origins.clone(),
         services: config.hosts.iter().map(|host| host.service.clone()).collect(),
-        body_bytes_max: config.limits.http_body_bytes,
-        header_bytes_max: config.limits.http_head_bytes,
+        body_bytes_max: config.limits.http.body_bytes,
+        header_bytes_max: config.limits.http.head_bytes,
+        connections_max: config.limits.http.connections,
+        header_time: Duration::from_secs(config.limits.http.head_seconds),
+        body_rate_min: config.limits.http.body_bytes_per_second,
+        write_stall_time: Duration::from_secs(config.limits.http.stall_seconds),
+        heartbeat: Duration::from_secs(config.limits.http.heartbeat_seconds),
         watches_per_account: config.limits.watches_per_account,
         rates: http::Rates {
-            requests_per_second: config.limits.http_requests_per_second,
-            bytes_per_second: config.limits.http_bytes_per_second,
+            requests_per_second: config.limits.http.requests_per_second,
+            bytes_per_second: config.limits.http.bytes_per_second,
         },
         hooks: config.hooks.clone(),
         ..http::Options::default()

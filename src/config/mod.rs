@@ -149,6 +149,20 @@ pub enum Plain {
     Off,
 }
 
+/// What HTTP may bring, and how long its connections may be silent, slow or deaf.
+#[derive(Clone, Debug, Default)]
+pub struct HttpLimits {
+    pub body_bytes: usize,
+    pub head_bytes: usize,
+    pub requests_per_second: u64,
+    pub bytes_per_second: u64,
+    pub connections: usize,
+    pub head_seconds: u64,
+    pub body_bytes_per_second: u64,
+    pub stall_seconds: u64,
+    pub heartbeat_seconds: u64,
+}
+
 /// For each, 0 is off only where [`SETTINGS`] says so.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -163,10 +177,7 @@ pub struct Limits {
     pub sessions_per_account: usize,
     pub stanzas_per_second: u32,
     pub bytes_per_second: u32,
-    pub http_body_bytes: usize,
-    pub http_head_bytes: usize,
-    pub http_requests_per_second: u64,
-    pub http_bytes_per_second: u64,
+    pub http: HttpLimits,
     pub idempotency_keys_per_account: u64,
     pub requests_in_flight: usize,
     pub engine_queue: usize,

@@ -562,7 +562,7 @@ pub const SETTINGS: &[Setting] = &[
         unset: Unset::Is("1048576"),
         meaning: "The largest body of an HTTP request.",
         why: "A batch is larger than an item.",
-        apply: |config, value| config.limits.http_body_bytes = value.count(),
+        apply: |config, value| config.limits.http.body_bytes = value.count(),
     },
     Setting {
         key: "limits.http_head_bytes",
@@ -570,7 +570,47 @@ pub const SETTINGS: &[Setting] = &[
         unset: Unset::Is("16384"),
         meaning: "The largest head of an HTTP request.",
         why: "",
-        apply: |config, value| config.limits.http_head_bytes = value.count(),
+        apply: |config, value| config.limits.http.head_bytes = value.count(),
+    },
+    Setting {
+        key: "limits.http_connections",
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        unset: Unset::Is("20000"),
+        meaning: "HTTP connections of each listener at once; those beyond it wait unaccepted.",
+        why: "Each takes a descriptor, and an open stream some 12 KB.",
+        apply: |config, value| config.limits.http.connections = value.count(),
+    },
+    Setting {
+        key: "limits.http_head_seconds",
+        kind: Kind::Count { min: 1, max: 600 },
+        unset: Unset::Is("10"),
+        meaning: "The time that a request has to bring its head, from the end of the last one; a connection without one is closed.",
+        why: "Whoever has not asked for anything should not hold anything for long.",
+        apply: |config, value| config.limits.http.head_seconds = value.count(),
+    },
+    Setting {
+        key: "limits.http_body_bytes_per_second",
+        kind: Kind::Count { min: 1, max: 1 << 30 },
+        unset: Unset::Is("1024"),
+        meaning: "A body that brings less than this, over 30 s on the average, is cut.",
+        why: "Slower than this is nobody who means well.",
+        apply: |config, value| config.limits.http.body_bytes_per_second = value.count(),
+    },
+    Setting {
+        key: "limits.http_stall_seconds",
+        kind: Kind::Count { min: 1, max: 86_400 },
+        unset: Unset::Is("300"),
+        meaning: "A peer that takes nothing of what is written to it for so long is cut.",
+        why: "A reader that is slow loses nothing; one that is gone should not stay.",
+        apply: |config, value| config.limits.http.stall_seconds = value.count(),
+    },
+    Setting {
+        key: "limits.http_heartbeat_seconds",
+        kind: Kind::Count { min: 1, max: 3_600 },
+        unset: Unset::Is("15"),
+        meaning: "A stream that was silent for so long says so.",
+        why: "Proxies give up connections that are silent for a minute, often.",
+        apply: |config, value| config.limits.http.heartbeat_seconds = value.count(),
     },
     Setting {
         key: "limits.http_requests_per_second",
@@ -579,7 +619,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "HTTP requests a second of one account, and twice as many at once; those beyond it are told when to \
                   come back. 0 is off.",
         why: "How many are too many depends on who the callers are.",
-        apply: |config, value| config.limits.http_requests_per_second = value.count(),
+        apply: |config, value| config.limits.http.requests_per_second = value.count(),
     },
     Setting {
         key: "limits.http_bytes_per_second",
@@ -588,7 +628,7 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "Bytes of request bodies a second of one account, and twice as many at once. Streams are slowed \
                   down, other requests are told when to come back. 0 is off.",
         why: "One account should not take the whole disk.",
-        apply: |config, value| config.limits.http_bytes_per_second = value.count(),
+        apply: |config, value| config.limits.http.bytes_per_second = value.count(),
     },
     Setting {
         key: "limits.idempotency_keys_per_account",

@@ -8,8 +8,8 @@ use super::mistake::{Mistake, Place};
 use super::read::{Given, GivenTemplate};
 use super::settings::{SETTINGS, Unset};
 use super::{
-    Admin, Auth, ComponentOf, Config, Data, Durability, Host, Http, Jwt, Limits, Log, LogFormat, Plain, Pubsub,
-    Retention, Secret, Sm, Store, Tls, Webhooks, Xmpp,
+    Admin, Auth, ComponentOf, Config, Data, Durability, Host, Http, HttpLimits, Jwt, Limits, Log, LogFormat, Plain,
+    Pubsub, Retention, Secret, Sm, Store, Tls, Webhooks, Xmpp,
 };
 use crate::access::{JwtAlgorithm, VerifierKind};
 use crate::delivery::webhook::{Networks, Schedule};
@@ -352,10 +352,7 @@ fn blank_limits() -> Limits {
         sessions_per_account: 0,
         stanzas_per_second: 0,
         bytes_per_second: 0,
-        http_body_bytes: 0,
-        http_head_bytes: 0,
-        http_requests_per_second: 0,
-        http_bytes_per_second: 0,
+        http: HttpLimits::default(),
         idempotency_keys_per_account: 0,
         requests_in_flight: 0,
         engine_queue: 0,

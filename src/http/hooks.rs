@@ -6,6 +6,8 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
 use crate::delivery::webhook::{
@@ -13,6 +15,7 @@ use crate::delivery::webhook::{
 };
 use crate::delivery::{CursorError, Cursors};
 use crate::engine::{Answer, Position, Wrong};
+use crate::http::Door;
 use crate::http::body::require_json;
 use crate::http::json::Object;
 use crate::http::pairs::malformed;
@@ -254,6 +257,29 @@ async fn replay(call: &Call, webhooks: &Webhooks, webhook: &Webhook, body: Body)
     }
     let mut response = no_content();
     *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
+/// `GET /v1/webhooks/keys`: what verifies the `v1a` signature of every delivery, as a key set (RFC 7517, RFC 8037)
+/// and as Standard Webhooks writes it.
+pub(super) fn keys(door: &Door, parts: &axum::http::request::Parts) -> Result<Response, Problem> {
+    Query::parse(parts.uri.query(), &[])?;
+    let key = door.rooms.webhooks.public_key();
+    let mut out = Vec::with_capacity(256);
+    let mut object = Object::begin(&mut out);
+    let mut keys = object.array("keys");
+    let mut entry = keys.object();
+    entry.text("kty", "OKP");
+    entry.text("crv", "Ed25519");
+    entry.text("alg", "EdDSA");
+    entry.text("use", "sig");
+    entry.text("x", &URL_SAFE_NO_PAD.encode(key));
+    entry.text("whpk", &format!("whpk_{}", STANDARD.encode(key)));
+    entry.end();
+    keys.end();
+    object.end();
+    let mut response = json(StatusCode::OK, out);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
     Ok(response)
 }
 

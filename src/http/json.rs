@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::io::Write as _;
 
-use crate::pubsub::{FIELDS, Field, FieldKind, NodeConfig};
+use crate::pubsub::{FIELDS, FieldKind, NodeConfig, OPTIONS, SubscriptionOptions};
 
 /// An object under construction. Nothing is closed until [`Object::end`] is called.
 pub(super) struct Object<'a> {
@@ -108,8 +108,15 @@ impl Array<'_> {
 pub(super) fn write_config(object: &mut Object<'_>, config: &NodeConfig, fields: Shown) {
     for field in FIELDS {
         if fields == Shown::All || field.in_metadata {
-            write_field(object, field, config);
+            write_field(object, field.name, field.kind, &field.values(config));
         }
+    }
+}
+
+/// The options of a subscription with their JSON types.
+pub(super) fn write_options(object: &mut Object<'_>, options: &SubscriptionOptions) {
+    for option in OPTIONS {
+        write_field(object, option.name, option.kind, &option.values(options));
     }
 }
 
@@ -119,22 +126,21 @@ pub(super) enum Shown {
     Metadata,
 }
 
-fn write_field(object: &mut Object<'_>, field: &Field, config: &NodeConfig) {
-    let values = field.values(config);
+fn write_field(object: &mut Object<'_>, name: &str, kind: FieldKind, values: &[String]) {
     let first = values.first().map(String::as_str);
-    match field.kind {
-        FieldKind::Boolean => object.boolean(field.name, matches!(first, Some("1" | "true"))),
+    match kind {
+        FieldKind::Boolean => object.boolean(name, matches!(first, Some("1" | "true"))),
         FieldKind::Number => match first.and_then(|text| text.parse().ok()) {
-            Some(number) => object.number(field.name, number),
+            Some(number) => object.number(name, number),
             // `max`, as it may be written, too.
-            None => object.text(field.name, first.unwrap_or("max")),
+            None => object.text(name, first.unwrap_or("max")),
         },
         FieldKind::Text | FieldKind::Secret | FieldKind::Jid | FieldKind::Choice(_) => {
-            object.text(field.name, first.unwrap_or(""))
+            object.text(name, first.unwrap_or(""))
         }
         FieldKind::Texts | FieldKind::Jids | FieldKind::Choices(_) => {
-            let mut texts = object.array(field.name);
-            for value in &values {
+            let mut texts = object.array(name);
+            for value in values {
                 texts.text(value);
             }
             texts.end();

@@ -22,6 +22,7 @@ mod cors;
 mod create;
 mod delete;
 mod fetch;
+mod heads;
 mod health;
 mod hooks;
 mod idempotency;
@@ -209,6 +210,9 @@ pub fn admin_router(door: Arc<Door>) -> Router {
 }
 
 async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
+    if let Err(problem) = routes::require_host(&request) {
+        return routes::harden(problem.into_response());
+    }
     if streams::is_ours(&door, request.uri().path()) {
         return routes::harden(streams::answer(&door, request));
     }
@@ -229,6 +233,9 @@ async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
 }
 
 async fn answer_admin(State(door): State<Arc<Door>>, request: Request) -> Response {
+    if let Err(problem) = routes::require_host(&request) {
+        return routes::harden(problem.into_response());
+    }
     routes::harden(admin::answer(door, request).await)
 }
 

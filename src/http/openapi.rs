@@ -9,7 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::http::operations::{Content, HEADERS, HOOK, OPERATIONS, Operation, Parameter, QUERY};
+use crate::http::operations::{Content, HEADERS, OPEN, OPERATIONS, Operation, Parameter, QUERY};
 
 /// The documents of the API, which need no credentials.
 pub(super) fn answer(method: &Method, path: &str) -> Option<Response> {
@@ -37,7 +37,7 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document().to_string().into(
 fn document() -> Value {
     let mut paths = Map::new();
     for service in [false, true] {
-        for row in OPERATIONS.iter().filter(|row| !service || row.template != HOOK) {
+        for row in OPERATIONS.iter().filter(|row| !service || !OPEN.contains(&row.template)) {
             let path = if service { row.template.replacen("/v1", SERVICE, 1) } else { row.template.to_owned() };
             let place = paths.entry(path).or_insert_with(|| json!({"parameters": in_path(row.template, service)}));
             place[row.method.to_lowercase()] = operation(row, service);
@@ -53,6 +53,7 @@ fn document() -> Value {
         },
         "security": [{"bearer": []}, {"basic": []}],
         "paths": paths,
+        "webhooks": webhooks(),
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An API token, or a JSON Web Token of a trusted issuer."},
@@ -70,7 +71,8 @@ fn document() -> Value {
 }
 
 fn in_path(template: &str, service: bool) -> Vec<Value> {
-    let names = [("service", service), ("node", template.contains("{node}")), ("id", template.contains("{id}"))];
+    let has = |name| template.contains(name);
+    let names = [("service", service), ("node", has("{node}")), ("id", has("{id}")), ("jid", has("{jid}"))];
     let parameter = |name: &str| {
         // What is no name at all, or one that a client would tidy away, is none here either.
         let schema = json!({"type": "string", "minLength": 1});
@@ -101,10 +103,51 @@ fn operation(row: &Operation, service: bool) -> Value {
     answers.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));
     let id = if service { format!("{}At", row.id) } else { row.id.to_owned() };
     let mut object = json!({"operationId": id, "summary": row.summary, "parameters": parameters, "responses": answers});
+    if OPEN.contains(&row.template) {
+        object["security"] = json!([]);
+    }
     if !row.body.is_empty() {
         object["requestBody"] = json!({"content": contents(row.body)});
     }
     object
+}
+
+/// What this server asks of others: of the endpoints that it calls.
+fn webhooks() -> Value {
+    let header = |name: &str, what: &str| json!({"name": name, "in": "header", "required": true, "description": what, "schema": {"type": "string"}});
+    let parameters = json!([
+        header("webhook-id", "The name of the event, the same however often it is sent."),
+        header("webhook-timestamp", "When it is sent, in seconds since 1970."),
+        header(
+            "webhook-signature",
+            "`v1,…` by the endpoint's secret and `v1a,…` by the key of /v1/webhooks/keys, over id.timestamp.body.",
+        ),
+    ]);
+    let call = |id: &str, summary: &str, schema: &str, responses: Value| {
+        let content =
+            json!({"application/cloudevents+json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}});
+        let body = json!({"required": true, "content": content});
+        json!({"post": {"operationId": id, "summary": summary, "security": [], "parameters": parameters, "requestBody": body, "responses": responses}})
+    };
+    let delivered = json!({
+        "2XX": {"description": "It was taken."},
+        "410": {"description": "Nothing is to be sent here any more: the endpoint is disabled."},
+        "default": {"description": "It is sent again, at a later time, which Retry-After may name."},
+    });
+    let answered = json!({
+        "200": {
+            "description": "The value of `challenge`, as the whole body or as a member of that name.",
+            "content": {
+                "text/plain": {"schema": {"type": "string"}},
+                "application/json": {"schema": {"type": "object", "required": ["challenge"], "properties": {"challenge": {"type": "string"}}}},
+            },
+        },
+        "default": {"description": "No endpoint is created."},
+    });
+    json!({
+        "event": call("onEvent", "Something has happened at a node.", "WebhookEvent", delivered),
+        "challenge": call("onChallenge", "Whether the endpoint wants to be one.", "WebhookChallenge", answered),
+    })
 }
 
 fn contents(contents: &[Content]) -> Value {
@@ -135,7 +178,7 @@ mod tests {
             for name in row.query {
                 assert!(QUERY.iter().any(|known| known.0 == *name), "{name}");
             }
-            for prefix in ["/v1", SERVICE].into_iter().take(if row.template == HOOK { 1 } else { 2 }) {
+            for prefix in ["/v1", SERVICE].into_iter().take(if OPEN.contains(&row.template) { 1 } else { 2 }) {
                 let path = row.template.replacen("/v1", prefix, 1);
                 let operation = &document["paths"][&path][row.method.to_lowercase()];
                 assert!(ids.insert(operation["operationId"].to_string()), "{path} {}", row.method);
@@ -143,6 +186,20 @@ mod tests {
             for Content(_, schema) in row.body.iter().chain(row.answers.iter().flat_map(|answer| answer.content)) {
                 assert!(!document["components"]["schemas"][*schema].is_null(), "{schema}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_sent_to_endpoints_is_described_and_every_reference_leads_somewhere() {
+        let document = document();
+        for name in ["event", "challenge"] {
+            let call = &document["webhooks"][name]["post"];
+            assert_eq!(call["parameters"].as_array().map(Vec::len), Some(3), "{name}");
+        }
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1) {
+            let pointer = reference.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
         }
     }
 

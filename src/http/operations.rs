@@ -43,11 +43,13 @@ pub(super) fn template(what: &What) -> &'static str {
         What::Batch(_) => BATCH,
         What::Item(..) => ITEM,
         What::Subscriptions(_) => SUBSCRIPTIONS,
+        What::Subscription(..) => SUBSCRIPTION,
         What::Affiliations(_) => AFFILIATIONS,
         What::Webhooks(_, HookPlace::All) => WEBHOOKS,
         What::Webhooks(_, HookPlace::One(_)) => WEBHOOK,
         What::Webhooks(_, HookPlace::Dead(_)) => WEBHOOK_DEAD,
         What::Webhooks(_, HookPlace::Replay(_)) => WEBHOOK_REPLAY,
+        What::WebhookKeys => WEBHOOK_KEYS,
         What::Hook(_) => HOOK,
     }
 }
@@ -65,13 +67,17 @@ const ITEMS: &str = "/v1/nodes/{node}/items";
 const BATCH: &str = "/v1/nodes/{node}/items:batch";
 const ITEM: &str = "/v1/nodes/{node}/items/{id}";
 const SUBSCRIPTIONS: &str = "/v1/nodes/{node}/subscriptions";
+const SUBSCRIPTION: &str = "/v1/nodes/{node}/subscriptions/{jid}";
 const AFFILIATIONS: &str = "/v1/nodes/{node}/affiliations";
 const WEBHOOKS: &str = "/v1/nodes/{node}/webhooks";
 const WEBHOOK: &str = "/v1/nodes/{node}/webhooks/{id}";
 const WEBHOOK_DEAD: &str = "/v1/nodes/{node}/webhooks/{id}/dead";
 const WEBHOOK_REPLAY: &str = "/v1/nodes/{node}/webhooks/{id}/replay";
-/// Of the server as a whole: it stands under no service.
-pub(super) const HOOK: &str = "/v1/hooks/{id}";
+const WEBHOOK_KEYS: &str = "/v1/webhooks/keys";
+const HOOK: &str = "/v1/hooks/{id}";
+
+/// Those of the server as a whole: they stand under no service, and take no credentials.
+pub(super) const OPEN: &[&str] = &[WEBHOOK_KEYS, HOOK];
 
 const JSON: &str = "application/json";
 
@@ -82,6 +88,7 @@ const fn answer(status: &'static str, what: &'static str, content: &'static [Con
 const DONE: Answer = answer("204", "It is done.", &[]);
 const PUBLISHED_NEW: Answer = answer("201", "A new item, committed.", &[Content(JSON, "Published")]);
 const PUBLISHED_OVER: Answer = answer("200", "The item was replaced; committed.", &[Content(JSON, "Published")]);
+const SUBSCRIBED: Answer = answer("200", "The subscription as it is.", &[Content(JSON, "Subscription")]);
 const PAYLOADS: &[Content] = &[
     Content(JSON, "Anything"),
     Content("text/plain", "Text"),
@@ -264,11 +271,64 @@ pub(super) const OPERATIONS: &[Operation] = &[
         template: SUBSCRIPTIONS,
         method: "GET",
         id: "listSubscriptions",
-        summary: "Who is subscribed.",
+        summary: "Who is subscribed: everyone to an owner, to others they themselves.",
         query: &["limit", "after", "before"],
         headers: &[],
         body: &[],
         answers: &[answer("200", "A page of subscriptions.", &[Content(JSON, "Subscriptions")])],
+    },
+    Operation {
+        template: SUBSCRIPTIONS,
+        method: "PUT",
+        id: "setSubscriptions",
+        summary: "Subscribe, approve or end: all that are named, or none.",
+        query: &[],
+        headers: &[],
+        body: &[Content(JSON, "SubscriptionChanges")],
+        answers: &[DONE],
+    },
+    Operation {
+        template: SUBSCRIPTION,
+        method: "GET",
+        id: "showSubscription",
+        summary: "A subscription and its options.",
+        query: &["subid"],
+        headers: &[],
+        body: &[],
+        answers: &[SUBSCRIBED],
+    },
+    Operation {
+        template: SUBSCRIPTION,
+        method: "PUT",
+        id: "subscribe",
+        summary: "Subscribe, or set options of the subscription that is there.",
+        query: &["subid"],
+        headers: &[],
+        body: &[Content(JSON, "SubscriptionOptions")],
+        answers: &[
+            answer("201", "The subscription is new, or waits for an owner.", &[Content(JSON, "Subscription")]),
+            SUBSCRIBED,
+        ],
+    },
+    Operation {
+        template: SUBSCRIPTION,
+        method: "PATCH",
+        id: "setSubscriptionOptions",
+        summary: "Set some options of a subscription.",
+        query: &["subid"],
+        headers: &[],
+        body: &[Content(JSON, "SubscriptionOptions"), Content("application/merge-patch+json", "SubscriptionOptions")],
+        answers: &[SUBSCRIBED],
+    },
+    Operation {
+        template: SUBSCRIPTION,
+        method: "DELETE",
+        id: "unsubscribe",
+        summary: "End a subscription.",
+        query: &["subid"],
+        headers: &[],
+        body: &[],
+        answers: &[DONE],
     },
     Operation {
         template: AFFILIATIONS,
@@ -361,6 +421,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
         answers: &[answer("202", "It will be delivered.", &[])],
     },
     Operation {
+        template: WEBHOOK_KEYS,
+        method: "GET",
+        id: "webhookKeys",
+        summary: "What verifies the v1a signature of every delivery (RFC 7517).",
+        query: &[],
+        headers: &[],
+        body: &[],
+        answers: &[answer("200", "The key set.", &[Content(JSON, "WebhookKeys")])],
+    },
+    Operation {
         template: HOOK,
         method: "POST",
         id: "receiveWebhook",
@@ -417,6 +487,7 @@ pub(super) const QUERY: &[Parameter] = &[
         r#"{"type":"integer","minimum":0,"maximum":60}"#,
         "The seconds that a long poll waits; 30 when not given.",
     ),
+    Parameter("subid", r#"{"type":"string"}"#, "Which subscription, where a JID may have several."),
     Parameter("ticket", r#"{"type":"string"}"#, "A ticket, in place of the Authorization header."),
     Parameter("create", r#"{"type":"boolean"}"#, "Whether to create the node where it is not there."),
     Parameter("item", r#"{"type":"string"}"#, "How a CloudEvent names its item: `id` or `subject`."),

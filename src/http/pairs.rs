@@ -5,7 +5,8 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::http::problem::{Problem, escape_pointer};
-use crate::pubsub::{Field, FieldKind, NodeId, RawField};
+use crate::pubsub::{Field, FieldKind, NodeId, OptionField, RawField, SubscriptionOptions, SubscriptionPolicy};
+use crate::time::Timestamp;
 
 /// The members of an object.
 #[derive(Debug)]
@@ -23,6 +24,12 @@ impl Pairs {
     /// The fields of a node's configuration, from JSON of their types: the object itself, or what we
     /// answer with, in which they stand under `config`. Whether a value will do is for the rules to say.
     pub(super) fn into_fields(self, node: &NodeId) -> Result<Vec<RawField>, Problem> {
+        let raw_field = |place: &str, name: String, value| {
+            // Where a node stands among collections is no field of the configuration proper.
+            let related = || matches!(name.as_str(), "collection" | "children").then_some(FieldKind::Texts);
+            let kind = Field::named(&name).map(|field| field.kind).or_else(related);
+            raw_field(Terms::Config, place, name, kind, value)
+        };
         if !self.0.iter().any(|(name, _)| name == "config") {
             return self.0.into_iter().map(|(name, value)| raw_field("", name, value)).collect();
         }
@@ -34,13 +41,26 @@ impl Pairs {
                         fields.push(raw_field("/config", name, value)?);
                     }
                 }
-                ("config", _) => return Err(wrong("", "config", "an object")),
+                ("config", _) => return Err(Terms::Config.wrong("", "config", "an object")),
                 ("node", Value::String(named)) if NodeId::parse(&named).as_ref() == Some(node) => {}
-                ("node", _) => return Err(wrong("", "node", "the name of the node")),
-                (name, _) => return Err(wrong("", name, "nothing but node and config beside it")),
+                ("node", _) => return Err(Terms::Config.wrong("", "node", "the name of the node")),
+                (name, _) => return Err(Terms::Config.wrong("", name, "nothing but node and config beside it")),
             }
         }
         Ok(fields)
+    }
+
+    /// The options of a subscription, likewise. What is no option's value anywhere is refused here, before a node is
+    /// asked; whether the operator allows it is for the rules to say.
+    pub(super) fn into_options(self) -> Result<Vec<RawField>, Problem> {
+        let option = |(name, value): (String, Value)| {
+            let kind = OptionField::named(&name).map(|option| option.kind);
+            raw_field(Terms::Options, "", name, kind, value)
+        };
+        let options = self.0.into_iter().map(option).collect::<Result<Vec<_>, _>>()?;
+        let anything = SubscriptionPolicy { digest_ms_min: 1, ..SubscriptionPolicy::default() };
+        SubscriptionOptions::default().with(&options, &anything, Timestamp(i64::MIN))?;
+        Ok(options)
     }
 }
 
@@ -48,17 +68,33 @@ pub(super) fn malformed(error: serde_json::Error) -> Problem {
     Problem::bad_request(format!("the body is not the JSON that is expected: {error}"))
 }
 
-fn wrong(place: &str, name: &str, expected: &str) -> Problem {
-    let status = axum::http::StatusCode::UNPROCESSABLE_ENTITY;
-    Problem::new(status, "invalid-config", "Invalid configuration", format!("{name}: {expected} is expected"))
-        .fault(format!("{place}/{}", escape_pointer(name)), format!("{expected} is expected"))
+/// What the members of an object are.
+#[derive(Clone, Copy)]
+enum Terms {
+    Config,
+    Options,
 }
 
-fn raw_field(place: &str, name: String, value: Value) -> Result<RawField, Problem> {
-    let wrong = |expected: &str| wrong(place, &name, expected);
-    // Where a node stands among collections is no field of the configuration proper.
-    let related = || matches!(name.as_str(), "collection" | "children").then_some(FieldKind::Texts);
-    let kind = Field::named(&name).map(|field| field.kind).or_else(related);
+impl Terms {
+    fn wrong(self, place: &str, name: &str, expected: &str) -> Problem {
+        let (kind, title) = match self {
+            Terms::Config => ("invalid-config", "Invalid configuration"),
+            Terms::Options => ("invalid-options", "Invalid subscription options"),
+        };
+        let status = axum::http::StatusCode::UNPROCESSABLE_ENTITY;
+        Problem::new(status, kind, title, format!("{name}: {expected} is expected"))
+            .fault(format!("{place}/{}", escape_pointer(name)), format!("{expected} is expected"))
+    }
+}
+
+fn raw_field(
+    terms: Terms,
+    place: &str,
+    name: String,
+    kind: Option<FieldKind>,
+    value: Value,
+) -> Result<RawField, Problem> {
+    let wrong = |expected: &str| terms.wrong(place, &name, expected);
     let values = match (kind, value) {
         (Some(FieldKind::Boolean), Value::Bool(value)) => vec![if value { "1" } else { "0" }.to_owned()],
         (Some(FieldKind::Boolean), _) => return Err(wrong("true or false")),

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use crate::http::problem::Problem;
-use crate::jid::BareJid;
+use crate::jid::{BareJid, Jid};
 use crate::pubsub::{ItemId, NodeId};
 
 /// Whose nodes a path speaks of.
@@ -39,8 +39,12 @@ pub(super) enum What {
     Batch(NodeId),
     Item(NodeId, ItemId),
     Subscriptions(NodeId),
+    /// One entity's subscription.
+    Subscription(NodeId, Jid),
     Affiliations(NodeId),
     Webhooks(NodeId, HookPlace),
+    /// `/v1/webhooks/keys`
+    WebhookKeys,
     /// `/v1/hooks/{source}`
     Hook(String),
 }
@@ -75,6 +79,7 @@ impl Place {
             ["services", jid, "nodes", rest @ ..] => {
                 Ok(Place { service: Service::Named(service(jid)?), what: What::parse(rest)? })
             }
+            ["webhooks", "keys"] => Ok(Place { service: Service::Default, what: What::WebhookKeys }),
             ["hooks", source] => {
                 Ok(Place { service: Service::Default, what: What::Hook(decode(source)?.into_owned()) })
             }
@@ -92,6 +97,7 @@ impl What {
             [node, "items:batch"] => Ok(What::Batch(node_id(node)?)),
             [node, "items", item] => Ok(What::Item(node_id(node)?, item_id(item)?)),
             [node, "subscriptions"] => Ok(What::Subscriptions(node_id(node)?)),
+            [node, "subscriptions", jid] => Ok(What::Subscription(node_id(node)?, jid_of(jid)?)),
             [node, "affiliations"] => Ok(What::Affiliations(node_id(node)?)),
             [node, "webhooks", rest @ ..] => Ok(What::Webhooks(node_id(node)?, HookPlace::parse(rest)?)),
             _ => Err(no_such_path()),
@@ -131,6 +137,13 @@ pub(super) fn location(service: &Service, node: &NodeId, item: Option<&ItemId>) 
     path
 }
 
+/// The last segment of the path of an entity's subscription.
+pub(super) fn subscription_location(jid: &Jid) -> String {
+    let mut segment = String::new();
+    encode(&mut segment, &jid.to_string());
+    segment
+}
+
 pub(super) fn no_such_path() -> Problem {
     let detail = "there is nothing at this path";
     Problem::new(axum::http::StatusCode::NOT_FOUND, "no-such-path", "No such path", detail)
@@ -147,6 +160,10 @@ fn node_id(segment: &str) -> Result<NodeId, Problem> {
 
 fn item_id(segment: &str) -> Result<ItemId, Problem> {
     ItemId::parse(&decode(segment)?).ok_or_else(|| Problem::bad_request("the path names no valid item id"))
+}
+
+fn jid_of(segment: &str) -> Result<Jid, Problem> {
+    Jid::parse(&decode(segment)?).map_err(|error| Problem::bad_request(format!("the path names no JID: {error}")))
 }
 
 /// Decodes one segment, once.
@@ -240,6 +257,7 @@ mod tests {
             ("/v1/nodes/a/items/b", What::Item(node("a"), item("b"))),
             ("/v1/nodes/a/items/b%20c+d;e=f", What::Item(node("a"), item("b c+d;e=f"))),
             ("/v1/nodes/a/subscriptions", What::Subscriptions(node("a"))),
+            ("/v1/nodes/a/subscriptions/b%40c%2Fd", What::Subscription(node("a"), Jid::parse("b@c/d").unwrap())),
             ("/v1/nodes/a/affiliations", What::Affiliations(node("a"))),
             // Decoded once, and once only.
             ("/v1/nodes/a%252Fb", What::Node(node("a%2Fb"))),
@@ -269,6 +287,9 @@ mod tests {
             ("/v1/nodes/a/Items", 404),
             ("/v1/nodes/a/items;x", 404),
             ("/v1/nodes/a/items%2Fb", 404),
+            ("/v1/nodes/a/subscriptions/", 400),
+            ("/v1/nodes/a/subscriptions/%40c", 400),
+            ("/v1/services/b%40c/webhooks/keys", 404),
             ("/v1/nodes/a/items/b/c", 404),
             ("/v1/nodes/a/items/b/c/d/e/f/g/h", 404),
             ("/v1/nodes/a/items%3Abatch", 404),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{ALLOW, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Body as _;
 
@@ -60,6 +61,10 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
         // Its signature is its credential.
         return webhooks_in::receive_hook(&door, &parts, source, body).await;
     }
+    if what == What::WebhookKeys {
+        // Public, as the keys are.
+        return hooks::keys(&door, &parts);
+    }
     let named = match &service {
         Service::Default => &door.service,
         Service::Named(jid) => jid,
@@ -95,10 +100,15 @@ async fn dispatch(call: Call, what: What, method: Method, body: Body) -> Result<
         (What::Item(node, item), Method::PUT) => publish::put(&call, node, item, body).await,
         (What::Item(node, item), Method::DELETE) => retract::retract(&call, node, item).await,
         (What::Item(node, item), _) => items::show(&call, node, item).await,
+        (What::Subscriptions(node), Method::PUT) => subscriptions::put_all(&call, node, body).await,
         (What::Subscriptions(node), _) => subscriptions::list(&call, node).await,
+        (What::Subscription(node, jid), Method::PUT) => subscriptions::put(&call, node, jid, body).await,
+        (What::Subscription(node, jid), Method::PATCH) => subscriptions::patch(&call, node, jid, body).await,
+        (What::Subscription(node, jid), Method::DELETE) => subscriptions::delete(&call, node, jid).await,
+        (What::Subscription(node, jid), _) => subscriptions::show(&call, node, jid).await,
         (What::Affiliations(node), Method::PUT) => affiliations::put(&call, node, body).await,
         (What::Webhooks(node, place), method) => hooks::answer(&call, node, place, &method, body).await,
-        (What::Hook(_), _) => Err(Problem::internal("a webhook was taken for a call")),
+        (What::Hook(_) | What::WebhookKeys, _) => Err(Problem::internal("what needs no caller was taken for a call")),
         (What::Affiliations(node), _) => affiliations::list(&call, node).await,
     }
 }
@@ -118,6 +128,22 @@ pub(super) fn method_not_allowed(allowed: &[&str]) -> Problem {
     let detail = format!("this path takes {names}");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
         .header(ALLOW, allow)
+}
+
+/// RFC 9112 §3.2: a request of HTTP/1.1 says once, and in a form that is one, whom it is for. Who it is does not
+/// matter: nothing here depends on it.
+pub(super) fn require_host(request: &Request) -> Result<(), Problem> {
+    if request.version() != Version::HTTP_11 {
+        return Ok(());
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next().filter(|_| hosts.next().is_none());
+    let valid = |host: &HeaderValue| host.is_empty() || Authority::try_from(host.as_bytes()).is_ok();
+    if host.is_some_and(valid) {
+        return Ok(());
+    }
+    let problem = Problem::bad_request("a request has one header Host, which is a name or an address");
+    Err(problem.header(CONNECTION, HeaderValue::from_static("close")))
 }
 
 /// Who is at the other end; `serve` says so of every request.

@@ -175,7 +175,7 @@ impl Connection {
         let takeover = Takeover::default();
         let asked = Arc::new(AtomicUsize::new(0));
         let service = self.service(Some(takeover.clone()), asked.clone());
-        let io = TokioIo::new(Pushing::new(stream, read, self.options.write_stall_time, Some(takeover.clone())));
+        let io = TokioIo::new(Pushing::of_requests(stream, read, self.options.write_stall_time, takeover.clone()));
         // In a box, which is given back when a stream takes over.
         let mut connection = Box::new(
             http1::Builder::new()
@@ -213,14 +213,16 @@ impl Connection {
                 tracing::debug!(%error, peer = %self.peer.address, "an HTTP connection ended early");
                 None
             }
-            Ended::Taken(streaming) => connection.into_parts().map(|parts| (streaming, parts.io.into_inner())),
+            Ended::Taken(streaming) => {
+                connection.into_parts().map(|parts| (streaming, parts.io.into_inner().no_more_requests()))
+            }
         }
     }
 
     async fn run_http2(self, stream: Box<dyn Socket>, read: Vec<u8>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let service = self.service(None, asked.clone());
-        let io = TokioIo::new(Pushing::new(stream, read, self.options.write_stall_time, None));
+        let io = TokioIo::new(Pushing::new(stream, read, self.options.write_stall_time));
         let mut connection = Box::pin(
             http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -236,7 +238,7 @@ impl Connection {
                 .keep_alive_timeout(HTTP2_PING_TIME)
                 .serve_connection(io, service),
         );
-        let mut idle_at = asked.load(Ordering::Relaxed);
+        let (mut idle_at, mut leaving) = (asked.load(Ordering::Relaxed), false);
         let outcome = loop {
             tokio::select! {
                 outcome = connection.as_mut() => break outcome,
@@ -248,7 +250,12 @@ impl Connection {
                 () = sleep(self.options.header_time) => {
                     let now = asked.load(Ordering::Relaxed);
                     if now == idle_at && now & UNDER_WAY == 0 {
+                        // A peer that was told so has to say that it knows; one that does not is cut.
+                        if leaving {
+                            break Ok(());
+                        }
                         connection.as_mut().graceful_shutdown();
+                        leaving = true;
                     }
                     idle_at = now;
                 }

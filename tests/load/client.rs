@@ -43,12 +43,7 @@ pub struct Client {
 
 impl Dialer {
     pub fn new(options: &Options, server: &Server) -> Outcome<Arc<Dialer>> {
-        let mut config = rustls::ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-            .with_no_client_auth();
-        // Every login pays for a whole handshake: resumption would make the later ones look cheap.
-        config.resumption = rustls::client::Resumption::disabled();
+        let mut config = any_certificate();
         if options.tls == Tls::Direct {
             config.alpn_protocols = vec![b"xmpp-client".to_vec()];
         }
@@ -224,6 +219,17 @@ pub fn courtesy(stanza: &[u8], out: &mut Vec<u8>) {
         let to = attribute(stanza, "from").map(|from| format!(" to='{from}'")).unwrap_or_default();
         out.extend_from_slice(format!("<iq type='result' id='{id}'{to}/>").as_bytes());
     }
+}
+
+/// TLS to a server of our own.
+pub fn any_certificate() -> rustls::ClientConfig {
+    let mut config = rustls::ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth();
+    // Every login pays for a whole handshake: resumption would make the later ones look cheap.
+    config.resumption = rustls::client::Resumption::disabled();
+    config
 }
 
 /// Any certificate will do: the peer is a process on this machine that the driver has started.

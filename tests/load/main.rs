@@ -1,30 +1,35 @@
 //! The load driver: measures a pub/sub server from outside, over its public protocols only.
 //!
-//! It shares no code with the server it measures and runs the same scenarios against another server (Prosody), so
+//! It shares no code with the server it measures and runs the same scenarios against other servers (Prosody, nchan), so
 //! that a mistake in one cannot hide in both. It sends traffic to loopback addresses only, is bounded in count and
 //! time, and ends the servers it started.
 //!
 //! `cargo bench --bench load -- help` tells the scenarios and options.
 //!
 //! * `options`: the command line
-//! * `server`, `accounts`, `prosody`: starting a server, and what it needs
+//! * `server`, `accounts`, `prosody`, `nchan`: starting a server, and what it needs
+//! * `door`: its HTTP listener, plain or over TLS
 //! * `scan`, `scram`, `client`: a very small XMPP client whose cost can be told from the server's
 //! * `pubsub`: the requests and payloads
 //! * `measure`: CPU, memory, latency, the table and the JSON line
-//! * `fanout`, `publish`, `http_publish`, `webhooks`, `idle`, `login`, `watchers`: the scenarios
+//! * `fanout`, `publish`, `http_publish`, `webhooks`, `idle`, `login`, `watchers`, `resume`: the
+//!   scenarios
 //! * `self_check`: the driver's own checks can fail
 
 mod accounts;
 mod client;
+mod door;
 mod fanout;
 mod http_publish;
 mod idle;
 mod login;
 mod measure;
+mod nchan;
 mod options;
 mod prosody;
 mod publish;
 mod pubsub;
+mod resume;
 mod scan;
 mod scram;
 mod self_check;
@@ -82,6 +87,7 @@ fn run(options: &Options) -> Outcome<bool> {
             Scenario::Idle => idle::run(options, &server).await,
             Scenario::Login => login::run(options, &server).await,
             Scenario::Watchers => watchers::run(options, &server).await,
+            Scenario::Resume => resume::run(options, &server).await,
             Scenario::SelfCheck => Err("the self check needs no server".into()),
         }
     };

@@ -15,6 +15,7 @@ pub enum Scenario {
     Idle,
     Login,
     Watchers,
+    Resume,
     SelfCheck,
 }
 
@@ -23,7 +24,12 @@ pub enum Scenario {
 pub enum Target {
     Tidings,
     Prosody,
-    Running { xmpp: SocketAddr, http: Option<SocketAddr> },
+    /// nginx with nchan.
+    Nchan,
+    Running {
+        xmpp: SocketAddr,
+        http: Option<SocketAddr>,
+    },
 }
 
 /// How a session reaches TLS.
@@ -64,7 +70,10 @@ pub struct Options {
     pub full_jid: bool,
     pub one_account: bool,
     pub durability: Option<String>,
-    pub rate: u64,
+    /// Whether HTTP is spoken over TLS.
+    pub https: bool,
+    /// Publishes a second; none for as many as are answered.
+    pub rate: Option<u64>,
     pub hanging: usize,
     pub dead: usize,
 }
@@ -85,10 +94,12 @@ impl Options {
                 "idle" => scenario = Some(Scenario::Idle),
                 "login" => scenario = Some(Scenario::Login),
                 "watchers" => scenario = Some(Scenario::Watchers),
+                "resume" => scenario = Some(Scenario::Resume),
                 "self-check" => scenario = Some(Scenario::SelfCheck),
                 "--full-jid" => options.full_jid = true,
                 "--one-account" => options.one_account = true,
                 "--transient" => options.persist = false,
+                "--https" => options.https = true,
                 name if name.starts_with("--") => {
                     let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
                     options.set(name, &value)?;
@@ -112,7 +123,8 @@ impl Options {
                 self.target = match value {
                     "tidings" => Target::Tidings,
                     "prosody" => Target::Prosody,
-                    other => return Err(format!("--server is tidings or prosody, not {other:?}").into()),
+                    "nchan" => Target::Nchan,
+                    other => return Err(format!("--server is tidings, prosody or nchan, not {other:?}").into()),
                 }
             }
             "--connect" => self.target = Target::Running { xmpp: loopback(value)?, http: None },
@@ -148,7 +160,7 @@ impl Options {
             "--warmup" => self.warmup = number(name, value)?,
             "--settle" => self.settle = number(name, value)?,
             "--concurrency" => self.concurrency = number(name, value)?,
-            "--rate" => self.rate = number(name, value)?,
+            "--rate" => self.rate = Some(number(name, value)?),
             "--hanging" => self.hanging = number(name, value)?,
             "--dead" => self.dead = number(name, value)?,
             "--durability" => self.durability = Some(value.to_owned()),
@@ -169,7 +181,7 @@ impl Options {
             ("--seconds", self.seconds as usize, 1, 600),
             ("--warmup", self.warmup as usize, 0, 60),
             ("--settle", self.settle as usize, 1, 300),
-            ("--rate", self.rate as usize, 1, 100_000),
+            ("--rate", self.rate.unwrap_or(1) as usize, 1, 100_000),
             ("--hanging", self.hanging, 0, MAX_SESSIONS),
             ("--dead", self.dead, 0, MAX_SESSIONS),
             ("--concurrency", self.concurrency, 1, 256),
@@ -182,8 +194,12 @@ impl Options {
         if self.levels.len() < 2 || !self.levels.is_sorted_by(|a, b| a < b) || self.levels[0] == 0 {
             return Err("--levels wants at least two rising numbers".into());
         }
-        if self.levels.iter().any(|level| *level > MAX_SESSIONS) {
-            return Err(format!("--levels must not pass {MAX_SESSIONS}").into());
+        let most = if self.scenario == Scenario::Resume { MAX_EVENTS } else { MAX_SESSIONS };
+        if self.levels.iter().any(|level| *level > most) {
+            return Err(format!("--levels must not pass {most}").into());
+        }
+        if self.target == Target::Nchan && self.scenario != Scenario::Watchers {
+            return Err("nchan is for watchers alone".into());
         }
         if self.scenario == Scenario::Webhooks && self.hanging + self.dead >= self.sessions {
             return Err("--hanging and --dead must leave endpoints that are well".into());
@@ -238,7 +254,8 @@ impl Default for Options {
             full_jid: false,
             one_account: false,
             durability: None,
-            rate: 2000,
+            https: false,
+            rate: None,
             hanging: 0,
             dead: 0,
         }
@@ -259,6 +276,7 @@ fn loopback(value: &str) -> Outcome<SocketAddr> {
 }
 
 const MAX_SESSIONS: usize = 20_000;
+const MAX_EVENTS: usize = 2_000_000;
 
 pub const HELP: &str = "\
 The load driver. It starts a server on loopback, runs one scenario, prints a table and one line of JSON, and exits
@@ -274,10 +292,11 @@ SCENARIO
   idle          resident memory per logged-in session, as the slope between two numbers of sessions
   login         server CPU per login (TLS handshake, SASL, bind)
   watchers      event streams over HTTP on one node: memory of an idle one, CPU and latency of a delivered event
+  resume        long polls from a cursor near the end of a log, with few and with many events before it
   self-check    the driver's own checks, without a server
 
 SERVER
-  --server tidings|prosody   which one to start (tidings)
+  --server tidings|prosody|nchan   which one to start (tidings)
   --binary PATH              the tidings to start (the one cargo has just built)
   --set KEY=VALUE            one more setting for tidings; may be given again
   --durability full|relaxed  store.durability for tidings
@@ -292,13 +311,15 @@ SERVER
 
 LOAD
   --sessions N      sessions of fanout and login, endpoints of webhooks, event streams of watchers (1000)
-  --levels A,B      sessions of idle (1000,5000)
+  --levels A,B      sessions of idle, events of resume (1000,5000)
   --inflight N      publishes in flight, over all publishers (8)
   --publishers N    publishing sessions of publish, connections excepted (8)
   --ahead N         fanout: the publisher waits while the slowest session is this many items behind; 0: never (256)
   --payload BYTES   size of the payload element (1024)
   --max-items N     pubsub#max_items of the nodes (100)
-  --rate N          webhooks: publishes a second (2000), over --inflight connections
+  --rate N          webhooks, watchers, http-publish: publishes a second, over --inflight connections (webhooks: 2000,
+                    else as many as are answered)
+  --https           HTTP over TLS
   --hanging N       webhooks: endpoints that do not answer (0)
   --dead N          webhooks: endpoints that refuse connections (0)
   --transient       pubsub#persist_items=0

@@ -87,7 +87,7 @@ Component "{service}" "pubsub"
     )
 }
 
-fn certificate(options: &Options, folder: &Path) -> Outcome<()> {
+pub fn certificate(options: &Options, folder: &Path) -> Outcome<()> {
     let made = rcgen::generate_simple_self_signed(vec![options.domain.clone()])?;
     std::fs::write(folder.join("certificate.crt"), made.cert.pem())?;
     let key = folder.join("certificate.key");
@@ -131,7 +131,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Two ports that are free now. Prosody cannot be told to let the system choose and to say which.
-fn free_ports() -> Outcome<(SocketAddr, SocketAddr)> {
+pub fn free_ports() -> Outcome<(SocketAddr, SocketAddr)> {
     let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok((one.local_addr()?, other.local_addr()?))

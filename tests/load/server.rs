@@ -1,7 +1,7 @@
 //! The server that is measured: starts it, finds its listeners and its process, ends it.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::Outcome;
 use crate::measure::Process;
 use crate::options::{Options, Scenario, Target, Tls};
-use crate::{accounts, prosody};
+use crate::{accounts, nchan, prosody};
 
 /// One server, ready to be logged in to.
 pub struct Server {
@@ -48,6 +48,11 @@ impl Server {
         self.http.ok_or_else(|| "this server has no HTTP listener".into())
     }
 
+    /// Where its data lies, of one that was started here.
+    pub fn folder(&self) -> Option<&Path> {
+        self.started.as_ref().map(|started| started.folder.path())
+    }
+
     pub fn process(&self) -> Option<Process> {
         self.pid.map(Process)
     }
@@ -79,6 +84,7 @@ pub fn start(options: &Options) -> Outcome<Server> {
     match &options.target {
         Target::Tidings => start_tidings(options),
         Target::Prosody => start_prosody(options),
+        Target::Nchan => start_nchan(options),
         Target::Running { xmpp, http } => Ok(Server {
             name: format!("the server at {xmpp}"),
             settings: Vec::new(),
@@ -104,6 +110,18 @@ fn start_tidings(options: &Options) -> Outcome<Server> {
     if options.scenario == Scenario::Watchers {
         settings.push(format!("limits.watches_per_account={}", options.sessions + 16));
     }
+    if options.scenario == Scenario::Resume {
+        settings.extend(["retention.events=10000000", "retention.bytes=1000000000000"].map(str::to_owned));
+    }
+    if options.https {
+        // Over loopback it is plain; a listener for all addresses speaks TLS, and is reached over loopback all the same.
+        prosody::certificate(options, folder.path())?;
+        let at = folder.path().display();
+        settings.retain(|setting| !setting.starts_with("http.listen="));
+        settings.push("http.listen=0.0.0.0:0".to_owned());
+        settings.push(format!("tls.certificate={at}/certificate.crt"));
+        settings.push(format!("tls.key={at}/certificate.key"));
+    }
     settings.extend(options.settings.iter().cloned());
     let tidings = |words: &[&str]| {
         let mut command = Command::new(&options.binary);
@@ -116,7 +134,7 @@ fn start_tidings(options: &Options) -> Outcome<Server> {
     let name = output(Command::new(&options.binary).arg("version"))?;
     accounts::import_into_tidings(options, folder.path(), &tidings)?;
     let token = match options.scenario {
-        Scenario::HttpPublish | Scenario::Watchers | Scenario::Webhooks => {
+        Scenario::HttpPublish | Scenario::Watchers | Scenario::Webhooks | Scenario::Resume => {
             Some(accounts::token(&tidings, &options.domain)?)
         }
         _ => None,
@@ -131,7 +149,7 @@ fn start_tidings(options: &Options) -> Outcome<Server> {
         settings,
         xmpp: address("xmpp").ok_or("the ready file names no XMPP listener")?,
         xmpp_tls: address("xmpp_tls"),
-        http: address("http"),
+        http: address("http").map(|address: SocketAddr| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port())),
         token,
         pid: Some(started.child.id()),
         started: Some(started),
@@ -154,6 +172,29 @@ fn start_prosody(options: &Options) -> Outcome<Server> {
         http: None,
         token: None,
         pid: Some(started.child.id()),
+        started: Some(started),
+    })
+}
+
+fn start_nchan(options: &Options) -> Outcome<Server> {
+    let folder = folder(options)?;
+    let prepared = nchan::prepare(options, folder.path())?;
+    let mut started = spawn(prepared.command, folder)?;
+    let patience = Instant::now() + START_LIMIT;
+    let worker = loop {
+        match nchan::worker(started.child.id()) {
+            Some(worker) if TcpStream::connect(prepared.http).is_ok() => break worker,
+            _ => still_starting(&mut started, patience)?,
+        }
+    };
+    Ok(Server {
+        name: prepared.name,
+        settings: prepared.settings,
+        xmpp: prepared.http,
+        xmpp_tls: None,
+        http: Some(prepared.http),
+        token: None,
+        pid: Some(worker),
         started: Some(started),
     })
 }

@@ -1,18 +1,18 @@
 //! Watchers over HTTP: what an idle event stream costs in memory, and what a delivered event costs.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::Outcome;
-use crate::http_publish::Connection;
+use crate::door::Door;
+use crate::http_publish::{Connection, Pace, pace};
 use crate::measure::{Histogram, Moment, Report};
-use crate::options::Options;
+use crate::nchan;
+use crate::options::{Options, Target};
 use crate::server::Server;
 
 /// What all watchers and publishers share.
@@ -28,8 +28,8 @@ struct Shared {
 
 pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
     let process = server.process().ok_or("watchers wants --pid with --connect")?;
-    let token = server.token.clone().ok_or("watchers wants an API token")?;
-    let address = server.http()?;
+    let door = Door::new(options, server)?;
+    let place = Place::of(options);
     let shared = Arc::new(Shared {
         began: Instant::now(),
         measuring: AtomicBool::new(false),
@@ -39,37 +39,44 @@ pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
         broken: AtomicU64::new(0),
         latency: Histogram::new(),
     });
-    let head = format!("Host: {address}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n");
-    let mut first = Connection::open(address, head.clone(), NODE.to_owned()).await?;
-    first.publish("?create=true", "{}").await?;
+    let mut first = Connection::open(&door, String::new()).await?;
+    first.post(place.create, "{}").await?;
     let mut report = Report::new("watchers", server);
     tokio::time::sleep(SETTLE_BEFORE).await;
     let before = process.resident_kib()?;
     let mut watching = JoinSet::new();
+    // Beside the whole, the slope: what the first of them need may be there already, or be needed once.
+    let tenth = options.sessions / 10;
+    let mut at_tenth = before;
     for number in 0..options.sessions {
-        watching.spawn(watch(Arc::clone(&shared), address, head.clone()));
+        if number == tenth && tenth > 0 {
+            open(&shared, number as u64).await?;
+            tokio::time::sleep(Duration::from_secs(options.settle)).await;
+            at_tenth = process.resident_kib()?;
+        }
+        watching.spawn(watch(Arc::clone(&shared), Arc::clone(&door), place));
         // As many handshakes at once as the listener's queue takes.
         while shared.open.load(Ordering::Relaxed) + BEGINNING_MAX <= number as u64 {
+            opening(&shared)?;
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-    while shared.open.load(Ordering::Relaxed) < options.sessions as u64 {
-        if shared.broken.load(Ordering::Relaxed) > 0 {
-            return Err("a watcher could not be opened".into());
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    open(&shared, options.sessions as u64).await?;
     tokio::time::sleep(Duration::from_secs(options.settle)).await;
     let after = process.resident_kib()?;
     let each = after.saturating_sub(before) as f64 / options.sessions as f64;
+    let slope = after.saturating_sub(at_tenth) as f64 / (options.sessions - tenth) as f64;
+    report.word("transport", "transport", if options.https { "TLS" } else { "plain" });
     report.number("watchers", "idle event streams", options.sessions as f64, "");
     report.number("kib_per_watcher", "resident per idle event stream", each, "KiB");
+    report.number("kib_per_watcher_slope", "the same as the slope from a tenth of them", slope, "KiB");
 
     let padding = "x".repeat(options.payload_bytes.saturating_sub(r#"{"at":000000000000,"p":""}"#.len()));
     let mut publishing = JoinSet::new();
-    for _ in 0..options.inflight {
-        let connection = Connection::open(address, head.clone(), NODE.to_owned()).await?;
-        publishing.spawn(publish(Arc::clone(&shared), connection, padding.clone()));
+    for number in 0..options.inflight {
+        let connection = Connection::open(&door, String::new()).await?;
+        let pace = pace(options, number);
+        publishing.spawn(publish(Arc::clone(&shared), connection, padding.clone(), place, pace));
     }
     tokio::time::sleep(Duration::from_secs(options.warmup)).await;
     shared.measuring.store(true, Ordering::Relaxed);
@@ -83,6 +90,9 @@ pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
     }
     watching.shutdown().await;
     report.number("inflight", "publishes in flight", options.inflight as f64, "");
+    if let Some(rate) = options.rate {
+        report.number("rate", "publishes asked for", rate as f64, "/s");
+    }
     report.number("events_per_second", "events delivered", spent.rate(events), "/s");
     report.spent(&spent, "event", events);
     report.latency("delivery", "publish to delivery", &shared.latency);
@@ -90,34 +100,81 @@ pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
     Ok(report)
 }
 
-async fn publish(shared: Arc<Shared>, mut connection: Connection, padding: String) -> Outcome<()> {
+/// Until so many event streams are open.
+async fn open(shared: &Shared, count: u64) -> Outcome<()> {
+    while shared.open.load(Ordering::Relaxed) < count {
+        opening(shared)?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+fn opening(shared: &Shared) -> Outcome<()> {
+    match shared.broken.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        _ => Err("a watcher could not be opened".into()),
+    }
+}
+
+/// Where a server has the one stream.
+#[derive(Clone, Copy)]
+struct Place {
+    create: &'static str,
+    publish: &'static str,
+    watch: &'static str,
+}
+
+impl Place {
+    fn of(options: &Options) -> Place {
+        match options.target {
+            Target::Nchan => Place { create: nchan::PUBLISH, publish: nchan::PUBLISH, watch: nchan::WATCH },
+            _ => Place {
+                create: "/v1/nodes/load%2Fwatched/items?create=true",
+                publish: "/v1/nodes/load%2Fwatched/items",
+                watch: "/v1/nodes/load%2Fwatched/items?watch=true&types=published",
+            },
+        }
+    }
+}
+
+async fn publish(
+    shared: Arc<Shared>,
+    mut connection: Connection,
+    padding: String,
+    place: Place,
+    pace: Option<Pace>,
+) -> Outcome<()> {
+    let mut ticks = pace.map(|(first, each)| tokio::time::interval_at(first, each));
     while !shared.stop.load(Ordering::Relaxed) {
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
+        }
         // A JSON number has no leading noughts: a first digit keeps the width.
         let at = FIRST_DIGIT + shared.began.elapsed().as_micros() as u64;
-        connection.publish("", &format!("{{\"at\":{at},\"p\":\"{padding}\"}}")).await?;
+        connection.post(place.publish, &format!("{{\"at\":{at},\"p\":\"{padding}\"}}")).await?;
     }
     Ok(())
 }
 
 /// Opens one event stream and counts what comes, until the driver ends it.
-async fn watch(shared: Arc<Shared>, address: SocketAddr, head: String) {
-    if let Err(why) = follow(&shared, address, &head).await
+async fn watch(shared: Arc<Shared>, door: Arc<Door>, place: Place) {
+    if let Err(why) = follow(&shared, &door, place).await
         && shared.broken.fetch_add(1, Ordering::Relaxed) == 0
     {
         eprintln!("a watcher: {why}");
     }
 }
 
-async fn follow(shared: &Shared, address: SocketAddr, head: &str) -> Outcome<()> {
-    let mut tcp = TcpStream::connect(address).await?;
-    let request = format!(
-        "GET /v1/nodes/{NODE}/items?watch=true&types=published HTTP/1.1\r\n{head}Accept: text/event-stream\r\n\r\n"
-    );
-    tcp.write_all(request.as_bytes()).await?;
+async fn follow(shared: &Shared, door: &Door, place: Place) -> Outcome<()> {
+    let mut io = door.dial().await?;
+    let (path, head) = (place.watch, &door.head);
+    let request = format!("GET {path} HTTP/1.1\r\n{head}Accept: text/event-stream\r\n\r\n");
+    io.write_all(request.as_bytes()).await?;
+    io.flush().await?;
     let mut unread: Vec<u8> = Vec::new();
     let mut open = false;
     loop {
-        if tcp.read_buf(&mut unread).await? == 0 {
+        if io.read_buf(&mut unread).await? == 0 {
             return Err("the server closed an event stream".into());
         }
         if !open {
@@ -149,7 +206,6 @@ async fn follow(shared: &Shared, address: SocketAddr, head: &str) -> Outcome<()>
     }
 }
 
-const NODE: &str = "load%2Fwatched";
 const STATUS: &[u8] = b"HTTP/1.1 200";
 const MARK: &[u8] = b"{\"at\":";
 const FIRST_DIGIT: u64 = 100_000_000_000;

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::Outcome;
+use crate::door::Door;
 use crate::http_publish::Connection;
 use crate::measure::{Histogram, Moment, Report};
 use crate::options::Options;
@@ -30,9 +31,9 @@ struct Seen {
 }
 
 pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
-    let token = server.token.clone().ok_or("webhooks wants an API token")?;
-    let address = server.http()?;
-    let head = format!("Host: {address}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+    server.token.as_ref().ok_or("webhooks wants an API token")?;
+    let door = Door::new(options, server)?;
+    let rate = options.rate.unwrap_or(RATE);
     let seen = Arc::new(Seen {
         began: Instant::now(),
         delivered: AtomicU64::new(0),
@@ -46,7 +47,7 @@ pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
     let (alive_at, dying_at) = (alive.local_addr()?, dying.local_addr()?);
     let endpoints = tokio::spawn(listen(alive, Arc::clone(&seen)));
     let dead = tokio::spawn(listen(dying, Arc::clone(&seen)));
-    let mut setup = Connection::open(address, head.clone(), String::new()).await?;
+    let mut setup = Connection::open(&door, String::new()).await?;
     for number in 0..options.sessions {
         let sick = options.hanging..options.hanging + options.dead;
         let at = if sick.contains(&number) { dying_at } else { alive_at };
@@ -59,7 +60,7 @@ pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
     let connections = options.inflight;
     let mut publishing = JoinSet::new();
     for number in 0..connections {
-        let connection = Connection::open(address, head.clone(), String::new()).await?;
+        let connection = Connection::open(&door, String::new()).await?;
         publishing.spawn(publish(Arc::clone(&seen), connection, options.clone(), number));
     }
     tokio::time::sleep(Duration::from_secs(options.warmup)).await;
@@ -86,7 +87,7 @@ pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
     report.number("endpoints", "endpoints", options.sessions as f64, "");
     report.number("hanging", "of which hang", options.hanging as f64, "");
     report.number("dead", "of which are dead", options.dead as f64, "");
-    report.number("rate", "publishes asked for", options.rate as f64, "/s");
+    report.number("rate", "publishes asked for", rate as f64, "/s");
     report.number("payload_bytes", "payload", options.payload_bytes as f64, "bytes");
     report.number("deliveries_per_s", "delivered", spent.rate(count), "/s");
     report.spent(&spent, "delivery", count);
@@ -110,7 +111,8 @@ async fn create(setup: &mut Connection, number: usize, endpoint: SocketAddr) -> 
 /// Publishes its share at a steady rate; how many went to endpoints that are well.
 async fn publish(seen: Arc<Seen>, mut connection: Connection, options: Options, number: usize) -> Outcome<u64> {
     let connections = options.inflight as u64;
-    let mut ticks = tokio::time::interval(Duration::from_secs_f64(connections as f64 / options.rate as f64));
+    let mut ticks =
+        tokio::time::interval(Duration::from_secs_f64(connections as f64 / options.rate.unwrap_or(RATE) as f64));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let padding = "x".repeat(options.payload_bytes.saturating_sub(r#"{"t":000000000000000000,"p":""}"#.len()));
     let (mut round, mut healthy) = (number as u64, 0);
@@ -193,6 +195,8 @@ fn node(number: usize) -> String {
     format!("load%2Fhook%2F{number}")
 }
 
+/// Publishes a second, where nothing else is asked for.
+const RATE: u64 = 2000;
 /// A first digit keeps the width of a stamp.
 const FIRST: u64 = 100_000_000_000_000_000;
 /// For what is still on its way when the measurement ends.

@@ -266,10 +266,11 @@ impl Stage<'_> {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|error| wrong(&error))?;
         tokio::spawn(connection);
-        let mut request = hyper::Request::builder()
-            .method(method)
-            .uri(compare::fill(path, &self.names))
-            .header("Host", address.to_string());
+        let mut request = hyper::Request::builder().method(method).uri(compare::fill(path, &self.names));
+        // One that a scene names is in place of ours: there is only ever one.
+        if !headers.iter().any(|header| header.to_ascii_lowercase().starts_with("host:")) {
+            request = request.header("Host", address.to_string());
+        }
         if let Some(media) = media {
             request = request.header("Content-Type", media);
         }

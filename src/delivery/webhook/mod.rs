@@ -79,6 +79,7 @@ pub struct Webhooks {
 struct Inner {
     delivery: Delivery,
     client: client::Client,
+    signer: sign::Signer,
     options: Options,
     stop: CancellationToken,
     ledger: ledger::Ledger,
@@ -167,8 +168,14 @@ impl Webhooks {
             timeout: options.timeout,
         };
         let ledger = ledger::Ledger::new(delivery.engine().store().clone());
+        let signer = sign::Signer::new(delivery.engine().identity());
         let (running, changing) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Ok(Webhooks { inner: Arc::new(Inner { delivery, client, options, stop, ledger, running, changing }) })
+        Ok(Webhooks { inner: Arc::new(Inner { delivery, client, signer, options, stop, ledger, running, changing }) })
+    }
+
+    /// The public half of the key that every delivery is signed with, beside the endpoint's own (Ed25519).
+    pub fn public_key(&self) -> [u8; 32] {
+        self.inner.signer.public_key()
     }
 
     /// Takes up every endpoint where it was left; ends when the server stops and all have kept where
@@ -249,7 +256,7 @@ impl Webhooks {
         let outgoing = client::Outgoing {
             id: &id,
             timestamp,
-            signature: &sign::signature(&webhook.key, &id, timestamp, body.as_bytes()),
+            signature: &self.inner.signer.signatures(&webhook.key, &id, timestamp, body.as_bytes()),
             content_type: "application/cloudevents+json",
             body: Bytes::from(body.clone()),
         };

@@ -1,18 +1,44 @@
 //! Signatures of what is sent (standardwebhooks.com), and the names that it bears.
+//!
+//! A delivery is signed twice: `v1` with the endpoint's own secret, and `v1a` with the server's key, which whoever
+//! knows its public half can verify and nobody else can make.
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::engine::Position;
+use crate::store::Identity;
 
-/// The signature of a delivery, as it stands in `webhook-signature`.
-pub(super) fn signature(key: &[u8], id: &str, timestamp: i64, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(format!("{id}.{timestamp}.").as_bytes());
-    mac.update(body);
-    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+/// The server's own key for signatures.
+pub(super) struct Signer {
+    pair: Ed25519KeyPair,
+}
+
+impl Signer {
+    /// The key is the store's: made of its secret, so that it lasts as long and is copied with it.
+    pub(super) fn new(identity: &Identity) -> Self {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&identity.cursor_key).expect("HMAC takes keys of any length");
+        mac.update(SEED_LABEL);
+        let seed = mac.finalize().into_bytes();
+        Signer { pair: Ed25519KeyPair::from_seed_unchecked(&seed).expect("32 bytes are a seed") }
+    }
+
+    /// The signatures of a delivery, as they stand in `webhook-signature`.
+    pub(super) fn signatures(&self, key: &[u8], id: &str, timestamp: i64, body: &[u8]) -> String {
+        let mut signed = format!("{id}.{timestamp}.").into_bytes();
+        signed.extend_from_slice(body);
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+        mac.update(&signed);
+        let (own, server) = (mac.finalize().into_bytes(), self.pair.sign(&signed));
+        format!("v1,{} v1a,{}", STANDARD.encode(own), STANDARD.encode(server))
+    }
+
+    pub(super) fn public_key(&self) -> [u8; 32] {
+        self.pair.public_key().as_ref().try_into().expect("a public key of Ed25519 has 32 bytes")
+    }
 }
 
 /// The name of an event to all webhooks: the same however often it is sent. No dot stands in it, for
@@ -40,6 +66,8 @@ pub fn secret_key(text: &str) -> Option<Vec<u8>> {
 }
 
 const PREFIX: &str = "whsec_";
+/// What tells this key from others that are made of the same secret.
+const SEED_LABEL: &[u8] = b"tidings webhook signatures, Ed25519, 1";
 const FRESH_BYTES: usize = 32;
 
 #[cfg(test)]
@@ -47,12 +75,31 @@ mod tests {
     use super::*;
     use crate::pubsub::{NodeKey, Seq};
 
+    fn signer(cursor_key: [u8; 32]) -> Signer {
+        Signer::new(&Identity { incarnation: 1, cursor_key, decoy_key: [0; 32] })
+    }
+
     #[test]
     fn the_published_vector_is_signed_alike() {
         let key = secret_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signed = signature(&key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b"{\"test\": 2432232314}");
-        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        let (id, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", b"{\"test\": 2432232314}");
+        let signed = signer([7; 32]).signatures(&key, id, 1_614_265_330, body);
+        assert_eq!(signed.split(' ').next(), Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
         assert_eq!(secret_text(&key), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    }
+
+    #[test]
+    fn the_servers_signature_is_verified_with_its_public_key_and_lasts_with_the_store() {
+        use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+        let one = signer([7; 32]);
+        let signed = one.signatures(b"another key", "evt_1", 5, b"{}");
+        let (_, server) = signed.split_once(" v1a,").unwrap();
+        let server = STANDARD.decode(server).unwrap();
+        let public = UnparsedPublicKey::new(&ED25519, one.public_key());
+        assert!(public.verify(b"evt_1.5.{}", &server).is_ok());
+        assert!(public.verify(b"evt_1.5.{} ", &server).is_err());
+        assert_eq!(signer([7; 32]).public_key(), one.public_key());
+        assert_ne!(signer([8; 32]).public_key(), one.public_key());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::breaker::{Breaker, Permit};
 use super::client::{Answered, Outgoing, Pool, Unsent};
 use super::event::{self, Place};
-use super::sign::{event_id, signature};
+use super::sign::event_id;
 use super::{Inner, View};
 use crate::delivery::{Ending, Followed, Follower, Ring, Start};
 use crate::engine::{Entry, Position, Wrong};
@@ -451,7 +451,7 @@ impl Attempt {
         let outgoing = Outgoing {
             id: &id,
             timestamp,
-            signature: &signature(&webhook.key, &id, timestamp, &body),
+            signature: &inner.signer.signatures(&webhook.key, &id, timestamp, &body),
             content_type: "application/cloudevents+json",
             body: Bytes::copy_from_slice(&body),
         };

@@ -61,6 +61,8 @@ async function main() {
       if (method !== "parameters") show(list, api, path, place, method, operation);
     }
   }
+  const calls = document.getElementById("webhooks");
+  for (const [name, place] of Object.entries(api.webhooks)) show(calls, api, name, place, "post", place.post);
 }
 
 main();

@@ -57,8 +57,8 @@ async fn a_head_must_come_in_time() {
 async fn a_head_has_a_limit() {
     let stage = Stage::open().await;
     let head = |bytes: usize| {
-        let filling = "x".repeat(bytes - "GET / HTTP/1.1\r\nX: \r\n\r\n".len());
-        format!("GET / HTTP/1.1\r\nX: {filling}\r\n\r\n")
+        let filling = "x".repeat(bytes - "GET / HTTP/1.1\r\nHost: x\r\nX: \r\n\r\n".len());
+        format!("GET / HTTP/1.1\r\nHost: x\r\nX: {filling}\r\n\r\n")
     };
     for (bytes, expected) in [(15 * 1024, 404), (17 * 1024, 431), (200 * 1024, 431)] {
         let (answer, _) = raw(stage.http, head(bytes).as_bytes(), Duration::from_secs(2)).await;

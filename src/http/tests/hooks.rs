@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -222,11 +223,19 @@ async fn an_endpoint_is_called_with_what_happens_signed_and_in_order() {
     assert_eq!((&event["publisher"], &event["cursor"]), (&"alice@localhost".into(), &cursor.into()));
     assert!(String::from_utf8_lossy(&calls[0].raw).ends_with("\"data\":{\"v\": 1.10}}"));
     assert_eq!((&calls[1].event["datacontenttype"], &calls[1].event["data"]), (&"text/plain".into(), &"ü\n<".into()));
+    // The server's own key is there for whoever asks.
+    let anybody = Caller { address: stage.http, credential: String::new() };
+    let keys = anybody.get("/v1/webhooks/keys").await.json();
+    let whpk = keys["keys"][0]["whpk"].as_str().unwrap().strip_prefix("whpk_").unwrap().to_owned();
+    let public = UnparsedPublicKey::new(&ED25519, STANDARD.decode(whpk).unwrap());
     for call in &calls {
         let mut mac = Hmac::<Sha256>::new_from_slice(&secret_key(&secret).unwrap()).unwrap();
-        mac.update(format!("{}.{}.", call.id, call.timestamp).as_bytes());
-        mac.update(&call.raw);
-        assert_eq!(call.signature, format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())));
+        let signed = [format!("{}.{}.", call.id, call.timestamp).as_bytes(), &call.raw].concat();
+        mac.update(&signed);
+        let (own, servers) = call.signature.split_once(' ').unwrap();
+        assert_eq!(own, format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())));
+        let servers = STANDARD.decode(servers.strip_prefix("v1a,").unwrap()).unwrap();
+        assert!(public.verify(&signed, &servers).is_ok());
         assert_eq!(call.event["id"], call.id.as_str());
     }
     let shown = until(&alice, &path, |shown| shown["log"].as_array().is_some_and(|log| log.len() == 4)).await;

@@ -1,13 +1,17 @@
 //! The door over real sockets, with the engine and a store in memory behind it.
 
 mod admin;
+mod attacks;
 mod browsers;
 mod connections;
 mod endpoint;
+mod floods;
 mod hooks;
 mod ingest;
+mod initial;
 mod publish;
 mod read;
+mod subscriptions;
 mod transports;
 mod watch;
 mod watch_rights;

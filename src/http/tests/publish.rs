@@ -169,7 +169,10 @@ async fn scopes_narrow_what_a_token_may() {
         (&reader, "POST", "/v1/nodes/orders%2F1/items", 403),
         (&reader, "DELETE", "/v1/nodes/orders%2F1", 403),
         (&reader, "GET", "/v1/nodes/orders%2F1/affiliations", 403),
-        (&reader, "GET", "/v1/nodes/orders%2F1/subscriptions", 403),
+        // Its own, not everyone's.
+        (&reader, "GET", "/v1/nodes/orders%2F1/subscriptions", 200),
+        (&publisher, "GET", "/v1/nodes/orders%2F1/subscriptions", 403),
+        (&reader, "DELETE", "/v1/nodes/orders%2F1/subscriptions/alice%40localhost", 403),
     ] {
         let body = (method == "POST").then_some(("application/json", &b"1"[..]));
         let reply = caller.ask(method, path, &[], body).await;

@@ -13,13 +13,13 @@ use super::*;
 const WATCH: &str = "/v1/nodes/n/items?watch=true";
 
 /// Lines of JSON, one by one.
-struct Lines {
+pub(super) struct Lines {
     body: Incoming,
     unread: BytesMut,
 }
 
 impl Lines {
-    async fn next(&mut self) -> Option<Value> {
+    pub(super) async fn next(&mut self) -> Option<Value> {
         timeout(PATIENCE, self.line()).await.expect("a line in time")
     }
 
@@ -47,7 +47,7 @@ impl Lines {
 }
 
 impl Caller {
-    async fn lines(&self, path: &str) -> Lines {
+    pub(super) async fn lines(&self, path: &str) -> Lines {
         let response = self.send("GET", path, &[("accept", "application/x-ndjson")], None).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
@@ -80,7 +80,7 @@ impl Caller {
         timeout(PATIENCE, sender.send_request(request)).await.expect("an answer in time").unwrap()
     }
 
-    async fn socket(&self, path: &str) -> Socket {
+    pub(super) async fn socket(&self, path: &str) -> Socket {
         let response = self.handshake(path, &[("sec-websocket-protocol", "other, tidings.v1")]).await;
         assert_eq!(response.status(), 101);
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -90,14 +90,14 @@ impl Caller {
     }
 }
 
-struct Socket(WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>);
+pub(super) struct Socket(WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>);
 
 impl Socket {
     async fn next(&mut self) -> Option<Result<Message, tungstenite::Error>> {
         timeout(PATIENCE, self.0.next()).await.expect("a message in time")
     }
 
-    async fn object(&mut self) -> Value {
+    pub(super) async fn object(&mut self) -> Value {
         match self.next().await {
             Some(Ok(Message::Text(text))) => serde_json::from_str(&text).unwrap(),
             other => panic!("no text: {other:?}"),
