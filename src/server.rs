@@ -323,6 +323,8 @@ fn xep_options(config: &Config) -> xep::Options {
         command_sessions_max: config.limits.commands_waiting,
         command_session_seconds: config.limits.command_seconds,
         contacts: config.contact.clone(),
+        change_password: config.im.change_password,
+        remove_account: config.im.remove_account,
         ..xep::Options::default()
     }
 }

@@ -127,7 +127,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["store"]),
     ("argon2", &["access"]),
     ("pbkdf2", &["access"]),
-    ("sha1", &["access", "stream", "messaging", "http", "net"]),
+    ("sha1", &["access", "stream", "messaging", "xep", "http", "net"]),
     ("sha2", &["access", "stream", "delivery", "messaging", "net", "xep", "http"]),
     ("hmac", &["access", "stream", "delivery", "messaging", "http"]),
     ("subtle", &["access", "stream", "http"]),

@@ -229,6 +229,8 @@ pub struct Im {
     pub roster_items: u64,
     pub blocked_addresses: usize,
     pub offline_messages: u64,
+    pub change_password: bool,
+    pub remove_account: bool,
     pub archive_days: u64,
     pub archive_messages: u64,
     pub archive_default: crate::im::Policy,

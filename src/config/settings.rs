@@ -870,6 +870,24 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.im.offline_messages = value.count(),
     },
     Setting {
+        key: "im.change_password",
+        kind: Kind::Flag,
+        unset: Unset::Is("true"),
+        meaning: "Whether an account may change its password over XMPP (XEP-0077). What was opened with the old one \
+                  ends, and the account's API tokens are revoked.",
+        why: "",
+        apply: |config, value| config.im.change_password = value.flag(),
+    },
+    Setting {
+        key: "im.remove_account",
+        kind: Kind::Flag,
+        unset: Unset::Is("true"),
+        meaning: "Whether an account may remove itself over XMPP (XEP-0077), with its roster, archive and tokens. \
+                  Nobody makes one that way.",
+        why: "",
+        apply: |config, value| config.im.remove_account = value.flag(),
+    },
+    Setting {
         key: "im.archive_days",
         kind: Kind::Count { min: 0, max: 36_500 },
         unset: Unset::Is("30"),

@@ -19,7 +19,9 @@ use super::Messaging;
 use super::words::wire_bytes;
 use crate::im::{Keeps, Policy, Preferences};
 use crate::jid::{BareJid, Jid};
-use crate::store::{ArchiveEntry, ArchivePlace, ArchiveQuery, Ask, Failure, Filing, Found, Identity, Keeping, Store};
+use crate::store::{
+    ArchiveEntry, ArchivePlace, ArchiveQuery, ArchiveRange, Ask, Failure, Filing, Found, Identity, Keeping, Store,
+};
 use crate::time::Timestamp;
 use crate::xml::Element;
 use crate::xmpp::{Message, MessageType, NS_CLIENT};
@@ -134,19 +136,21 @@ impl Messaging {
         let asked = ArchiveQuery {
             owner: owner.clone(),
             with: wish.with.map(|with| (with.bare().clone(), with.resource().map(str::to_owned))),
-            start: wish.start,
-            end: wish.end,
-            after: wish.after.map(number).transpose()?,
-            before: wish.before.map(number).transpose()?,
-            these: wish.these.map(|ids| ids.into_iter().map(number).collect()).transpose()?,
-            place: match wish.place {
-                WishPlace::First => ArchivePlace::First,
-                WishPlace::After(id) => ArchivePlace::After(number(id)?),
-                WishPlace::Before(id) => ArchivePlace::Before(number(id)?),
-                WishPlace::Last => ArchivePlace::Last,
+            range: ArchiveRange {
+                start: wish.start,
+                end: wish.end,
+                after: wish.after.map(number).transpose()?,
+                before: wish.before.map(number).transpose()?,
+                these: wish.these.map(|ids| ids.into_iter().map(number).collect()).transpose()?,
+                place: match wish.place {
+                    WishPlace::First => ArchivePlace::First,
+                    WishPlace::After(id) => ArchivePlace::After(number(id)?),
+                    WishPlace::Before(id) => ArchivePlace::Before(number(id)?),
+                    WishPlace::Last => ArchivePlace::Last,
+                },
+                max: wish.max,
+                bytes_max: wish.bytes_max,
             },
-            max: wish.max,
-            bytes_max: wish.bytes_max,
         };
         let page = self.store().read_archive(asked).await?;
         let found = page.entries.into_iter().map(|entry| FoundMessage {

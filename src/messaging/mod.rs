@@ -9,6 +9,7 @@
 //! (`xep`).
 
 mod archive;
+mod avatar;
 mod blocking;
 mod caps;
 mod directory;

@@ -21,6 +21,13 @@ impl Messaging {
     pub async fn announce(&self, session: &Place, stanza: Stanza) -> Told {
         let own = session.jid().bare().clone();
         let _turn = self.shared.turns.of(&own).await;
+        let stanza = match self.with_avatar(&own, stanza.clone()).await {
+            Ok(stanza) => stanza,
+            Err(failure) => {
+                tracing::warn!(%failure, session = %session.jid(), "an account's avatar cannot be read");
+                stanza
+            }
+        };
         match self.facts_of(session, &stanza).await {
             Ok(facts) => self.announce_upon(session, stanza, facts),
             Err(failure) => {
@@ -58,6 +65,8 @@ impl Messaging {
         let mark = Mark::of(&stanza.content, ALGORITHMS);
         let shown = own == receiver || !im::blocks(&theirs, &Jid::Full(session.jid().clone()));
         if shown {
+            // What cannot be read is left out.
+            let stanza = self.with_avatar(&own, stanza.clone()).await.unwrap_or(stanza);
             self.show(&to, &Spoken::of(stanza));
         }
         // XEP-0060 §9.1.3, XEP-0163 §4.3.2: whose presence it does not see it follows for as long.

@@ -45,6 +45,17 @@ impl Messaging {
         Ok(())
     }
 
+    /// Ends all subscriptions of an account that goes, so that its contacts are told (XEP-0077 §3.2).
+    pub async fn end_subscriptions(&self, owner: &BareJid) -> Result<(), Wrong> {
+        for item in self.store().roster(owner.clone()).await?.items {
+            let links = item.links;
+            if item.listed && (links.to || links.from || links.pending_out) {
+                self.remove_contact(owner, &item.jid).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes an entry, and the subscriptions that it stood for (RFC 6121 §2.5).
     pub async fn remove_contact(&self, owner: &BareJid, contact: &BareJid) -> Result<(), Wrong> {
         let _turn = self.shared.turns.of_both(owner, contact).await;

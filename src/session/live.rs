@@ -159,6 +159,8 @@ impl Session<'_> {
                 },
                 Ok(()) = revocations.changed() => {
                     if !self.shared.access.still_valid(&self.standing.login) {
+                        // Who has changed his own password is told that it was done.
+                        self.finish_answers().await;
                         return End::Error(revoked());
                     }
                 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Pending;
 use crate::im::{Preferences, StoredStanza};
 use crate::jid::BareJid;
+use crate::pubsub::{Event, NodeKey};
 use crate::time::Timestamp;
 
 /// The part of [`Store`](super::Store) that keeps archives.
@@ -23,7 +24,17 @@ pub trait Archives: Send + Sync + 'static {
 
     /// Messages of an archive in their order. [`Failure::NoSuchEdge`](super::Failure::NoSuchEdge) where
     /// a number that was named is not in it.
-    fn read_archive(&self, asked: ArchiveQuery) -> Pending<'_, ArchivePage>;
+    fn read_archive(&self, asked: ArchiveQuery) -> Pending<'_, ArchivePage<Archived>>;
+
+    /// What was published to a node and has its payload still, of a publisher or of all, numbered by seq.
+    /// What a current item stands on is there, however old it is. An event whose item has gone names a
+    /// place as long as the log has it.
+    fn read_published(
+        &self,
+        node: NodeKey,
+        publisher: Option<BareJid>,
+        range: ArchiveRange,
+    ) -> Pending<'_, ArchivePage<Event>>;
 
     /// The oldest and the newest message: number and time.
     fn archive_ends(&self, owner: BareJid) -> Pending<'_, Option<[(i64, Timestamp); 2]>>;
@@ -74,12 +85,18 @@ pub struct Archived {
     pub xml: Arc<[u8]>,
 }
 
-/// What is wanted of an archive.
+/// What is wanted of an account's archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiveQuery {
     pub owner: BareJid,
     /// Messages with this address; of any resource where none is named.
     pub with: Option<(BareJid, Option<String>)>,
+    pub range: ArchiveRange,
+}
+
+/// What is wanted of an archive, by time and by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveRange {
     /// Not before, and not after.
     pub start: Option<Timestamp>,
     pub end: Option<Timestamp>,
@@ -104,10 +121,10 @@ pub enum ArchivePlace {
     Last,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ArchivePage {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivePage<T> {
     /// The oldest first.
-    pub entries: Vec<Archived>,
+    pub entries: Vec<T>,
     /// Nothing that matches lies beyond, in the direction of reading.
     pub complete: bool,
     /// Of all that match; where no messages were asked for.
@@ -127,9 +144,14 @@ pub enum Keeping {
 impl ArchiveQuery {
     /// Everything that an account has.
     pub fn all_of(owner: BareJid, max: usize) -> Self {
-        ArchiveQuery {
-            owner,
-            with: None,
+        ArchiveQuery { owner, with: None, range: ArchiveRange::all(max) }
+    }
+}
+
+impl ArchiveRange {
+    /// Everything, from the beginning.
+    pub fn all(max: usize) -> Self {
+        ArchiveRange {
             start: None,
             end: None,
             after: None,
@@ -141,13 +163,13 @@ impl ArchiveQuery {
         }
     }
 
-    /// Numbers that must be in the archive.
-    pub(super) fn named(&self) -> impl Iterator<Item = i64> {
+    /// Numbers that name places, and must be in the archive.
+    pub(super) fn edges(&self) -> impl Iterator<Item = i64> {
         let edge = match self.place {
             ArchivePlace::After(number) | ArchivePlace::Before(number) => Some(number),
             ArchivePlace::First | ArchivePlace::Last => None,
         };
-        self.after.into_iter().chain(self.before).chain(edge).chain(self.these.iter().flatten().copied())
+        self.after.into_iter().chain(self.before).chain(edge)
     }
 
     /// Between which numbers, both exclusive, what is wanted lies.
@@ -167,8 +189,12 @@ impl ArchiveQuery {
     }
 
     /// Makes the page of what matches, in the order of reading.
-    pub(super) fn page<E>(&self, matching: impl IntoIterator<Item = Result<Archived, E>>) -> Result<ArchivePage, E> {
-        let mut page = ArchivePage { complete: true, ..ArchivePage::default() };
+    pub(super) fn page<T, E>(
+        &self,
+        matching: impl IntoIterator<Item = Result<T, E>>,
+        weight: impl Fn(&T) -> usize,
+    ) -> Result<ArchivePage<T>, E> {
+        let mut page = ArchivePage { entries: Vec::new(), complete: true, count: None };
         let mut bytes = 0;
         for entry in matching {
             if page.entries.len() >= self.max || bytes > self.bytes_max {
@@ -176,12 +202,25 @@ impl ArchiveQuery {
                 break;
             }
             let entry = entry?;
-            bytes += entry.xml.len();
+            bytes += weight(&entry);
             page.entries.push(entry);
         }
         if !self.forward() {
             page.entries.reverse();
         }
         Ok(page)
+    }
+}
+
+impl<T> ArchivePage<T> {
+    /// No entries, but how many there are.
+    pub(super) fn counted(count: u64) -> Self {
+        ArchivePage { entries: Vec::new(), complete: count == 0, count: Some(count) }
+    }
+}
+
+impl Archived {
+    pub(super) fn weight(&self) -> usize {
+        self.xml.len()
     }
 }

@@ -113,6 +113,7 @@ macro_rules! every_promise {
                 numbers_of_messages_are_never_handed_out_twice
                 an_archive_is_read_from_both_ends
                 an_archive_is_searched
+                what_was_published_is_an_archive
                 the_oldest_messages_make_room_and_grow_old
                 a_filing_that_finds_no_room_leaves_nothing
                 what_an_account_keeps_goes_with_it;

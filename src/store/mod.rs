@@ -40,7 +40,7 @@ use crate::time::Timestamp;
 pub use account::FastToken;
 pub use account::{Account, AccountTotals, ScramKeys, Token, Verifier};
 pub use archive::{
-    ArchiveEntry, ArchivePage, ArchivePlace, ArchiveQuery, Archived, Archives, Filing, Keeping, Waiting,
+    ArchiveEntry, ArchivePage, ArchivePlace, ArchiveQuery, ArchiveRange, Archived, Archives, Filing, Keeping, Waiting,
 };
 pub use memo::{Memo, MemoKey};
 pub use page::ITEMS_PAGE_BYTES_MAX;

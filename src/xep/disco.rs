@@ -150,7 +150,7 @@ fn identity(category: &str, kind: &str, name: &str) -> Element {
 }
 
 fn feature_elements(asked: &Asked<'_>, entity: Entity) -> impl Iterator<Item = Element> {
-    let offered = move |var: &&str| asked.messaging.archives() || !archive::is_feature(var);
+    let offered = move |var: &&str| asked.messaging.archives() || archive::offers_without_messages(entity, var);
     features(entity, &asked.policy)
         .into_iter()
         .filter(offered)

@@ -19,10 +19,13 @@ mod offline;
 mod order;
 mod personal;
 mod ping;
+mod private;
 pub mod pubsub;
 mod reference;
+mod register;
 mod roster;
 mod rsm;
+mod vcard;
 mod version;
 
 use std::pin::Pin;
@@ -92,6 +95,9 @@ pub struct Options {
     pub service_name: String,
     /// Where to write to whom (XEP-0157).
     pub contacts: Contacts,
+    /// What accounts may do themselves (XEP-0077).
+    pub change_password: bool,
+    pub remove_account: bool,
 }
 
 impl Default for Options {
@@ -108,6 +114,8 @@ impl Default for Options {
             server_name: "Tidings".to_owned(),
             service_name: "Publish-subscribe".to_owned(),
             contacts: Contacts::default(),
+            change_password: true,
+            remove_account: true,
         }
     }
 }
@@ -225,6 +233,7 @@ impl Xep {
                 engine: &self.shared.engine,
                 now: self.shared.engine.clock().now(),
                 options: &self.shared.options,
+                access: self.shared.administration.get().map(|administration| &administration.access),
             };
             asked.work()
         });
@@ -286,7 +295,9 @@ type Handler = fn(&Asked<'_>) -> Result<Work, StanzaError>;
 pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 4, name: "Data Forms", version: "2.13.2", features: &[], claims: &[] },
     disco::EXTENSION,
+    private::EXTENSION,
     commands::EXTENSION,
+    vcard::EXTENSION,
     rsm::EXTENSION,
     pubsub::EXTENSION,
     Extension {
@@ -296,6 +307,7 @@ pub const EXTENSIONS: &[Extension] = &[
         features: &[],
         claims: &[],
     },
+    register::EXTENSION,
     Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
     Extension { number: 115, name: "Entity Capabilities", version: "1.6.0", features: &[], claims: &[] },
@@ -323,8 +335,11 @@ pub const EXTENSIONS: &[Extension] = &[
     archive::EXTENSION,
     Extension { number: 334, name: "Message Processing Hints", version: "1.0.0", features: &[], claims: &[] },
     archive::STANZA_IDS,
+    vcard::CONVERSION,
+    private::BOOKMARKS,
     order::EXTENSION,
     archive::PREFERENCES,
+    archive::OF_NODES,
 ];
 
 impl Feature {
@@ -363,6 +378,8 @@ struct Asked<'a> {
     engine: &'a Engine,
     now: Timestamp,
     options: &'a Options,
+    /// Present once the rooms are wired.
+    access: Option<&'a Access>,
 }
 
 /// Who is asked.

@@ -5,7 +5,7 @@
 
 One node, one watcher on each library; the items come in over HTTP. Every watcher must see every item once and in
 order, before and after it reconnects and before and after the server is started anew on the same data and ports.
-Before them an administrator on slixmpp manages nodes and accounts by ad-hoc commands.
+Before them an administrator on slixmpp manages nodes and accounts by ad-hoc commands. Two people with profanity chat.
 
 slixmpp is looked for in the Python given by --python (requirements.txt), xmpp.js and strophe.js in node_modules beside
 this file (package-lock.json); strophe.js runs in Debian's Chromium. Standard library only. The last line is `N passed, N failed`; with a failure the exit code is 1.
@@ -28,6 +28,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import ejabberd
+import profanity
 import prosody
 import strophe
 
@@ -41,7 +42,7 @@ ITEMS = 1000
 MORE = 100
 NEWEST = 50
 HOUSES = {"prosody": prosody.Prosody, "ejabberd": ejabberd.Ejabberd}
-KINDS = ["admin", "slixmpp", "component", "xmppjs", "xmppjs-websocket", "strophe-websocket", "strophe-bosh"]
+KINDS = ["admin", "slixmpp", "component", "xmppjs", "xmppjs-websocket", "strophe-websocket", "strophe-bosh", "profanity"]
 
 
 class Failed(Exception):
@@ -170,6 +171,7 @@ class Publisher:
     def __init__(self, address, token, node):
         self.address = address
         self.token = token
+        self.node = node
         self.path = f"/v1/nodes/{quote(node, safe='')}/items"
         self.connection = None
         self.number = 0
@@ -349,6 +351,23 @@ def administrate(checks, server, words):
         client.end()
 
 
+def terminal(checks, server, folder, token):
+    """People who sit at a terminal."""
+    publisher = Publisher(server.addresses["http"], token, "interop/profanity")
+    try:
+        checks.check("profanity: a node", lambda: made(*publisher.ask("PUT", "/v1/nodes/interop%2Fprofanity", "{}")))
+        profanity.chat(checks, server, folder, publisher, SERVICE, PASSWORD)
+    except Failed:
+        print(server.log_end(), file=sys.stderr)
+    finally:
+        publisher.close()
+
+
+def made(status, body):
+    if status != 201:
+        raise RuntimeError(f"answered {status} {body!r}")
+
+
 class Clients:
     """How to make each watcher, for the node that it watches."""
 
@@ -398,13 +417,16 @@ def run(checks, options, folder):
     server.component = component
     try:
         tokens = {}
-        watchers = [name for name in options.only if name != "admin"]
+        watchers = [name for name in options.only if name not in ("admin", "profanity")]
         for name in watchers:
             # To the node of a component only an administrator may publish beside it.
             kind = ["--admin"] if name == "component" else []
             tokens[name] = checks.check(f"{name}: an account and its API token", lambda: server.account(name, *kind))
         if "admin" in options.only:
             checks.check("admin: an administrator's account", lambda: server.administrator("interop-admin"))
+        if "profanity" in options.only:
+            checks.check("profanity: its user's token", lambda: tokens.update(profanity=server.account("profanity")))
+            checks.check("profanity: a contact", lambda: tokens.update(contact=server.account("contact")))
         checks.check("the server starts", server.start)
         certificate = server.certificate()
         if "admin" in options.only:
@@ -412,6 +434,8 @@ def run(checks, options, folder):
                 administrate(checks, server, [options.python, "-u", HERE / "slixmpp_admin.py", "--ca", certificate])
             except Failed:
                 print(server.log_end(), file=sys.stderr)
+        if "profanity" in options.only:
+            terminal(checks, server, folder, tokens["profanity"])
         clients = Clients(options, server, page)
         for name in watchers:
             try:
@@ -441,6 +465,8 @@ def main():
     missing = [name for name, there in (("prosody", prosody.there), ("ejabberd", ejabberd.there)) if not there()]
     if wanted := set(missing) & set(options.behind):
         parser.error(f"{' and '.join(wanted)} missing, or this is not root: install what is missing, or name others by --behind")
+    if "profanity" in options.only and not profanity.there():
+        parser.error("profanity is missing: install it, or leave it out of --only")
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="interop-") as folder:
         try:

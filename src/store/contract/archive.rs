@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::accounts::account;
-use super::hand::jid;
+use super::hand::{Hand, SERVICE, jid};
 use crate::im::{Policy, Preferences, StoredStanza};
 use crate::jid::Jid;
-use crate::store::{ArchiveEntry, ArchivePlace, ArchiveQuery, Failure, Filing, Keeping, Store, Waiting};
+use crate::pubsub::NodeKey;
+use crate::store::{ArchiveEntry, ArchivePlace, ArchiveQuery, ArchiveRange, Failure, Filing, Keeping, Store, Waiting};
 use crate::time::Timestamp;
 
 pub async fn numbers_of_messages_are_never_handed_out_twice(store: Arc<dyn Store>) {
@@ -26,7 +27,8 @@ pub async fn an_archive_is_read_from_both_ends(store: Arc<dyn Store>) {
         )
         .await;
     }
-    let ask = |place, max| ArchiveQuery { place, ..ArchiveQuery::all_of(alice.clone(), max) };
+    let with = |range| ArchiveQuery { range, ..ArchiveQuery::all_of(alice.clone(), 0) };
+    let ask = |place, max| with(ArchiveRange { place, ..ArchiveRange::all(max) });
     let rows: [(ArchivePlace, usize, &[i64], bool); 9] = [
         (ArchivePlace::First, 3, &[1, 2, 3], false),
         (ArchivePlace::After(3), 3, &[4, 5, 6], false),
@@ -51,7 +53,7 @@ pub async fn an_archive_is_read_from_both_ends(store: Arc<dyn Store>) {
     for place in [ArchivePlace::After(101), ArchivePlace::Before(99)] {
         assert_eq!(store.read_archive(ask(place, 3)).await, Err(Failure::NoSuchEdge));
     }
-    let light = ArchiveQuery { bytes_max: 20, ..ask(ArchivePlace::First, 9) };
+    let light = with(ArchiveRange { bytes_max: 20, ..ArchiveRange::all(9) });
     assert_eq!(store.read_archive(light).await.unwrap().entries.len(), 2);
     assert_eq!(store.archive_ends(alice).await.unwrap(), Some([(1, Timestamp(10)), (7, Timestamp(70))]));
     assert_eq!(store.archive_ends(jid("eve@x")).await.unwrap(), None);
@@ -64,35 +66,75 @@ pub async fn an_archive_is_searched(store: Arc<dyn Store>) {
     for (number, with) in [(1, "bob@x/a"), (2, "eve@x"), (3, "bob@x/b"), (4, "bob@x"), (5, "eve@x/q"), (6, "bob@x/a")] {
         put(&*store, &[entry("alice@localhost", number, with)], 100).await;
     }
-    let all = || ArchiveQuery::all_of(alice.clone(), 100);
+    let ask = |with, range| ArchiveQuery { owner: alice.clone(), with, range };
+    let all = || ArchiveRange::all(100);
     let bob = |resource: Option<&str>| Some((jid("bob@x"), resource.map(str::to_owned)));
     let rows: [(ArchiveQuery, &[i64]); 10] = [
-        (ArchiveQuery { with: bob(None), ..all() }, &[1, 3, 4, 6]),
-        (ArchiveQuery { with: bob(Some("a")), ..all() }, &[1, 6]),
-        (ArchiveQuery { with: bob(None), place: ArchivePlace::Last, max: 2, ..all() }, &[4, 6]),
+        (ask(bob(None), all()), &[1, 3, 4, 6]),
+        (ask(bob(Some("a")), all()), &[1, 6]),
+        (ask(bob(None), ArchiveRange { place: ArchivePlace::Last, max: 2, ..all() }), &[4, 6]),
         // An edge need not match what is looked for.
-        (ArchiveQuery { with: bob(None), place: ArchivePlace::After(2), ..all() }, &[3, 4, 6]),
-        (ArchiveQuery { start: Some(Timestamp(20)), end: Some(Timestamp(40)), ..all() }, &[2, 3, 4]),
-        (ArchiveQuery { start: Some(Timestamp(21)), with: bob(None), ..all() }, &[3, 4, 6]),
-        (ArchiveQuery { after: Some(2), before: Some(6), ..all() }, &[3, 4, 5]),
-        (ArchiveQuery { after: Some(1), before: Some(6), place: ArchivePlace::After(3), ..all() }, &[4, 5]),
-        (ArchiveQuery { these: Some(vec![6, 2, 2]), ..all() }, &[2, 6]),
-        (ArchiveQuery { these: Some(vec![6, 2]), with: bob(None), ..all() }, &[6]),
+        (ask(bob(None), ArchiveRange { place: ArchivePlace::After(2), ..all() }), &[3, 4, 6]),
+        (ask(None, ArchiveRange { start: Some(Timestamp(20)), end: Some(Timestamp(40)), ..all() }), &[2, 3, 4]),
+        (ask(bob(None), ArchiveRange { start: Some(Timestamp(21)), ..all() }), &[3, 4, 6]),
+        (ask(None, ArchiveRange { after: Some(2), before: Some(6), ..all() }), &[3, 4, 5]),
+        (ask(None, ArchiveRange { after: Some(1), before: Some(6), place: ArchivePlace::After(3), ..all() }), &[4, 5]),
+        (ask(None, ArchiveRange { these: Some(vec![6, 2, 2]), ..all() }), &[2, 6]),
+        (ask(bob(None), ArchiveRange { these: Some(vec![6, 2]), ..all() }), &[6]),
     ];
     for (asked, numbers) in rows {
         let page = store.read_archive(asked.clone()).await.unwrap();
         let found: Vec<i64> = page.entries.iter().map(|entry| entry.number).collect();
         assert_eq!(found, numbers, "{asked:?}");
-        let count = store.read_archive(ArchiveQuery { max: 0, ..asked }).await.unwrap().count;
-        assert!(count >= Some(numbers.len() as u64));
+        let counted = ArchiveQuery { range: ArchiveRange { max: 0, ..asked.range }, ..asked };
+        assert!(store.read_archive(counted).await.unwrap().count >= Some(numbers.len() as u64));
     }
-    for asked in [
-        ArchiveQuery { these: Some(vec![1, 9]), ..all() },
-        ArchiveQuery { after: Some(9), ..all() },
-        ArchiveQuery { before: Some(9), ..all() },
+    for range in [
+        ArchiveRange { these: Some(vec![1, 9]), ..all() },
+        ArchiveRange { after: Some(9), ..all() },
+        ArchiveRange { before: Some(9), ..all() },
     ] {
-        assert_eq!(store.read_archive(asked).await, Err(Failure::NoSuchEdge));
+        assert_eq!(store.read_archive(ask(None, range)).await, Err(Failure::NoSuchEdge));
     }
+}
+
+/// The archive of a node is its log.
+pub async fn what_was_published_is_an_archive(store: Arc<dyn Store>) {
+    let mut hand = Hand::create(&*store, SERVICE, "n").await;
+    for (item, payload) in [("a", "<a/>"), ("b", "<b/>"), ("a", "<c/>"), ("d", "<d/>")] {
+        hand.publish(item, payload);
+    }
+    hand.commit(&*store).await;
+    let node = hand.node.key;
+    let seqs = async |range: ArchiveRange| {
+        let page = store.read_published(node, None, range).await?;
+        Ok::<_, Failure>((page.entries.iter().map(|event| event.seq.0).collect::<Vec<_>>(), page.complete))
+    };
+    let first = hand.node.last_seq.0 - 3;
+    let at = |number: u64| i64::try_from(first + number).unwrap();
+    let all = || ArchiveRange::all(100);
+    assert_eq!(seqs(all()).await, Ok(((first..first + 4).collect(), true)));
+    let last = ArchiveRange { place: ArchivePlace::Last, max: 2, ..all() };
+    assert_eq!(seqs(last).await, Ok((vec![first + 2, first + 3], false)));
+    let before = ArchiveRange { place: ArchivePlace::Before(at(2)), ..all() };
+    assert_eq!(seqs(before).await, Ok((vec![first, first + 1], true)));
+    // An item that has gone is in it no more, and still names a place.
+    hand.retract("b");
+    hand.commit(&*store).await;
+    assert_eq!(seqs(all()).await, Ok((vec![first, first + 2, first + 3], true)));
+    let after = ArchiveRange { place: ArchivePlace::After(at(1)), ..all() };
+    assert_eq!(seqs(after).await, Ok((vec![first + 2, first + 3], true)));
+    assert_eq!(seqs(ArchiveRange { these: Some(vec![at(1)]), ..all() }).await, Err(Failure::NoSuchEdge));
+    assert_eq!(seqs(ArchiveRange { these: Some(vec![at(3)]), ..all() }).await, Ok((vec![first + 3], true)));
+    // The retraction itself, and what is not there, name none.
+    for nowhere in [at(4), at(9), -1] {
+        assert_eq!(seqs(ArchiveRange { after: Some(nowhere), ..all() }).await, Err(Failure::NoSuchEdge));
+    }
+    let page = store.read_published(node, None, ArchiveRange { max: 0, ..all() }).await.unwrap();
+    assert_eq!((page.count, page.entries.len()), (Some(3), 0));
+    let nobody = store.read_published(node, Some(jid("nobody@x")), all()).await.unwrap();
+    assert!(nobody.entries.is_empty());
+    assert_eq!(store.read_published(NodeKey(9999), None, all()).await.unwrap().entries, []);
 }
 
 pub async fn the_oldest_messages_make_room_and_grow_old(store: Arc<dyn Store>) {
@@ -106,7 +148,8 @@ pub async fn the_oldest_messages_make_room_and_grow_old(store: Arc<dyn Store>) {
         page.entries.iter().map(|entry| (entry.number, entry.time.0)).collect::<Vec<_>>()
     };
     assert_eq!(numbers("alice@localhost").await, [(3, 30), (4, 40), (5, 50)]);
-    let gone = ArchiveQuery { place: ArchivePlace::After(2), ..ArchiveQuery::all_of(alice, 9) };
+    let range = ArchiveRange { place: ArchivePlace::After(2), ..ArchiveRange::all(9) };
+    let gone = ArchiveQuery { range, ..ArchiveQuery::all_of(alice, 9) };
     assert_eq!(store.read_archive(gone).await, Err(Failure::NoSuchEdge));
     // The clock was set back: time stands still in the archive.
     put(&*store, &[ArchiveEntry { time: Timestamp(7), ..entry("alice@localhost", 8, "bob@x") }], 3).await;

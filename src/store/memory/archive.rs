@@ -6,7 +6,11 @@ use std::ops::Range;
 use super::{MemoryStore, State};
 use crate::im::Preferences;
 use crate::jid::BareJid;
-use crate::store::archive::{ArchiveEntry, ArchivePage, ArchiveQuery, Archived, Archives, Filing, Keeping};
+use crate::pubsub::{Event, EventKind, NodeKey, Seq};
+use crate::store::archive::{
+    ArchiveEntry, ArchivePage, ArchiveQuery, ArchiveRange, Archived, Archives, Filing, Keeping,
+};
+use crate::store::page::event_bytes;
 use crate::store::{Failure, Pending};
 use crate::time::Timestamp;
 
@@ -36,10 +40,22 @@ impl Archives for MemoryStore {
         self.with(move |state| Ok(filings.into_iter().map(|filing| state.file(filing, messages_max)).collect()))
     }
 
-    fn read_archive(&self, asked: ArchiveQuery) -> Pending<'_, ArchivePage> {
+    fn read_archive(&self, asked: ArchiveQuery) -> Pending<'_, ArchivePage<Archived>> {
         self.with(move |state| {
             let none = Archive::default();
             state.archives.archives.get(&asked.owner).unwrap_or(&none).read(&asked)
+        })
+    }
+
+    fn read_published(
+        &self,
+        node: NodeKey,
+        publisher: Option<BareJid>,
+        range: ArchiveRange,
+    ) -> Pending<'_, ArchivePage<Event>> {
+        self.with(move |state| match state.nodes.get(&node) {
+            Some(kept) => published(&kept.log, publisher.as_ref(), &range),
+            None => published(&BTreeMap::new(), publisher.as_ref(), &range),
         })
     }
 
@@ -110,30 +126,61 @@ impl Kept {
 }
 
 impl Archive {
-    fn read(&self, asked: &ArchiveQuery) -> Result<ArchivePage, Failure> {
-        if asked.named().any(|number| !self.entries.contains_key(&number)) {
+    fn read(&self, asked: &ArchiveQuery) -> Result<ArchivePage<Archived>, Failure> {
+        let range = &asked.range;
+        if range.edges().chain(range.these.iter().flatten().copied()).any(|number| !self.entries.contains_key(&number))
+        {
             return Err(Failure::NoSuchEdge);
         }
-        let (least, most) = asked.between();
         let wanted = |entry: &&ArchiveEntry| {
             let with = asked.with.as_ref().is_none_or(|(with, resource)| {
                 entry.with == *with && (resource.is_none() || resource.as_deref() == entry.resource.as_deref())
             });
-            let time =
-                asked.start.is_none_or(|start| entry.time >= start) && asked.end.is_none_or(|end| entry.time <= end);
-            let these = asked.these.as_ref().is_none_or(|these| these.contains(&entry.number));
-            with && time && these && entry.number > least && entry.number < most
+            with && within(range, entry.number, entry.time)
         };
-        let mut matching: Vec<&ArchiveEntry> = self.entries.values().filter(wanted).collect();
-        if asked.max == 0 {
-            let count = matching.len() as u64;
-            return Ok(ArchivePage { entries: Vec::new(), complete: count == 0, count: Some(count) });
-        }
-        if !asked.forward() {
-            matching.reverse();
-        }
-        let entry =
-            |entry: &ArchiveEntry| Ok(Archived { number: entry.number, time: entry.time, xml: entry.xml.clone() });
-        asked.page(matching.into_iter().map(entry))
+        let entry = |entry: &ArchiveEntry| Archived { number: entry.number, time: entry.time, xml: entry.xml.clone() };
+        turn(range, self.entries.values().filter(wanted).map(entry).collect(), Archived::weight)
     }
+}
+
+fn published(
+    log: &BTreeMap<Seq, Event>,
+    publisher: Option<&BareJid>,
+    range: &ArchiveRange,
+) -> Result<ArchivePage<Event>, Failure> {
+    let number = |event: &Event| i64::try_from(event.seq.0).unwrap_or(i64::MAX);
+    let find = |seq: i64| u64::try_from(seq).ok().and_then(|seq| log.get(&Seq(seq)));
+    let is_place = |event: &Event| matches!(event.kind, EventKind::Published { .. });
+    let is_whole = |event: &Event| matches!(event.kind, EventKind::Published { payload: Some(_), .. });
+    let edges = range.edges().all(|seq| find(seq).is_some_and(is_place));
+    if !edges || !range.these.iter().flatten().all(|seq| find(*seq).is_some_and(is_whole)) {
+        return Err(Failure::NoSuchEdge);
+    }
+    let wanted = |event: &&Event| match &event.kind {
+        EventKind::Published { publisher: by, payload: Some(_), .. } => {
+            publisher.is_none_or(|publisher| publisher == by) && within(range, number(event), event.time)
+        }
+        _ => false,
+    };
+    turn(range, log.values().filter(wanted).cloned().collect(), event_bytes)
+}
+
+fn within(range: &ArchiveRange, number: i64, time: Timestamp) -> bool {
+    let (least, most) = range.between();
+    range.start.is_none_or(|start| time >= start)
+        && range.end.is_none_or(|end| time <= end)
+        && range.these.as_ref().is_none_or(|these| these.contains(&number))
+        && number > least
+        && number < most
+}
+
+/// The page of what matches, which is given oldest first.
+fn turn<T>(range: &ArchiveRange, mut matching: Vec<T>, weight: fn(&T) -> usize) -> Result<ArchivePage<T>, Failure> {
+    if range.max == 0 {
+        return Ok(ArchivePage::counted(matching.len() as u64));
+    }
+    if !range.forward() {
+        matching.reverse();
+    }
+    range.page(matching.into_iter().map(Ok), weight)
 }

@@ -4,13 +4,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::SqliteStore;
 use crate::im::{Policy, Preferences};
 use crate::jid::{BareJid, Jid};
-use crate::store::archive::{ArchiveEntry, ArchivePage, ArchiveQuery, Archived, Archives, Filing, Keeping};
-use crate::store::sqlite::row::Count;
+use crate::pubsub::{Event, NodeKey};
+use crate::store::archive::{
+    ArchiveEntry, ArchivePage, ArchiveQuery, ArchiveRange, Archived, Archives, Filing, Keeping,
+};
+use crate::store::page::event_bytes;
+use crate::store::sqlite::row::{self, Count};
 use crate::store::sqlite::trouble::Trouble;
 use crate::store::sqlite::{contacts, read};
 use crate::store::{Failure, Pending, counted};
@@ -30,8 +34,17 @@ impl Archives for SqliteStore {
         self.write(move |db| filings.iter().map(|filing| file(db, filing, messages_max)).collect())
     }
 
-    fn read_archive(&self, asked: ArchiveQuery) -> Pending<'_, ArchivePage> {
+    fn read_archive(&self, asked: ArchiveQuery) -> Pending<'_, ArchivePage<Archived>> {
         self.read(move |db| page(db, &asked))
+    }
+
+    fn read_published(
+        &self,
+        node: NodeKey,
+        publisher: Option<BareJid>,
+        range: ArchiveRange,
+    ) -> Pending<'_, ArchivePage<Event>> {
+        self.read(move |db| published(db, node, publisher.as_ref(), &range))
     }
 
     fn archive_ends(&self, owner: BareJid) -> Pending<'_, Option<[(i64, Timestamp); 2]>> {
@@ -126,32 +139,72 @@ struct Texts {
     count: &'static str,
 }
 
-fn page(db: &Connection, asked: &ArchiveQuery) -> Result<ArchivePage, Trouble> {
-    for number in asked.named() {
+fn page(db: &Connection, asked: &ArchiveQuery) -> Result<ArchivePage<Archived>, Trouble> {
+    let range = &asked.range;
+    for number in range.edges().chain(range.these.iter().flatten().copied()) {
         let sql = "SELECT 1 FROM archived WHERE number = ?1 AND owner = ?2";
         if !db.prepare_cached(sql)?.exists(params![number, asked.owner.as_str()])? {
             return Err(Failure::NoSuchEdge.into());
         }
     }
-    let (least, most) = asked.between();
+    let (least, most) = range.between();
     let (with, resource) = match &asked.with {
         Some((with, resource)) => (Some(with.as_str()), resource.as_deref()),
         None => (None, None),
     };
-    let these = asked.these.as_ref().map(|these| join(these));
+    let these = range.these.as_ref().map(|these| join(these));
     let texts = if with.is_some() { &WITH_ONE } else { &WITH_ANYBODY };
     // An edge is a place in time too, so that reading begins there.
     let (start, end) = (place_of(db, least)?, place_of(db, most)?);
-    let start = asked.start.into_iter().chain(start).max().unwrap_or(Timestamp(i64::MIN));
-    let end = asked.end.into_iter().chain(end).min().unwrap_or(Timestamp(i64::MAX));
+    let start = range.start.into_iter().chain(start).max().unwrap_or(Timestamp(i64::MIN));
+    let end = range.end.into_iter().chain(end).min().unwrap_or(Timestamp(i64::MAX));
     let bound = params![asked.owner.as_str(), with, resource, start, end, least, most, these];
-    if asked.max == 0 {
-        let count: Count = db.prepare_cached(texts.count)?.query_row(bound, |row| row.get(0))?;
-        return Ok(ArchivePage { entries: Vec::new(), complete: count.0 == 0, count: Some(count.0) });
+    texts.ask(db, range, bound, read_archived, Archived::weight)
+}
+
+fn published(
+    db: &Connection,
+    node: NodeKey,
+    publisher: Option<&BareJid>,
+    range: &ArchiveRange,
+) -> Result<ArchivePage<Event>, Trouble> {
+    for seq in range.edges() {
+        let sql = "SELECT 1 FROM log WHERE node = ?1 AND seq = ?2 AND kind = ?3";
+        if !db.prepare_cached(sql)?.exists(params![node, seq, row::PUBLISHED])? {
+            return Err(Failure::NoSuchEdge.into());
+        }
     }
-    let mut statement = db.prepare_cached(if asked.forward() { texts.forward } else { texts.backward })?;
-    let rows = statement.query_map(bound, read_archived)?;
-    Ok(asked.page(rows)?)
+    for seq in range.these.iter().flatten() {
+        let sql = "SELECT 1 FROM log WHERE node = ?1 AND seq = ?2 AND kind = ?3 AND payload IS NOT NULL";
+        if !db.prepare_cached(sql)?.exists(params![node, seq, row::PUBLISHED])? {
+            return Err(Failure::NoSuchEdge.into());
+        }
+    }
+    let (least, most) = range.between();
+    let these = range.these.as_ref().map(|these| join(these));
+    let start = range.start.unwrap_or(Timestamp(i64::MIN));
+    let end = range.end.unwrap_or(Timestamp(i64::MAX));
+    let publisher = publisher.map(BareJid::as_str);
+    let bound = params![node, row::PUBLISHED, publisher, start, end, least, most, these];
+    OF_A_NODE.ask(db, range, bound, row::event, event_bytes)
+}
+
+impl Texts {
+    fn ask<T>(
+        &self,
+        db: &Connection,
+        range: &ArchiveRange,
+        bound: &[&dyn ToSql],
+        read: fn(&Row<'_>) -> rusqlite::Result<T>,
+        weight: fn(&T) -> usize,
+    ) -> Result<ArchivePage<T>, Trouble> {
+        if range.max == 0 {
+            let count: Count = db.prepare_cached(self.count)?.query_row(bound, |row| row.get(0))?;
+            return Ok(ArchivePage::counted(count.0));
+        }
+        let mut statement = db.prepare_cached(if range.forward() { self.forward } else { self.backward })?;
+        Ok(range.page(statement.query_map(bound, read)?, weight)?)
+    }
 }
 
 fn place_of(db: &Connection, number: i64) -> Result<Option<Timestamp>, Trouble> {
@@ -241,6 +294,17 @@ const WITH_ANYBODY: Texts = Texts {
     count: "SELECT count(*) FROM archived WHERE owner = ?1 AND ?2 IS NULL AND (?3 IS NULL OR resource = ?3) \
               AND time >= ?4 AND time <= ?5 AND number > ?6 AND number < ?7 \
               AND (?8 IS NULL OR number IN (SELECT value FROM json_each(?8)))",
+};
+const OF_A_NODE: Texts = Texts {
+    forward: "SELECT seq, time, kind, item_id, publisher, media, namespace, payload, prev, detail FROM log WHERE node = ?1 AND kind = ?2 AND payload IS NOT NULL \
+              AND (?3 IS NULL OR publisher = ?3) AND time >= ?4 AND time <= ?5 AND seq > ?6 AND seq < ?7 \
+              AND (?8 IS NULL OR seq IN (SELECT value FROM json_each(?8))) ORDER BY seq",
+    backward: "SELECT seq, time, kind, item_id, publisher, media, namespace, payload, prev, detail FROM log WHERE node = ?1 AND kind = ?2 AND payload IS NOT NULL \
+              AND (?3 IS NULL OR publisher = ?3) AND time >= ?4 AND time <= ?5 AND seq > ?6 AND seq < ?7 \
+              AND (?8 IS NULL OR seq IN (SELECT value FROM json_each(?8))) ORDER BY seq DESC",
+    count: "SELECT count(*) FROM log WHERE node = ?1 AND kind = ?2 AND payload IS NOT NULL \
+              AND (?3 IS NULL OR publisher = ?3) AND time >= ?4 AND time <= ?5 AND seq > ?6 AND seq < ?7 \
+              AND (?8 IS NULL OR seq IN (SELECT value FROM json_each(?8)))",
 };
 /// Messages that are forgotten in one transaction.
 const FORGOTTEN_SLICE: usize = 500;

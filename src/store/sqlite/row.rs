@@ -273,7 +273,7 @@ fn damaged(what: &str) -> FromSqlError {
 }
 
 // The kinds of events. Never reuse a number.
-const PUBLISHED: i64 = 1;
+pub(super) const PUBLISHED: i64 = 1;
 const RETRACTED: i64 = 2;
 const PURGED: i64 = 3;
 const CONFIGURED: i64 = 4;

@@ -1,6 +1,7 @@
-//! XEP-0313: Message Archive Management, of an account's messages. What is kept is decided where
-//! messages are delivered (`messaging`).
+//! XEP-0313: Message Archive Management, of an account's messages and of nodes. What is kept of
+//! messages is decided where they are delivered (`messaging`).
 
+mod node;
 mod preferences;
 mod words;
 
@@ -11,6 +12,7 @@ use crate::xep::{Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Wo
 use crate::xml::Element;
 use crate::xmpp::{Condition, Place, StanzaError};
 
+pub(super) use node::EXTENSION as OF_NODES;
 pub(super) use preferences::EXTENSION as PREFERENCES;
 use words::{Found, Wish};
 
@@ -25,9 +27,9 @@ pub(super) const EXTENSION: Extension = Extension {
         Feature::always("urn:xmpp:mam:2#groupchat-field", &[Entity::Account]),
     ],
     claims: &[
-        Claim { name: "query", ns: NS_MAM, kinds: &[RequestKind::Get], at: WHOSE, handler: fields },
-        Claim { name: "query", ns: NS_MAM, kinds: &[RequestKind::Set], at: WHOSE, handler: query },
-        Claim { name: "metadata", ns: NS_MAM, kinds: &[RequestKind::Get], at: WHOSE, handler: metadata },
+        Claim { name: "query", ns: NS_MAM, kinds: &[RequestKind::Get], at: WHERE, handler: fields },
+        Claim { name: "query", ns: NS_MAM, kinds: &[RequestKind::Set], at: WHERE, handler: query },
+        Claim { name: "metadata", ns: NS_MAM, kinds: &[RequestKind::Get], at: WHERE, handler: metadata },
     ],
 };
 
@@ -40,19 +42,25 @@ pub(super) const STANZA_IDS: Extension = Extension {
     claims: &[],
 };
 
-/// Whether a feature goes where there are no archives.
-pub(super) fn is_feature(var: &str) -> bool {
-    var.starts_with(NS_MAM)
+/// Whether a feature is offered to this entity while there are no archives of messages.
+pub(super) fn offers_without_messages(entity: Entity, var: &str) -> bool {
+    !var.starts_with(NS_MAM) || matches!(entity, Entity::Service | Entity::Node)
 }
 
 /// XEP-0313 §4.1.5.
 fn fields(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    if of_node(asked) {
+        return node::fields(asked);
+    }
     own_archive(asked)?;
     Ok(Work::Done(Body::Element(Element::new("query", NS_MAM).with_child(words::form().to_element()))))
 }
 
 /// XEP-0313 §4.
 fn query(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    if of_node(asked) {
+        return node::query(asked);
+    }
     let session = own_archive(asked)?;
     let wish = Wish::parse(&asked.element, asked.options.page_items_max)?;
     let (messaging, bytes_max) = (asked.messaging.clone(), asked.options.page_bytes_max);
@@ -88,20 +96,35 @@ fn query(asked: &Asked<'_>) -> Result<Work, StanzaError> {
 
 /// XEP-0313 §5.
 fn metadata(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    if of_node(asked) {
+        return node::metadata(asked);
+    }
     let session = own_archive(asked)?;
     let messaging = asked.messaging.clone();
     Ok(Work::Wait(Box::pin(async move {
         let ends = messaging.archive_ends(session.bare()).await;
         let ends = ends.map_err(|failure| pubsub::errors::failed(&failure))?;
-        let end = |name: &str, (id, time): (String, Timestamp)| {
-            Element::new(name, NS_MAM).with_attr("id", id).with_attr("timestamp", time.to_string())
-        };
-        let metadata = Element::new("metadata", NS_MAM);
-        Ok(Body::Element(match ends {
-            Some([first, last]) => metadata.with_child(end("start", first)).with_child(end("end", last)),
-            None => metadata,
-        }))
+        Ok(Body::Element(metadata_element(ends)))
     })))
+}
+
+/// The id of a message, and when it came.
+type Times = (String, Timestamp);
+
+fn metadata_element(ends: Option<[Times; 2]>) -> Element {
+    let end = |name: &str, (id, time): Times| {
+        Element::new(name, NS_MAM).with_attr("id", id).with_attr("timestamp", time.to_string())
+    };
+    let metadata = Element::new("metadata", NS_MAM);
+    match ends {
+        Some([first, last]) => metadata.with_child(end("start", first)).with_child(end("end", last)),
+        None => metadata,
+    }
+}
+
+/// A service has no archive but those of its nodes.
+fn of_node(asked: &Asked<'_>) -> bool {
+    asked.element.attr("node").is_some() || asked.target.entity() == Entity::Service
 }
 
 /// The session that asks, if the archive is its own (XEP-0313 §8.1).
@@ -110,12 +133,10 @@ fn own_archive(asked: &Asked<'_>) -> Result<FullJid, StanzaError> {
         return Err(StanzaError::new(Condition::ServiceUnavailable));
     }
     asked.own_account()?;
-    if asked.element.attr("node").is_some() {
-        return Err(StanzaError::new(Condition::ItemNotFound));
-    }
     asked.session()
 }
 
+const WHERE: &[Entity] = &[Entity::Account, Entity::Contact, Entity::Service];
 /// Others are told that it is not for them.
 const WHOSE: &[Entity] = &[Entity::Account, Entity::Contact];
 const NS_MAM: &str = "urn:xmpp:mam:2";

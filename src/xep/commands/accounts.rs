@@ -264,7 +264,7 @@ pub(super) fn account_of(access: &Access, text: &str) -> Result<BareJid, StanzaE
 }
 
 /// XEP-0133 §5.
-pub(super) fn not_done(why: &NotDone) -> StanzaError {
+pub(in crate::xep) fn not_done(why: &NotDone) -> StanzaError {
     let plain = |condition: Condition| StanzaError::new(condition).with_text(why.to_string());
     match why {
         NotDone::Name(..) | NotDone::Password | NotDone::Scope(_) | NotDone::Entry(..) => {

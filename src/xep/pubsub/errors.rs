@@ -174,7 +174,7 @@ pub(in crate::xep) fn unsupported(feature: &str) -> StanzaError {
 }
 
 /// XEP-0060 §7.2.3.3, §8.2.3.3.
-pub(super) fn node_required() -> StanzaError {
+pub(in crate::xep) fn node_required() -> StanzaError {
     with_condition(bad_request("the request names no node"), "nodeid-required")
 }
 
@@ -184,7 +184,7 @@ pub(super) fn invalid_jid() -> StanzaError {
 }
 
 /// XEP-0060 §7.1.3.6.
-pub(super) fn invalid_payload(why: impl Into<String>) -> StanzaError {
+pub(in crate::xep) fn invalid_payload(why: impl Into<String>) -> StanzaError {
     with_condition(bad_request(why), "invalid-payload")
 }
 

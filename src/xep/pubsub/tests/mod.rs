@@ -74,6 +74,7 @@ impl Given {
             hosts: &hosts,
             messaging: &messaging(),
             engine: &engine(),
+            access: None,
             now: Timestamp::from_seconds(1_000_000_000),
             options: &Options::default(),
         };
