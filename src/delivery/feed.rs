@@ -4,6 +4,7 @@
 //! through its [`Inlet`]: "this watch may have grown", "this subscription came", "it went".
 
 mod again;
+mod collection;
 mod load;
 mod personal;
 mod watch;
@@ -69,6 +70,8 @@ pub struct Feed {
     behind: Option<Behind>,
     /// What it follows without a subscription.
     personal: Personal,
+    /// What is watched by way of collections, by the subscriptions to these.
+    collections: HashMap<(NodeKey, SubId), collection::Gathered>,
 }
 
 /// An event for a session, or several in a digest, while they are being shown.
@@ -85,6 +88,8 @@ pub struct Shown<'a> {
     pub head: &'a mut Option<Bytes>,
     /// Whether a readable body is wanted beside the payload (XEP-0060 §12.8).
     pub with_body: bool,
+    /// By way of which collection it comes (XEP-0248 §5.3.1).
+    pub collection: Option<&'a NodeId>,
     /// The subscriptions on which it goes out, where they are to be told (XEP-0060 §7.1.2.4).
     pub subids: &'a [SubId],
 }
@@ -128,7 +133,7 @@ struct Inbox {
 }
 
 enum Changed {
-    Came { tail: Arc<Tail>, subscription: Subscription, position: Seq },
+    Came { tail: Arc<Tail>, subscription: Subscription, position: Seq, since: Moment },
     Went { node: NodeKey, subscription: Subscription },
 }
 
@@ -153,6 +158,8 @@ enum Done {
         page: Result<Option<Arc<Page>>, Failure>,
     },
     Unsubscribed,
+    /// What is below a collection.
+    Gathered(collection::Found),
     /// Of accounts that it follows.
     Personal(Vec<personal::Found>),
     /// Last items of nodes that an account has subscribed to.
@@ -212,6 +219,7 @@ impl Delivery {
             available: None,
             behind: None,
             personal: Personal::default(),
+            collections: HashMap::new(),
         };
         feed.load();
         feed
@@ -243,7 +251,7 @@ impl Feed {
     /// Ends the temporary subscriptions of which nobody is left (XEP-0060 §12.5): those of the full JID,
     /// and those of the bare one with its last available session.
     fn end_temporary(&mut self) {
-        for watch in self.watches.values().filter(|watch| !watch.is_personal() && watch.tail.config().tempsub) {
+        for watch in self.watches.values().filter(|watch| watch.is_temporary()) {
             for subscription in &watch.subscriptions {
                 let key = (watch.tail.key(), subscription.subid.clone());
                 self.temporary.insert(key, ((**watch.tail.address()).clone(), subscription.clone()));
@@ -271,7 +279,8 @@ impl Feed {
         for watch in self.watches.values_mut().filter(|watch| watch.tail.key() == node && own(&watch.to)) {
             watch.bounces += 1;
             if bounce == Bounce::Gone || (max > 0 && watch.bounces >= max) {
-                ended.extend(watch.subscriptions.iter().map(|one| (watch.tail.address().clone(), one.clone())));
+                let address = watch.via.as_ref().map_or(watch.tail.address(), |via| &via.address);
+                ended.extend(watch.subscriptions.iter().map(|one| (address.clone(), one.clone())));
             }
         }
         for (address, Subscription { jid, subid, .. }) in ended {
@@ -343,7 +352,9 @@ impl Feed {
                 continue;
             }
             watch.handle.pending.store(false, Ordering::Release);
-            match watch.look(id, self.show, &mut room, show) {
+            let look = watch.look(id, self.show, &mut room, show);
+            let changed = watch.take_graph_change();
+            match look {
                 Look::Shown { position, more } => {
                     watch.position = position;
                     if more {
@@ -355,6 +366,9 @@ impl Feed {
                 Look::Ended => self.end(id),
                 Look::Below => self.read(id),
                 Look::Ask(access) => self.ask(id, access),
+            }
+            for (key, node, before) in changed {
+                self.gather_again(key, node, before);
             }
         }
         self.behind.take().map_or(Ok(()), Err)
@@ -373,9 +387,11 @@ impl Feed {
         };
         for change in changes {
             match change {
-                Changed::Came { tail, subscription, position } => {
-                    self.went.remove(&(tail.key(), subscription.subid.clone()));
+                Changed::Came { tail, subscription, position, since } => {
+                    let key = (tail.key(), subscription.subid.clone());
+                    self.went.remove(&key);
                     self.watch(tail, subscription, position);
+                    self.gather(key, since);
                 }
                 Changed::Went { node, subscription } => {
                     let key = (node, subscription.subid);
@@ -421,7 +437,9 @@ impl Feed {
                 return;
             }
             position = position.min(watch.position);
+            let positions = self.keep_positions(&key);
             self.unwatch(&key);
+            self.go_on_from(&key, positions);
         }
         if !subscription.options.deliver {
             return;
@@ -429,6 +447,7 @@ impl Feed {
         let group = (key.0, matches!(subscription.jid, Jid::Bare(_)));
         // What is followed without a subscription is let go without one.
         let alone = subscription.options.digest
+            || tail.config().is_collection()
             || subscription.subid.as_str().is_empty()
             || self.inlet.whom.session().is_none();
         if !alone && let Some(id) = self.live.get(&group).copied() {
@@ -461,8 +480,12 @@ impl Feed {
         let Some(id) = self.by_subscription.remove(key) else { return };
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.subscriptions.retain(|subscription| subscription.subid != key.1);
+        let subscribed = watch.via.is_none();
         if watch.subscriptions.is_empty() {
             self.end(id);
+        }
+        if subscribed {
+            self.scatter(key);
         }
     }
 
@@ -475,6 +498,9 @@ impl Feed {
             let group = (node, matches!(watch.to, Jid::Bare(_)));
             if self.live.get(&group) == Some(&id) {
                 self.live.remove(&group);
+            }
+            if watch.via.is_none() {
+                watch.subscriptions.iter().for_each(|one| self.scatter(&(node, one.subid.clone())));
             }
         }
     }
@@ -550,6 +576,7 @@ impl Feed {
                 }
                 self.queue(id);
             }
+            Done::Gathered(found) => self.gathered(found),
             Done::Personal(found) => self.personal_found(found),
             Done::Last(found) => self.last_items(found),
             Done::Read { watch: id, after, page } => self.read_done(id, after, page),
@@ -571,12 +598,13 @@ impl Feed {
             if !self.inlet.wants(&subscription.jid) || self.went.contains(&key) {
                 continue;
             }
-            let since = match (&self.inlet.whom, &subscription.jid) {
-                (Whom::Session(_), Jid::Bare(_)) => &since_available,
-                _ => &since_bound,
-            };
+            let bare = matches!((&self.inlet.whom, &subscription.jid), (Whom::Session(_), Jid::Bare(_)));
+            let since = if bare { &since_available } else { &since_bound };
             let position = since.get(&tail.key()).map_or(position, |before| position.min(*before));
             self.watch(tail, subscription, position);
+            let hold = if bare { &self.available } else { &self.bound };
+            let moment = hold.as_ref().map_or_else(|| self.shared.recent.moment(), Hold::moment);
+            self.gather(key, moment);
         }
         self.want_last_items(first);
         self.loading -= 1;
@@ -644,8 +672,8 @@ impl Drop for Feed {
 }
 
 impl Inlet {
-    pub fn add(&self, tail: Arc<Tail>, subscription: Subscription, position: Seq) {
-        lock(&self.inbox).changes.push(Changed::Came { tail, subscription, position });
+    pub fn add(&self, tail: Arc<Tail>, subscription: Subscription, position: Seq, since: Moment) {
+        lock(&self.inbox).changes.push(Changed::Came { tail, subscription, position, since });
         self.notify.notify_one();
     }
 

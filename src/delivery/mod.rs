@@ -201,7 +201,8 @@ impl Sink for Delivery {
             let inlets = online.get(subscription.jid.bare()).into_iter().flatten().chain(&*links);
             for inlet in inlets.filter(|inlet| inlet.wants(&subscription.jid)) {
                 if subscription.state == SubscriptionState::Subscribed {
-                    inlet.add(commit.tail(), subscription.clone(), commit.node.last_seq);
+                    let since = self.shared.recent.moment();
+                    inlet.add(commit.tail(), subscription.clone(), commit.node.last_seq, since);
                 } else {
                     inlet.remove(commit.node.key, subscription.clone());
                 }

@@ -53,6 +53,14 @@ impl Recent {
         }
     }
 
+    /// The moment just before a commit of this node that began at this position; nothing where it is not
+    /// remembered any more.
+    pub fn moment_of(&self, node: NodeKey, before: Seq) -> Option<Moment> {
+        let ring = self.lock();
+        let found = ring.commits.iter().rposition(|commit| *commit == (node, before))?;
+        Some(Moment(ring.first + found as u64))
+    }
+
     pub fn hold(&self, moment: Moment) -> Hold {
         *self.lock().held.entry(moment).or_default() += 1;
         Hold { recent: self.clone(), moment }
@@ -64,6 +72,10 @@ impl Recent {
 }
 
 impl Hold {
+    pub fn moment(&self) -> Moment {
+        self.moment
+    }
+
     /// Where each node that has grown since stood at the moment; nothing where more was committed
     /// since than is kept.
     pub fn grown(&self) -> Option<HashMap<NodeKey, Seq>> {

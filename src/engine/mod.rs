@@ -10,7 +10,9 @@
 
 mod cache;
 mod due;
+mod names;
 mod overlay;
+mod read;
 mod retention;
 mod tail;
 #[cfg(test)]
@@ -53,6 +55,14 @@ pub enum Answer {
         node: Arc<Node>,
         list: List<Item>,
     },
+    Configuration {
+        node: Arc<Node>,
+        /// The collections in which it stands, and the nodes that it holds.
+        collections: Vec<NodeId>,
+        children: Vec<NodeId>,
+    },
+    /// What a collection holds.
+    Children(Vec<Node>),
     Metadata {
         node: Arc<Node>,
         /// Owners and publishers, as far as they are listed.
@@ -336,6 +346,8 @@ fn address_of(request: &Request) -> Option<NodeAddress> {
         Verb::Configure { node, .. }
         | Verb::Configuration { node }
         | Verb::Delete { node, .. }
+        | Verb::Associate { collection: node, .. }
+        | Verb::Dissociate { collection: node, .. }
         | Verb::Purge { node }
         | Verb::Publish { node, .. }
         | Verb::Retract { node, .. }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::cache::{Cache, Hot, WINDOW_MAX, Window};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Change, Contact, Decision, Facts, ItemFact, ItemId, Needs, Node, NodeAddress, NodeKey, NodeState,
-    Request, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState, Tombstone, needs,
+    Affiliation, Change, Contact, Event, Facts, Graph, ItemFact, ItemId, Needs, Node, NodeAddress, NodeKey, NodeState,
+    Request, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState, Tombstone, named, needs,
 };
 use crate::store::{Ask, Memo, MemoKey, NodeCommit};
 use crate::time::Timestamp;
@@ -22,6 +22,8 @@ pub(super) struct Overlay {
     /// The same of owners, and of what rosters say: they change apart from turns.
     owners: HashMap<NodeKey, Vec<BareJid>>,
     contacts: HashMap<(BareJid, BareJid), Option<Contact>>,
+    /// What the request that began the turn must know of the graph of collections.
+    graph: Graph,
     /// Who waits for approval.
     waiting: HashMap<NodeKey, Vec<Subscription>>,
     /// What was answered before under the keys of this turn, and how many their callers have.
@@ -76,6 +78,10 @@ impl Overlay {
         self.owners.insert(node, owners);
     }
 
+    pub fn learn_graph(&mut self, graph: Graph) {
+        self.graph = graph;
+    }
+
     pub fn learn_waiting(&mut self, node: NodeKey, waiting: Vec<Subscription>) {
         self.waiting.insert(node, waiting);
     }
@@ -123,6 +129,7 @@ impl Overlay {
             items: Vec::new(),
             oldest: Vec::new(),
             waiting: Vec::new(),
+            graph: if named(request).is_some() { self.graph.clone() } else { Graph::default() },
         };
         let Some(address) = address else { return Ok(facts) };
         let draft = self.drafts.get(address);
@@ -162,22 +169,29 @@ impl Overlay {
     }
 
     /// Takes in a decision. `before` is the node that it was decided upon, if there was one.
-    pub fn take(&mut self, cache: &mut Cache, node: &Node, before: Option<&Node>, decision: &Decision, now: Timestamp) {
+    pub fn take(
+        &mut self,
+        cache: &mut Cache,
+        node: &Node,
+        before: Option<&Node>,
+        (changes, events): (&[Change], &[Event]),
+        now: Timestamp,
+    ) {
         let address = &node.address;
         if !self.drafts.contains_key(address) {
             let state = cache.of(address).map_or(NodeState::Absent, |hot| hot.state.clone());
             self.drafts.insert(address.clone(), Draft::new(state));
         }
         let draft = self.drafts.get_mut(address).expect("inserted above");
-        for change in &decision.changes {
+        for change in changes {
             draft.apply(change, cache, node, now);
         }
         let trim_from = before.filter(|before| before.floor_seq != node.floor_seq).map(|before| before.floor_seq);
         match draft.commit.map(|index| &mut self.commits[index]) {
             Some(commit) if commit.node.key == node.key => {
                 commit.node = node.clone();
-                commit.changes.extend(decision.changes.iter().cloned());
-                commit.events.extend(decision.events.iter().cloned());
+                commit.changes.extend(changes.iter().cloned());
+                commit.events.extend(events.iter().cloned());
                 commit.trim_from = commit.trim_from.or(trim_from);
             }
             _ => {
@@ -185,8 +199,8 @@ impl Overlay {
                 self.commits.push(NodeCommit {
                     node: node.clone(),
                     expected_version: before.map_or(0, |before| before.version),
-                    changes: decision.changes.clone(),
-                    events: decision.events.clone(),
+                    changes: changes.to_vec(),
+                    events: events.to_vec(),
                     trim_from,
                     memos: Vec::new(),
                 });
@@ -278,6 +292,8 @@ impl Draft {
                 self.affiliations.insert(jid.clone(), *affiliation);
             }
             Change::SetSubscription { subscription } => self.set_subscription(subscription, cache, node),
+            // What a request must know of the graph is read anew for each.
+            Change::Associate { .. } | Change::Dissociate { .. } => {}
         }
     }
 

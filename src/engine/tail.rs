@@ -209,7 +209,7 @@ impl Tail {
                 }
                 Change::Purge => state.erase_all(),
                 Change::RemoveItem { fact } => state.erase_chain(fact.seq),
-                Change::CreateNode | Change::PutItem { .. } => {}
+                Change::CreateNode | Change::PutItem { .. } | Change::Associate { .. } | Change::Dissociate { .. } => {}
             }
         }
         let readers = |config: &NodeConfig| (config.access_model, config.roster_groups_allowed.clone());

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Answer, Answered, Committed, Engine, Options, Sink, Tail, Wrong};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Caller, Edge, ItemId, Media, NewItem, NodeId, Page, Payload, Precondition, Reply, Request, Role, Selection, Seq,
-    Verb, View,
+    Caller, Edge, ItemId, Media, NewItem, NodeId, Page, Payload, Precondition, RawField, Reply, Request, Role,
+    Selection, Seq, Verb, View,
 };
 use crate::store::memory::MemoryStore;
-use crate::store::{Failure, NodeCommit};
+use crate::store::{Failure, NodeCommit, Store as _};
 use crate::time::SystemClock;
 
 /// An engine whose turns run on a task of their own.
@@ -239,3 +239,62 @@ fn name(commit: &NodeCommit) -> String {
 }
 
 const NODES: [&str; 4] = ["a", "b", "c", "d"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is asked of a graph of collections, none is within itself, both ends say the same, and a
+    /// node that is deleted is held by nobody.
+    #[test]
+    fn no_sequence_of_requests_makes_a_cycle(steps in prop::collection::vec((0..5u8, 0..7usize, 0..7usize, 0..7usize), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let stage = Stage::new(Options::default());
+            let asked: Vec<_> = steps.iter().map(|step| stage.ask(graph_verb(*step))).collect();
+            join_all(asked).await;
+            for name in GRAPH {
+                let Some((key, parents, children)) = stage.relations(name).await else { continue };
+                let below = stage.store.read_descendants(key, u32::MAX, 99).await.unwrap();
+                assert!(below.iter().all(|(node, _)| node.key != key), "{name} is within itself: {steps:?}");
+                for child in children {
+                    let (_, of_child, _) = stage.relations(child.as_str()).await.expect("what is held is there");
+                    assert!(of_child.contains(&NodeId::parse(name).unwrap()));
+                }
+                for parent in parents {
+                    let (_, _, of_parent) = stage.relations(parent.as_str()).await.expect("what holds is there");
+                    assert!(of_parent.contains(&NodeId::parse(name).unwrap()));
+                }
+            }
+        });
+    }
+}
+
+const GRAPH: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+
+fn graph_verb((kind, one, two, three): (u8, usize, usize, usize)) -> Verb {
+    let node = |index: usize| NodeId::parse(GRAPH[index]).unwrap();
+    let field = |name: &str, values: Vec<&str>| RawField {
+        name: format!("pubsub#{name}"),
+        values: values.into_iter().map(str::to_owned).collect(),
+    };
+    let collection = field("node_type", vec!["collection"]);
+    let (above, below) = (field("collection", vec![GRAPH[two]]), field("children", vec![GRAPH[two], GRAPH[three]]));
+    match kind {
+        0 => Verb::Create { node: Some(node(one)), config: vec![collection, above] },
+        1 => Verb::Associate { collection: node(one), node: node(two) },
+        2 => Verb::Configure { node: node(one), config: vec![above, field("children", vec![GRAPH[three]])] },
+        3 if two == three => Verb::Delete { node: node(one), redirect: None },
+        3 => Verb::Create { node: Some(node(one)), config: vec![collection] },
+        _ => Verb::Configure { node: node(one), config: vec![below] },
+    }
+}
+
+impl Stage {
+    async fn relations(&self, name: &str) -> Option<(crate::pubsub::NodeKey, Vec<NodeId>, Vec<NodeId>)> {
+        let verb = Verb::Configuration { node: NodeId::parse(name).unwrap() };
+        match self.ask(verb).await.ok()?.answer {
+            Answer::Configuration { node, collections, children } => Some((node.key, collections, children)),
+            other => panic!("{other:?}"),
+        }
+    }
+}

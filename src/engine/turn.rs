@@ -16,15 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::Cache;
 use super::due::Due;
+use super::names::Names;
 use super::overlay::Overlay;
+use super::read::fetch;
 use super::tail::Tail;
 use super::{Answer, Answered, Before, Committed, Job, Once, Position, Shared, Sink, Wrong, address_of};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Caller, Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Read, Reply, Request,
-    Role, Seq, ServicePolicy, Verb, decide,
+    Caller, Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, NodeState, Reply, Request, Role,
+    Seq, ServicePolicy, Verb, decide, named,
 };
-use crate::store::{Ask, Failure, Found, Memo, MemoKey, NodeCommit, Store};
+use crate::store::{Ask, Failure, Found, Memo, MemoKey, NodeCommit};
 use crate::time::Timestamp;
 
 /// The turns of an engine, to be run by one task.
@@ -78,11 +80,18 @@ struct Decided {
 
 enum Outcome {
     /// To be committed.
-    Write { reply: Reply, node: Arc<Node>, changes: Vec<Change>, events: Vec<Event> },
+    Write { reply: Reply, written: Vec<Written> },
     /// Nothing changes.
     Answer(Result<Reply, Wrong>, Option<Position>),
     /// Its key was used before.
     Once(Before, Option<Position>),
+}
+
+/// What a decision made of a node; of the addressed one first.
+struct Written {
+    node: Arc<Node>,
+    changes: Vec<Change>,
+    events: Vec<Event>,
 }
 
 impl Asked {
@@ -182,7 +191,9 @@ impl Turns {
     /// Those that need not wait for the flight: up to the first that touches a node of it.
     fn free(&mut self, mut asked: Vec<Asked>, flight: Option<&Flight>) -> Vec<Asked> {
         if let Some(Flight { turn, .. }) = flight {
-            let touches = |asked: &Asked| asked.address.as_ref().is_some_and(|at| turn.overlay.touches(at));
+            let touches = |asked: &Asked| {
+                named(&asked.request).is_some() || asked.address.as_ref().is_some_and(|at| turn.overlay.touches(at))
+            };
             let free = asked.iter().position(touches).unwrap_or(asked.len());
             self.waiting.extend(asked.drain(free..));
         }
@@ -190,11 +201,21 @@ impl Turns {
     }
 
     /// Decides these and adds them to a turn.
-    async fn decide_into(&mut self, turn: &mut Turn, asked: Vec<Asked>) {
+    async fn decide_into(&mut self, turn: &mut Turn, mut asked: Vec<Asked>) {
+        // What changes the graph of collections stands on nothing that is not committed: it begins a turn.
+        let begins = usize::from(turn.decided.is_empty());
+        let other = asked.iter().skip(begins).position(|asked| named(&asked.request).is_some());
+        if let Some(at) = other {
+            let later = asked.split_off(at + begins);
+            later.into_iter().rev().for_each(|asked| self.waiting.push_front(asked));
+        }
         if asked.is_empty() {
             return;
         }
         turn.overlay.forget_rosters();
+        if let Err(failure) = self.read_graph(&asked[0], turn).await {
+            return refuse_all(asked, &failure);
+        }
         match self.prepare(&asked, &mut turn.overlay).await {
             Ok(()) => {
                 let now = self.shared.clock.now();
@@ -202,6 +223,17 @@ impl Turns {
             }
             Err(failure) => refuse_all(asked, &failure),
         }
+    }
+
+    /// Reads what the first request of a turn must know of the graph, if it must know anything of it.
+    async fn read_graph(&mut self, first: &Asked, turn: &mut Turn) -> Result<(), Failure> {
+        let Some(named) = named(&first.request).filter(|_| turn.decided.is_empty()) else { return Ok(()) };
+        let caller = first.request.caller.jid.bare().clone();
+        // An instant node has no name yet.
+        let address = first.address.as_ref().map(|address| address.node.clone());
+        let service = first.request.service.clone();
+        turn.overlay.learn_graph(self.shared.store.read_graph(service, address, named, caller).await?);
+        Ok(())
     }
 
     /// Begins the commit of a turn; answers at once where there is nothing to commit.
@@ -343,7 +375,14 @@ impl Turns {
             node.floor_seq = floor;
         }
         let before = facts.node.present().filter(|_| !created).map(|node| &**node);
-        overlay.take(&mut self.cache, &node, before, &decision, now);
+        overlay.take(&mut self.cache, &node, before, (&decision.changes, &decision.events), now);
+        let mut shares = decision.shares.clone();
+        for share in &mut shares {
+            if let Some(floor) = self.shared.options.retention.floor_by_count(&share.node) {
+                share.node.floor_seq = floor;
+            }
+            overlay.take(&mut self.cache, &share.node, Some(&*share.before), (&share.changes, &share.events), now);
+        }
         if let (Some((key, fingerprint)), Reply::Published { items, created }) = (&asked.once, &decision.reply) {
             overlay.remember(Memo {
                 key: key.clone(),
@@ -355,7 +394,14 @@ impl Turns {
             });
         }
         let Decision { reply, changes, events, .. } = decision;
-        Outcome::Write { reply, node: Arc::new(node), changes, events }
+        let shares = shares.into_iter().map(|share| Written {
+            node: Arc::new(share.node),
+            changes: share.changes,
+            events: share.events,
+        });
+        let mut written = vec![Written { node: Arc::new(node), changes, events }];
+        written.extend(shares);
+        Outcome::Write { reply, written }
     }
 
     /// What to answer without deciding anything: the request was answered before, or its key cannot be
@@ -385,9 +431,12 @@ impl Turns {
     fn tell(&self, decided: &[Decided], sink: &dyn Sink) {
         let mut grown: Vec<Arc<Tail>> = Vec::new();
         let writes = || {
-            decided.iter().filter_map(|decided| match &decided.outcome {
-                Outcome::Write { node, changes, events, .. } => Some((decided, node, changes, events)),
-                Outcome::Answer(..) | Outcome::Once(..) => None,
+            decided.iter().flat_map(|decided| {
+                let written = match &decided.outcome {
+                    Outcome::Write { written, .. } => written.as_slice(),
+                    Outcome::Answer(..) | Outcome::Once(..) => &[],
+                };
+                written.iter().map(move |Written { node, changes, events }| (decided, node, changes, events))
             })
         };
         for (_, node, changes, events) in writes() {
@@ -410,8 +459,9 @@ impl Turns {
     fn answer(&self, decided: Vec<Decided>) {
         for Decided { asked, outcome } in decided {
             match outcome {
-                Outcome::Write { reply, node, .. } => {
-                    let at = Some(Position { node: node.key, seq: node.last_seq });
+                Outcome::Write { reply, written } => {
+                    let at =
+                        written.first().map(|Written { node, .. }| Position { node: node.key, seq: node.last_seq });
                     let _ = asked.reply.send(Ok(Answered { answer: Answer::Reply(reply), at }));
                 }
                 Outcome::Answer(Ok(Reply::Read(read)), at) => {
@@ -548,35 +598,6 @@ impl Turns {
     }
 }
 
-async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failure> {
-    Ok(match read {
-        Read::Items { node, selection, page, order, payloads } => {
-            let list = store.read_items_by(node.key, selection, page, order, payloads).await?;
-            Answer::Items { node, list }
-        }
-        Read::Metadata { node } => {
-            let leading = store.read_leading(node.key, LEADING_MAX).await?;
-            Answer::Metadata { node, leading }
-        }
-        Read::SubscriptionsOf { service, jid, node, page } => {
-            Answer::SubscriptionsOf(store.read_subscriptions_of(service, jid, node, page).await?)
-        }
-        Read::AffiliationsOf { service, jid, node, page } => {
-            Answer::AffiliationsOf(store.read_affiliations_of(service, jid, node, page).await?)
-        }
-        Read::NodeSubscriptions { node, page } => {
-            Answer::NodeSubscriptions(store.read_node_subscriptions(node, page).await?)
-        }
-        Read::NodeAffiliations { node, page } => {
-            Answer::NodeAffiliations(store.read_node_affiliations(node, page).await?)
-        }
-        Read::Nodes { service, viewer, page } => Answer::Nodes(store.read_nodes(service, viewer, page).await?),
-        Read::Pending { service, owner, node } => {
-            Answer::Pending(store.read_pending(Some(service), owner, node, PENDING_READ_MAX).await?)
-        }
-    })
-}
-
 fn policy(
     policies: &mut HashMap<BareJid, Arc<ServicePolicy>>,
     shared: &Shared,
@@ -655,30 +676,6 @@ fn weight(event: &Event) -> u64 {
     }
 }
 
-/// Names that were never used before: 48 bits of milliseconds, so that a node's items lie in the
-/// order of their names, and 80 random bits; in Crockford's base 32.
-#[derive(Default)]
-struct Names {
-    pool: Vec<u8>,
-}
-
-impl Names {
-    fn next(&mut self, now: Timestamp) -> String {
-        if self.pool.len() < RANDOM_BYTES {
-            self.pool.resize(RANDOM_BYTES * NAMES_DRAWN, 0);
-            getrandom::fill(&mut self.pool).expect("the system gives random bytes");
-        }
-        let mut number = u128::from((now.0 / 1000).unsigned_abs() & 0xffff_ffff_ffff) << 80;
-        for byte in self.pool.drain(self.pool.len() - RANDOM_BYTES..).enumerate() {
-            number |= u128::from(byte.1) << (8 * byte.0);
-        }
-        (0..26).rev().map(|place| char::from(BASE32[(number >> (5 * place)) as usize & 31])).collect()
-    }
-}
-
-const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-const RANDOM_BYTES: usize = 10;
-const NAMES_DRAWN: usize = 256;
 /// Node keys taken from the store at once; those that a restart leaves unused are lost.
 const NODE_KEYS_RESERVED: u32 = 1024;
 /// How often a turn is decided anew because another instance was faster.
@@ -686,12 +683,8 @@ const STALE_RETRIES_MAX: u8 = 4;
 /// First the nodes, then what depends on them, then items and the oldest of them.
 const GATHERINGS_MAX: usize = 4;
 const POLICIES_MAX: usize = 4096;
-/// Owners and publishers that metadata name.
-const LEADING_MAX: usize = 64;
 /// Nodes whose logged bytes are counted between two tendings.
 const LOGGED_NODES_MAX: usize = 100_000;
 /// Logs trimmed because of age in one tending.
 const STALE_LOGS_MAX: usize = 256;
-/// Those who wait, read at once: an owner looks at no more at a time, and what is answered makes room.
-const PENDING_READ_MAX: usize = 256;
 const TENDING_INTERVAL: Duration = Duration::from_secs(30);

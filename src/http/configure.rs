@@ -15,17 +15,18 @@ use crate::http::pairs::Pairs;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope, json};
-use crate::pubsub::{NodeConfig, NodeId, RawField, Refusal, Reply, Verb};
+use crate::pubsub::{NodeConfig, NodeId, RawField, Refusal, Verb};
 
 pub(super) async fn show(call: &Call, node: NodeId) -> Result<Response, Problem> {
     Query::parse(call.parts.uri.query(), &[])?;
     if call.covers(Scope::Manage, &node) {
         match call.ask(Verb::Configuration { node: node.clone() }).await {
             Ok(answered) => {
-                let Answer::Reply(Reply::Configuration { config }) = &answered.answer else {
+                let Answer::Configuration { node: found, collections, children } = &answered.answer else {
                     return Err(Problem::internal("a configuration was answered with something else"));
                 };
-                return Ok(call.mark(rendered(&node, config, Shown::All), answered.at));
+                let related = [("collection", &**collections), ("children", &**children)];
+                return Ok(call.mark(rendered(&node, &found.config, Shown::All, &related), answered.at));
             }
             // Not an owner: the metadata is what is left, if the token covers that.
             Err(Wrong::Refused(Refusal::Forbidden)) => {}
@@ -37,7 +38,7 @@ pub(super) async fn show(call: &Call, node: NodeId) -> Result<Response, Problem>
     let Answer::Metadata { node, .. } = &answered.answer else {
         return Err(Problem::internal("metadata was answered with something else"));
     };
-    Ok(call.mark(rendered(&node.address.node, &node.config, Shown::Metadata), answered.at))
+    Ok(call.mark(rendered(&node.address.node, &node.config, Shown::Metadata, &[]), answered.at))
 }
 
 pub(super) async fn patch(call: &Call, node: NodeId, body: Body) -> Result<Response, Problem> {
@@ -54,19 +55,26 @@ pub(super) async fn configure(call: &Call, node: NodeId, config: Vec<RawField>) 
     call.ask(Verb::Configure { node: node.clone(), config }).await?;
     let answered = call.ask(Verb::Configuration { node: node.clone() }).await?;
     match &answered.answer {
-        Answer::Reply(Reply::Configuration { config }) => {
-            Ok(call.mark(rendered(&node, config, Shown::All), answered.at))
+        Answer::Configuration { node: found, collections, children } => {
+            let related = [("collection", &**collections), ("children", &**children)];
+            Ok(call.mark(rendered(&node, &found.config, Shown::All, &related), answered.at))
         }
         _ => Err(Problem::internal("a configuration was answered with something else")),
     }
 }
 
-fn rendered(node: &NodeId, config: &NodeConfig, fields: Shown) -> Response {
+/// Where a node stands among collections is told where it does.
+fn rendered(node: &NodeId, config: &NodeConfig, fields: Shown, related: &[(&str, &[NodeId])]) -> Response {
     let mut out = Vec::with_capacity(512);
     let mut object = Object::begin(&mut out);
     object.text("node", node.as_str());
     let mut shown = object.object("config");
     write_config(&mut shown, config, fields);
+    for (name, nodes) in related.iter().filter(|(_, nodes)| !nodes.is_empty()) {
+        let mut names = shown.array(name);
+        nodes.iter().for_each(|node| names.text(node.as_str()));
+        names.end();
+    }
     shown.end();
     object.end();
     json(StatusCode::OK, out)

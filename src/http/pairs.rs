@@ -25,7 +25,9 @@ impl Pairs {
     /// answer with, in which they stand under `config`. Whether a value will do is for the rules to say.
     pub(super) fn into_fields(self, node: &NodeId) -> Result<Vec<RawField>, Problem> {
         let raw_field = |place: &str, name: String, value| {
-            let kind = Field::named(&name).map(|field| field.kind);
+            // Where a node stands among collections is no field of the configuration proper.
+            let related = || matches!(name.as_str(), "collection" | "children").then_some(FieldKind::Texts);
+            let kind = Field::named(&name).map(|field| field.kind).or_else(related);
             raw_field(Terms::Config, place, name, kind, value)
         };
         if !self.0.iter().any(|(name, _)| name == "config") {

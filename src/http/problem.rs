@@ -225,6 +225,11 @@ fn terms(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::InvalidChange { .. } => (S::UNPROCESSABLE_ENTITY, "invalid-change", "Invalid change"),
         Refusal::DuplicateChange { .. } => (S::BAD_REQUEST, "duplicate-change", "Duplicate change"),
         Refusal::NotPersistent => (S::CONFLICT, "persistent-items-unsupported", "Items are not kept"),
+        Refusal::NotOfCollections { .. } => (S::CONFLICT, "not-of-collections", "Node is a collection"),
+        Refusal::CollectionsUnsupported => (S::UNPROCESSABLE_ENTITY, "collections-unsupported", "No collections"),
+        Refusal::InvalidGraph { .. } => (S::CONFLICT, "invalid-graph", "Impossible collection"),
+        Refusal::TooManyChildren { .. } => (S::CONFLICT, "max-nodes-exceeded", "Collection full"),
+        Refusal::NotAssociated => (S::CONFLICT, "not-associated", "Not associated"),
         Refusal::PageAbsent => (S::NOT_FOUND, "page-not-found", "No such page"),
     }
 }
@@ -251,7 +256,13 @@ fn detail(refusal: &Refusal) -> Cow<'static, str> {
         Refusal::ItemRequired => "the request bears no item where it must",
         Refusal::ItemForbidden => "the node takes notifications without items only",
         Refusal::PayloadRequired => "the node wants a payload in each item",
-        Refusal::InvalidPayload { why } | Refusal::InvalidChange { why, .. } => why,
+        Refusal::InvalidPayload { why } | Refusal::InvalidChange { why, .. } | Refusal::InvalidGraph { why } => why,
+        Refusal::NotOfCollections { .. } => "a collection has no items",
+        Refusal::CollectionsUnsupported => "accounts have no collections",
+        Refusal::TooManyChildren { children_max } => {
+            return format!("the collection holds at most {children_max} nodes").into();
+        }
+        Refusal::NotAssociated => "the node does not stand in the collection",
         Refusal::PayloadTooBig { bytes, bytes_max } => {
             return format!("the payload makes {bytes} bytes of XML; the node takes at most {bytes_max}").into();
         }
@@ -393,6 +404,11 @@ mod tests {
             (Refusal::InvalidChange { why: "so", unchanged: unchanged() }, 422, "invalid-change"),
             (Refusal::DuplicateChange { jid: BareJid::parse("a@b").unwrap().into() }, 400, "duplicate-change"),
             (Refusal::NotPersistent, 409, "persistent-items-unsupported"),
+            (Refusal::NotOfCollections { feature: "publish" }, 409, "not-of-collections"),
+            (Refusal::CollectionsUnsupported, 422, "collections-unsupported"),
+            (Refusal::InvalidGraph { why: "so" }, 409, "invalid-graph"),
+            (Refusal::TooManyChildren { children_max: 1 }, 409, "max-nodes-exceeded"),
+            (Refusal::NotAssociated, 409, "not-associated"),
             (Refusal::PageAbsent, 404, "page-not-found"),
         ]
     }

@@ -32,6 +32,8 @@ pub fn shows(config: &NodeConfig, event: &Event) -> bool {
         // XEP-0060 §8.5.2: a purge is told where the deletion of items would be.
         EventKind::Purged => config.notify_retract,
         EventKind::Configured { .. } => config.notify_config,
+        EventKind::Associated { .. } => true,
+        EventKind::Dissociated { deleted, .. } => !deleted,
         EventKind::Deleted { .. } => config.notify_delete,
     }
 }

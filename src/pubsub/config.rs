@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::jid::BareJid;
-use crate::pubsub::{FieldKind, Refusal, ServicePolicy};
+use crate::pubsub::{CHILDREN_MAX, FieldKind, Refusal, ServicePolicy};
 use crate::time::Timestamp;
 
 pub use self::fields::FIELDS;
@@ -50,8 +50,30 @@ pub struct NodeConfig {
     pub notify_sub: bool,
     /// Whether subscriptions last as long as the presence of their subscribers (XEP-0060 §12.5).
     pub tempsub: bool,
+    /// Whether the node holds items, or other nodes (XEP-0248).
+    pub node_type: NodeType,
+    /// Who may put nodes into the collection.
+    pub children_association_policy: Associating,
+    pub children_association_whitelist: Arc<[Arc<str>]>,
+    /// How many nodes the collection holds at most.
+    pub children_max: u64,
     /// Whether the node is absent to all who have nothing to do with it.
     pub hidden: bool,
+}
+
+/// XEP-0248 §4.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NodeType {
+    Leaf,
+    Collection,
+}
+
+/// Who may put nodes into a collection, beside its owners (XEP-0248 §7.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Associating {
+    All,
+    Owners,
+    Whitelist,
 }
 
 /// XEP-0060 §4.5.
@@ -164,6 +186,10 @@ impl NodeConfig {
             presence_based_delivery: false,
             notify_sub: false,
             tempsub: false,
+            node_type: NodeType::Leaf,
+            children_association_policy: Associating::Owners,
+            children_association_whitelist: Arc::from([]),
+            children_max: CHILDREN_MAX,
             hidden: false,
         }
     }
@@ -186,6 +212,10 @@ impl NodeConfig {
             (field.set)(&mut changed, &change.values, policy).map_err(|why| invalid(&why))?;
         }
         Ok(changed)
+    }
+
+    pub fn is_collection(&self) -> bool {
+        self.node_type == NodeType::Collection
     }
 
     /// Who published an item, where the owner wants that told.
@@ -304,6 +334,25 @@ impl AccessModel {
     }
 }
 
+impl NodeType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NodeType::Leaf => "leaf",
+            NodeType::Collection => "collection",
+        }
+    }
+}
+
+impl Associating {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Associating::All => "all",
+            Associating::Owners => "owners",
+            Associating::Whitelist => "whitelist",
+        }
+    }
+}
+
 impl NodeFull {
     pub fn as_str(self) -> &'static str {
         match self {
@@ -376,12 +425,9 @@ pub const OWN_PREFIX: &str = "tidings#";
 /// Fields of the registered form that have but one value here, the values with which a form says so,
 /// and why there is no other. Clients send whole forms: what says nothing new is no fault.
 const FIXED: &[(&str, &[&str], &str)] = &[
-    ("node_type", &["leaf"], "only leaf nodes are offered"),
-    ("collection", &[""], "only leaf nodes are offered"),
-    ("children", &[""], "only leaf nodes are offered"),
-    ("children_max", &["", "0"], "only leaf nodes are offered"),
-    ("children_association_policy", &[""], "only leaf nodes are offered"),
-    ("children_association_whitelist", &[""], "only leaf nodes are offered"),
+    // Of nodes that may stand in collections these are no part of the configuration proper: see `graph.rs`.
+    ("collection", &[""], "the node stands in no collection"),
+    ("children", &[""], "the node holds no others"),
     ("body_xslt", &[""], "payloads are not transformed"),
     ("dataform_xslt", &[""], "payloads are not transformed"),
     ("purge_offline", &["0", "false"], "items stay when their publisher goes offline"),

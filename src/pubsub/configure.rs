@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use crate::pubsub::draft::Draft;
-use crate::pubsub::{Caller, Decision, EventKind, Facts, Given, Node, NodeConfig, RawField, Refusal, Reply, rights};
+use crate::pubsub::graph::{Wanted, makes_collection};
+use crate::pubsub::{
+    Caller, Decision, EventKind, Facts, Given, Node, NodeConfig, RawField, Read, Refusal, Reply, rights,
+};
 
 pub(super) fn configuration(caller: &Caller, facts: &Facts) -> Result<Decision, Refusal> {
-    let config = rights::owned(caller, facts)?.config.clone();
-    Ok(Decision::answer(Reply::Configuration { config }))
+    let node = rights::owned(caller, facts)?.clone();
+    Ok(Decision::answer(Reply::Read(Read::Configuration { node })))
 }
 
 /// A configuration under which fewer items are kept lets the others go in the same commit. Fields
@@ -19,15 +22,28 @@ pub(super) fn configure(
     given: &Given<'_>,
 ) -> Result<Decision, Refusal> {
     let node = rights::owned(caller, facts)?;
-    let config = node.config.with(changes, &facts.policy)?;
+    if facts.policy.is_personal() && changes.iter().any(makes_collection) {
+        return Err(Refusal::CollectionsUnsupported);
+    }
+    let (wanted, changes) = Wanted::of(changes, &facts.policy)?;
+    let config = Arc::new(node.config.with(&changes, &facts.policy)?);
+    if node.config.is_collection() && !config.is_collection() {
+        // XEP-0248 §7.2.3.4.
+        return Err(Refusal::InvalidGraph { why: "a collection stays one" });
+    }
+    let children_max = config.children_max;
+    if children_max < node.config.children_max && children_max < facts.graph.children.len() as u64 {
+        return Err(Refusal::TooManyChildren { children_max });
+    }
     let mut draft = Draft::over(node, given.now);
-    if config == *node.config {
+    draft.node.config = config.clone();
+    wanted.apply(&mut draft, false, caller, &facts.graph, given)?;
+    if *config == *node.config && !draft.is_touched() {
         return Ok(draft.done(Reply::Done));
     }
-    let config = Arc::new(config);
-    draft.node.config = config.clone();
     draft.log(EventKind::Configured { config: config.clone() });
-    if !config.persist_items && node.items > 0 {
+    // XEP-0248 §7.2.4: a node that becomes a collection has no items.
+    if (!config.persist_items || config.is_collection()) && node.items > 0 {
         draft.purge();
     } else if config.persist_items {
         retire(&mut draft, &config, facts);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::jid::BareJid;
 use crate::pubsub::draft::Draft;
+use crate::pubsub::graph::{Wanted, makes_collection};
 use crate::pubsub::{
     Affiliation, Caller, Change, Decision, Facts, Given, Node, NodeAddress, NodeId, RawField, Refusal, Reply, Seq,
     rights,
@@ -24,7 +25,12 @@ pub(super) fn create(
         // XEP-0060 §8.1.1: an instant node is named by the service.
         None => NodeId::parse(&(given.fresh_id)()).expect("a fresh identifier is a node id"),
     };
-    let draft = draft(caller, NodeAddress { service, node: node.clone() }, config, facts, given)?;
+    if facts.policy.is_personal() && config.iter().any(makes_collection) {
+        return Err(Refusal::CollectionsUnsupported);
+    }
+    let (wanted, config) = Wanted::of(config, &facts.policy)?;
+    let mut draft = draft(caller, NodeAddress { service, node: node.clone() }, &config, facts, given)?;
+    wanted.apply(&mut draft, true, caller, &facts.graph, given)?;
     Ok(draft.done(Reply::Created { node }))
 }
 

@@ -6,7 +6,7 @@ use crate::pubsub::{
     SubscriptionState, Verb,
 };
 use crate::pubsub::{
-    affiliations, approve, audience, configure, create, delete, expire, items, publish, purge, retract, rights,
+    affiliations, approve, audience, configure, create, delete, expire, graph, items, publish, purge, retract, rights,
 };
 use crate::pubsub::{subscribe, subscriptions};
 use crate::time::Timestamp;
@@ -56,6 +56,8 @@ fn of_verb(request: &Request, node: &Node) -> Needs {
         }
         Verb::Delete { .. } => Needs { waiting: rights::WAITING_MAX, ..Needs::default() },
         Verb::Create { .. }
+        | Verb::Associate { .. }
+        | Verb::Dissociate { .. }
         | Verb::Configuration { .. }
         | Verb::Purge { .. }
         | Verb::DefaultOptions { .. }
@@ -87,6 +89,8 @@ pub fn decide(request: Request, facts: &Facts, given: &mut Given<'_>) -> Result<
         Verb::Configure { config, .. } => configure::configure(&caller, &config, facts, given),
         Verb::Configuration { .. } => configure::configuration(&caller, facts),
         Verb::Delete { redirect, .. } => delete::delete(&caller, redirect, facts, given),
+        Verb::Associate { .. } => graph::associate(&caller, facts, given),
+        Verb::Dissociate { .. } => graph::dissociate(&caller, facts, given),
         Verb::Purge { .. } => purge::purge(&caller, facts, given),
         Verb::Publish { node, items, options, create } => {
             let publication = publish::Publication { service, node, items, options, create };

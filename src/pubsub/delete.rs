@@ -27,6 +27,11 @@ pub(super) fn delete(
     for waiting in &facts.waiting {
         draft.set_subscription(Some(waiting), ended(waiting));
     }
+    // XEP-0248 §8.2: what it held stays, and what held it holds it no more.
+    for parent in &facts.graph.parents {
+        let (key, name) = (node.key, node.address.node.clone());
+        draft.share(parent.share(given, |share| share.dissociate(key, name, true)));
+    }
     draft.change(Change::DeleteNode { redirect });
     Ok(draft.done(Reply::Done))
 }

@@ -1,32 +1,35 @@
 //! A decision in the making: keeps the node's counters in step with what is changed and logged.
 
-use crate::pubsub::{Change, Decision, Event, EventKind, ItemFact, ItemId, Node, Reply, Seq, Subscription};
+use std::sync::Arc;
+
+use crate::pubsub::{Change, Decision, Event, EventKind, ItemFact, ItemId, Node, Reply, Seq, Share, Subscription};
 use crate::time::Timestamp;
 
 pub(super) struct Draft {
     pub(super) node: Node,
     changes: Vec<Change>,
     events: Vec<Event>,
+    shares: Vec<Share>,
     now: Timestamp,
 }
 
 impl Decision {
     /// A reply that changes nothing.
     pub(super) fn answer(reply: Reply) -> Self {
-        Decision { reply, node: None, changes: Vec::new(), events: Vec::new() }
+        Decision { reply, node: None, changes: Vec::new(), events: Vec::new(), shares: Vec::new() }
     }
 }
 
 impl Draft {
     /// Of a node that does not exist yet, as it will be.
     pub(super) fn create(node: Node, now: Timestamp) -> Self {
-        Draft { node, changes: vec![Change::CreateNode], events: Vec::new(), now }
+        Draft { node, changes: vec![Change::CreateNode], events: Vec::new(), shares: Vec::new(), now }
     }
 
     /// Of a change to a node that exists.
     pub(super) fn over(node: &Node, now: Timestamp) -> Self {
         let node = Node { version: node.version + 1, ..node.clone() };
-        Draft { node, changes: Vec::new(), events: Vec::new(), now }
+        Draft { node, changes: Vec::new(), events: Vec::new(), shares: Vec::new(), now }
     }
 
     /// Appends to the node's log.
@@ -75,9 +78,24 @@ impl Draft {
         self.change(Change::Purge);
     }
 
+    /// Whether anything is changed or logged, here or elsewhere.
+    pub(super) fn is_touched(&self) -> bool {
+        !self.changes.is_empty() || !self.events.is_empty() || !self.shares.is_empty()
+    }
+
+    /// What is done to another node with this.
+    pub(super) fn share(&mut self, share: Share) {
+        self.shares.push(share);
+    }
+
+    /// As what is done beside something else.
+    pub(super) fn into_share(self, before: &Arc<Node>) -> Share {
+        Share { before: before.clone(), node: self.node, changes: self.changes, events: self.events }
+    }
+
     /// The decision; one without a change or an event leaves the node as it is.
     pub(super) fn done(self, reply: Reply) -> Decision {
-        let touched = !self.changes.is_empty() || !self.events.is_empty();
-        Decision { reply, node: touched.then_some(self.node), changes: self.changes, events: self.events }
+        let node = self.is_touched().then_some(self.node);
+        Decision { reply, node, changes: self.changes, events: self.events, shares: self.shares }
     }
 }

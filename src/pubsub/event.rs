@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::jid::BareJid;
-use crate::pubsub::{ItemId, NodeConfig, Payload, Seq};
+use crate::pubsub::{ItemId, NodeConfig, NodeId, Payload, Seq};
 use crate::time::Timestamp;
 
 /// One entry of a node's log.
@@ -37,6 +37,20 @@ pub enum EventKind {
     /// The configuration that holds from here on.
     Configured {
         config: Arc<NodeConfig>,
+    },
+    /// A node came into the collection (XEP-0248 §5.3).
+    Associated {
+        node: NodeId,
+        /// Where its log stood.
+        at: Seq,
+        /// It was created in the collection.
+        created: bool,
+    },
+    /// A node went out of the collection.
+    Dissociated {
+        node: NodeId,
+        /// It was deleted, which its own log tells.
+        deleted: bool,
     },
     /// The last event of a node.
     Deleted {

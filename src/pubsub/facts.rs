@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Caller, Contact, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Reader, Refusal, Role, Seq,
-    Subscription, SubscriptionPolicy, SubscriptionState, Template,
+    Affiliation, Caller, Contact, Graph, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Reader, Refusal, Role,
+    Seq, Subscription, SubscriptionPolicy, SubscriptionState, Template,
 };
 use crate::time::Timestamp;
 
@@ -32,6 +32,8 @@ pub struct Facts {
     pub items: Vec<Option<ItemFact>>,
     /// Who waits for approval, at most [`Needs::waiting`] of them.
     pub waiting: Vec<Subscription>,
+    /// What [`crate::pubsub::named`] asks for, where it asks.
+    pub graph: Graph,
     /// The oldest items of the node by seq, at least [`Needs::oldest`] of them or all.
     pub oldest: Vec<ItemFact>,
 }

@@ -2,7 +2,7 @@
 
 use crate::jid::Jid;
 use crate::pubsub::{
-    Caller, Decision, Facts, Page, Read, Refusal, Reply, Selection, Subscription, Under, View, rights,
+    Caller, Decision, Facts, Page, Payloads, Read, Refusal, Reply, Role, Selection, Subscription, Under, View, rights,
 };
 
 pub(super) fn items(
@@ -14,6 +14,15 @@ pub(super) fn items(
 ) -> Result<Decision, Refusal> {
     let node = rights::readable(caller, facts)?;
     check_subid(caller, &view.under, &facts.subscriptions)?;
+    // XEP-0248 §4.1, §6.2.3.
+    if node.config.is_collection() && view.payloads == Payloads::Left {
+        // XEP-0248 §5.2.
+        let hidden = caller.role == Role::Admin;
+        return Ok(Decision::answer(Reply::Read(Read::Children { node: node.clone(), hidden })));
+    }
+    if node.config.is_collection() {
+        return Err(Refusal::NotOfCollections { feature: "retrieve-items" });
+    }
     // XEP-0060 §6.5.9.4.
     if !node.config.persist_items {
         return Err(Refusal::NotPersistent);

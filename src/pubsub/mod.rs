@@ -17,6 +17,7 @@ mod draft;
 mod event;
 mod facts;
 mod field;
+mod graph;
 mod item;
 mod node;
 mod notice;
@@ -52,22 +53,25 @@ mod world;
 pub use affiliation::Affiliation;
 pub use audience::{Reader, may_read, shows};
 pub use config::{
-    AccessModel, FIELDS, Field, ItemReply, NodeConfig, NodeFull, NotificationType, OWN_PREFIX, Origin, PREFIX,
-    PublishModel, RawField, SendLast,
+    AccessModel, Associating, FIELDS, Field, ItemReply, NodeConfig, NodeFull, NodeType, NotificationType, OWN_PREFIX,
+    Origin, PREFIX, PublishModel, RawField, SendLast,
 };
 pub use contact::Contact;
 pub use decide::{Given, decide, needs};
 pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, Rosters, ServicePolicy, Tombstone, WhoCreates};
 pub use field::FieldKind;
+pub use graph::{ABOVE_MAX, CHILDREN_MAX, Graph, Related, named};
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use notice::{Notice, notices};
-pub use options::{Expire, OPTIONS, OptionField, Show, ShowValues, SubscriptionOptions, SubscriptionPolicy};
+pub use options::{
+    Depth, Expire, Kinds, OPTIONS, OptionField, Show, ShowValues, SubscriptionOptions, SubscriptionPolicy,
+};
 pub use refusal::{Refusal, Unchanged};
 pub use request::{
     Caller, Change, Decision, Edge, NewItem, Order, Page, Payloads, Precondition, Published, Read, Reply, Request,
-    Role, Selection, Under, Verb, View,
+    Role, Selection, Share, Under, Verb, View,
 };
 pub use rights::may_create;
 pub use subscription::{SubId, Subscription, SubscriptionState};

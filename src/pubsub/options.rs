@@ -23,6 +23,24 @@ pub struct SubscriptionOptions {
     pub include_body: bool,
     /// The presence in which a session is told.
     pub show_values: ShowValues,
+    /// What of a collection is told (XEP-0248 §6.1). Of a leaf node, items and what becomes of it.
+    pub kinds: Kinds,
+    pub depth: Depth,
+}
+
+/// XEP-0248 §6.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kinds {
+    Items,
+    Nodes,
+    All,
+}
+
+/// How far below a collection (XEP-0248 §6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    To(u32),
+    All,
 }
 
 /// When a subscription ends by itself.
@@ -152,6 +170,8 @@ impl Default for SubscriptionOptions {
             expire: Expire::Never,
             include_body: false,
             show_values: ShowValues::ALL,
+            kinds: Kinds::Items,
+            depth: Depth::To(1),
         }
     }
 }
@@ -186,6 +206,34 @@ impl Expire {
             Expire::Never => false,
             Expire::At(end) => end <= now,
             Expire::Presence => true,
+        }
+    }
+}
+
+impl Kinds {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kinds::Items => "items",
+            Kinds::Nodes => "nodes",
+            Kinds::All => "all",
+        }
+    }
+
+    pub fn has_items(self) -> bool {
+        matches!(self, Kinds::Items | Kinds::All)
+    }
+
+    pub fn has_nodes(self) -> bool {
+        matches!(self, Kinds::Nodes | Kinds::All)
+    }
+}
+
+impl Depth {
+    /// As a number, which no graph is deeper than.
+    pub fn steps(self) -> u32 {
+        match self {
+            Depth::To(steps) => steps,
+            Depth::All => u32::MAX,
         }
     }
 }
@@ -309,25 +357,39 @@ pub const OPTIONS: &[OptionField] = &[
             Ok(())
         },
     },
-    // The two that tell how a collection is subscribed to: a leaf node has items and no nodes.
     OptionField {
         name: "subscription_type",
-        kind: FieldKind::Choice(&[("items", "New items")]),
-        label: "What is told of: nodes are what collections hold, and there are none",
-        get: |_| vec!["items".to_owned()],
-        set: |_, values| match one(values)? {
-            "items" => Ok(()),
-            _ => Err("only items are told of".to_owned()),
+        kind: FieldKind::Choice(&[
+            ("items", "What becomes of items of the nodes in a collection"),
+            ("nodes", "What becomes of the nodes in a collection"),
+            ("all", "Both"),
+        ]),
+        label: "What is told of a collection; of other nodes, items",
+        get: |options| vec![options.kinds.as_str().to_owned()],
+        set: |options, values| {
+            options.kinds = match one(values)? {
+                "items" => Kinds::Items,
+                "nodes" => Kinds::Nodes,
+                "all" => Kinds::All,
+                _ => return Err("neither items nor nodes nor all".to_owned()),
+            };
+            Ok(())
         },
     },
     OptionField {
         name: "subscription_depth",
-        kind: FieldKind::Choice(&[("1", "The node itself")]),
-        label: "How deep: there is nothing below a node that is no collection",
-        get: |_| vec!["1".to_owned()],
-        set: |_, values| match one(values)? {
-            "1" => Ok(()),
-            _ => Err("only a depth of 1 is offered".to_owned()),
+        kind: FieldKind::Text,
+        label: "How far below a collection: a number of steps, or 'all'",
+        get: |options| match options.depth {
+            Depth::To(steps) => vec![steps.to_string()],
+            Depth::All => vec!["all".to_owned()],
+        },
+        set: |options, values| {
+            options.depth = match one(values)? {
+                "all" => Depth::All,
+                number => Depth::To(number.parse().map_err(|_| "neither a number of steps nor 'all'".to_owned())?),
+            };
+            Ok(())
         },
     },
 ];
@@ -365,7 +427,11 @@ mod tests {
             ("show-values", &["chat", "online"]),
             ("show-values", &[]),
             ("subscription_type", &["items"]),
-            ("subscription_depth", &["1"]),
+            ("subscription_type", &["nodes"]),
+            ("subscription_type", &["all"]),
+            ("subscription_depth", &["0"]),
+            ("subscription_depth", &["12"]),
+            ("subscription_depth", &["all"]),
         ] {
             let options = with(name, values).unwrap();
             assert_eq!(OptionField::named(name).unwrap().values(&options), values, "{name}");
@@ -395,8 +461,9 @@ mod tests {
             ("expire", &["1970-01-12T13:46:40Z"]),
             ("include_body", &["2"]),
             ("show-values", &["invisible"]),
-            ("subscription_type", &["nodes"]),
-            ("subscription_depth", &["all"]),
+            ("subscription_type", &["everything"]),
+            ("subscription_depth", &["-1"]),
+            ("subscription_depth", &["4294967296"]),
             ("keywords", &["a"]),
         ] {
             match with(name, values) {

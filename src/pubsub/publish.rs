@@ -41,6 +41,9 @@ pub(super) fn publish(
         }
     };
     let created = facts.node.present().is_none();
+    if draft.node.config.is_collection() {
+        return Err(Refusal::NotOfCollections { feature: "publish" });
+    }
     let items = publication.items;
     check_items(&items, &draft.node.config, facts)?;
     let current = current(&items, facts);

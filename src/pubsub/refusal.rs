@@ -89,6 +89,18 @@ pub enum Refusal {
     DuplicateChange { jid: Jid },
     /// The node does not keep items (XEP-0060 §6.5.9.4, §7.2.3.5, §8.5.3.3: `persistent-items`).
     NotPersistent,
+    /// What only a leaf node can do is asked of a collection (XEP-0248 §4.1, §6.2.3); the feature that it
+    /// lacks.
+    NotOfCollections { feature: &'static str },
+    /// The service, which is an account, has no collections (XEP-0248 §7.1.3.1).
+    CollectionsUnsupported,
+    /// A collection would be within itself, a leaf would hold nodes, a collection would become a leaf
+    /// (XEP-0248 §7.2.3).
+    InvalidGraph { why: &'static str },
+    /// The collection would hold more nodes than it may (XEP-0248 §7.2.3.3).
+    TooManyChildren { children_max: u64 },
+    /// The node does not stand in the collection (XEP-0248 §7.6.3.1).
+    NotAssociated,
     /// A place in a list that is not there (XEP-0059 §2.2).
     PageAbsent,
 }

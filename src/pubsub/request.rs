@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Event, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Payload, RawField, Seq, SubId,
-    Subscription, SubscriptionOptions, SubscriptionState,
+    Affiliation, Event, ItemFact, ItemId, Node, NodeId, NodeKey, Payload, RawField, Seq, SubId, Subscription,
+    SubscriptionOptions, SubscriptionState,
 };
 use crate::time::Timestamp;
 
@@ -46,6 +46,10 @@ pub enum Verb {
     Configuration { node: NodeId },
     /// XEP-0060 §8.4.
     Delete { node: NodeId, redirect: Option<Arc<str>> },
+    /// XEP-0248 §7.5: the node comes into the collection.
+    Associate { collection: NodeId, node: NodeId },
+    /// XEP-0248 §7.6.
+    Dissociate { collection: NodeId, node: NodeId },
     /// XEP-0060 §8.5.
     Purge { node: NodeId },
     /// XEP-0060 §7.1. All items or none.
@@ -199,6 +203,18 @@ pub struct Decision {
     pub node: Option<Node>,
     pub changes: Vec<Change>,
     pub events: Vec<Event>,
+    /// What is done to other nodes with it.
+    pub shares: Vec<Share>,
+}
+
+/// What a decision does to a node beside the one that was addressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The node as it was when it was decided.
+    pub before: Arc<Node>,
+    pub node: Node,
+    pub changes: Vec<Change>,
+    pub events: Vec<Event>,
 }
 
 /// What a commit changes beside the node's own row and its log, which hold every event of the decision.
@@ -228,6 +244,14 @@ pub enum Change {
     /// `SubscriptionState::None` removes it.
     SetSubscription {
         subscription: Subscription,
+    },
+    /// The node holds another one (XEP-0248).
+    Associate {
+        child: NodeKey,
+    },
+    /// It does no more. Whatever is deleted is held by nothing, and holds nothing.
+    Dissociate {
+        child: NodeKey,
     },
 }
 
@@ -264,9 +288,6 @@ pub enum Reply {
     Expired {
         items: usize,
     },
-    Configuration {
-        config: Arc<NodeConfig>,
-    },
     Watching {
         node: Arc<Node>,
     },
@@ -283,6 +304,15 @@ pub enum Read {
         page: Page,
         order: Order,
         payloads: Payloads,
+    },
+    /// How a node is set, and where it stands in the graph of collections.
+    Configuration {
+        node: Arc<Node>,
+    },
+    /// The nodes that a collection holds; without hidden ones, but for administrators.
+    Children {
+        node: Arc<Node>,
+        hidden: bool,
     },
     /// What anybody may know of a node, with its owners and publishers.
     Metadata {

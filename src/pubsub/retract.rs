@@ -13,6 +13,10 @@ pub(super) fn retract(
 ) -> Result<Decision, Refusal> {
     let node = rights::present(facts)?;
     let reach = rights::publishing(caller, node, facts)?;
+    // XEP-0248 §4.1.
+    if node.config.is_collection() {
+        return Err(Refusal::NotOfCollections { feature: "delete-items" });
+    }
     // XEP-0060 §7.2.3.5.
     if !node.config.persist_items {
         return Err(Refusal::NotPersistent);

@@ -6,8 +6,8 @@ use crate::jid::Jid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
-    Caller, Decision, Expire, Facts, Given, NodeConfig, RawField, Reader, Refusal, Reply, Role, SendLast, SubId,
-    Subscription, SubscriptionOptions, SubscriptionState, rights,
+    Caller, Decision, Depth, Expire, Facts, Given, Kinds, NodeConfig, RawField, Reader, Refusal, Reply, Role, SendLast,
+    SubId, Subscription, SubscriptionOptions, SubscriptionState, rights,
 };
 
 /// One JID has one subscription to a node, which a second request finds as it is, but for the options
@@ -47,8 +47,8 @@ pub(super) fn subscribe(
     if entity.subscriptions.len() >= rights::SUBSCRIPTIONS_MAX {
         return Err(Refusal::TooManySubscriptions);
     }
-    let options = SubscriptionOptions::standard().with(wanted, policy, given.now)?;
-    let options = as_long_as(&node.config, options, wanted)?;
+    let options = standard(&node.config).with(wanted, policy, given.now)?;
+    let options = fitting(&node.config, options, wanted)?;
     let subscription = Subscription { options: options.into(), ..begin(jid, state, &node.config, given) };
     let mut draft = Draft::over(node, given.now);
     draft.set_subscription(None, subscription.clone());
@@ -101,12 +101,11 @@ pub(super) fn set_options(
     Ok(draft.done(Reply::Done))
 }
 
-/// XEP-0060 §6.4: the defaults of a node are those of the service.
+/// XEP-0060 §6.4: the defaults of a leaf node are those of the service.
 pub(super) fn default_options(caller: &Caller, at_node: bool, facts: &Facts) -> Result<Decision, Refusal> {
-    if at_node {
-        rights::readable(caller, facts)?;
-    }
-    Ok(Decision::answer(Reply::DefaultOptions { options: SubscriptionOptions::standard() }))
+    let options =
+        if at_node { standard(&rights::readable(caller, facts)?.config) } else { SubscriptionOptions::standard() };
+    Ok(Decision::answer(Reply::DefaultOptions { options }))
 }
 
 /// Ends a subscription whose time has come. One that was renewed meanwhile, or has gone, is let be.
@@ -155,7 +154,7 @@ fn changed(
     given: &Given<'_>,
 ) -> Result<Subscription, Refusal> {
     let options = standing.options.with(wanted, &facts.policy.subscriptions, given.now)?;
-    let options = as_long_as(config, options, wanted)?;
+    let options = fitting(config, options, wanted)?;
     let options = if options == *standing.options { standing.options.clone() } else { options.into() };
     Ok(Subscription { options, ..standing.clone() })
 }
@@ -163,28 +162,44 @@ fn changed(
 /// A new subscription; the service names it (XEP-0060 §6.1.6).
 pub(super) fn begin(jid: Jid, state: SubscriptionState, config: &NodeConfig, given: &mut Given<'_>) -> Subscription {
     let subid = SubId(Arc::from((given.fresh_id)()));
+    Subscription { jid, subid, state, options: standard(config) }
+}
+
+/// The options, as far as the node lets them be.
+fn fitting(
+    config: &NodeConfig,
+    mut options: SubscriptionOptions,
+    wanted: &[RawField],
+) -> Result<SubscriptionOptions, Refusal> {
+    let asked = |name: &str| wanted.iter().any(|field| field.bare_name() == name);
+    let invalid = |field: &str, why: &str| Err(Refusal::InvalidOptions { field: field.into(), why: why.into() });
+    // Its owner may want every subscription to end with the presence of its subscriber (XEP-0060 §12.5). A
+    // lease that is asked for would not be kept then.
+    if config.tempsub {
+        if matches!(options.expire, Expire::At(_)) && asked("expire") {
+            return invalid("expire", "the subscriptions of this node end with the presence of their subscribers");
+        }
+        options.expire = Expire::Presence;
+    }
+    if !config.is_collection() && asked("subscription_type") && options.kinds != Kinds::Items {
+        return invalid("subscription_type", "the node is no collection: it has items only");
+    }
+    if !config.is_collection() && asked("subscription_depth") && options.depth != Depth::To(1) {
+        return invalid("subscription_depth", "the node is no collection: there is nothing below it");
+    }
+    Ok(options)
+}
+
+/// What a subscription is like that asks for nothing else (XEP-0248 §6.1, XEP-0060 §12.5).
+fn standard(config: &NodeConfig) -> Arc<SubscriptionOptions> {
     let mut options = SubscriptionOptions::standard();
     if config.tempsub {
         Arc::make_mut(&mut options).expire = Expire::Presence;
     }
-    Subscription { jid, subid, state, options }
-}
-
-/// The options, as far as the node lets them be: its owner may want every subscription to end with the
-/// presence of its subscriber (XEP-0060 §12.5). A lease that is asked for would not be kept then.
-fn as_long_as(
-    config: &NodeConfig,
-    options: SubscriptionOptions,
-    wanted: &[RawField],
-) -> Result<SubscriptionOptions, Refusal> {
-    if !config.tempsub {
-        return Ok(options);
+    if config.is_collection() {
+        Arc::make_mut(&mut options).kinds = Kinds::Nodes;
     }
-    if matches!(options.expire, Expire::At(_)) && wanted.iter().any(|field| field.bare_name() == "expire") {
-        let why = Arc::from("the subscriptions of this node end with the presence of their subscribers");
-        return Err(Refusal::InvalidOptions { field: Arc::from("expire"), why });
-    }
-    Ok(SubscriptionOptions { expire: Expire::Presence, ..options })
+    options
 }
 
 pub(super) fn approved(subscription: &Subscription) -> Subscription {

@@ -104,6 +104,7 @@ impl World {
             items: wanted.items.iter().map(|id| self.items.values().find(|fact| fact.id == *id).cloned()).collect(),
             oldest: self.items.values().take(oldest).cloned().collect(),
             waiting: self.waiting(wanted.waiting),
+            graph: crate::pubsub::Graph::default(),
         }
     }
 
@@ -180,6 +181,8 @@ impl World {
         self.node = NodeState::Present(Arc::new(after.clone()));
         for change in &decision.changes {
             match change.clone() {
+                // Other nodes are not of this world.
+                Change::Associate { .. } | Change::Dissociate { .. } => {}
                 Change::CreateNode => {
                     self.forget();
                     self.kept_at_first = after.config.persist_items;
@@ -352,7 +355,10 @@ fn replay(mut kept: bool, log: &[Event]) -> Vec<ItemId> {
             }
             EventKind::Purged => known.clear(),
             EventKind::Configured { config } => kept = config.persist_items,
-            EventKind::Published { .. } | EventKind::Deleted { .. } => {}
+            EventKind::Published { .. }
+            | EventKind::Associated { .. }
+            | EventKind::Dissociated { .. }
+            | EventKind::Deleted { .. } => {}
         }
     }
     known

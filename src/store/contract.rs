@@ -5,6 +5,7 @@ mod accounts;
 mod archive;
 mod commits;
 mod contacts;
+mod graph;
 pub mod hand;
 mod lists;
 mod logs;
@@ -91,6 +92,9 @@ macro_rules! every_promise {
                 hidden_nodes_are_listed_for_those_who_know_them
                 items_are_due_when_the_oldest_is
                 nodes_that_keep_nothing_grow_old_apart;
+            graph:
+                a_collection_is_found_from_both_ends
+                what_is_below_a_collection_comes_by_distance;
             memos:
                 a_memo_is_kept_with_its_commit_or_not_at_all
                 memos_of_a_caller_are_counted_and_forgotten;

@@ -4,6 +4,9 @@
 mod archive;
 mod contacts;
 mod departed;
+mod graph;
+mod kept;
+mod state;
 mod webhooks;
 
 #[cfg(test)]
@@ -16,11 +19,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Event, EventKind, Expire, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState,
-    Order, Page, Payload, Payloads, Selection, Seq, Subscription, SubscriptionState, Tombstone,
+    Affiliation, Event, Expire, Graph, ItemId, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection,
+    Seq, Subscription, SubscriptionState, Tombstone,
 };
 use crate::store::FastToken;
-use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::page::{Bound, Cut, ItemPage, SubscriptionEdge, cut_these, event_bytes, seq_edge};
 use crate::store::{
     Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey, NodeCommit,
@@ -47,6 +49,7 @@ struct State {
     next_node_key: i64,
     nodes: BTreeMap<NodeKey, Kept>,
     keys: BTreeMap<NodeAddress, NodeKey>,
+    children: graph::Children,
     tombstones: BTreeMap<NodeAddress, Tombstone>,
     memos: BTreeMap<MemoKey, Memo>,
     accounts: BTreeMap<BareJid, Account>,
@@ -409,6 +412,24 @@ impl Store for MemoryStore {
         })
     }
 
+    fn read_graph(
+        &self,
+        service: BareJid,
+        node: Option<NodeId>,
+        named: Vec<NodeId>,
+        caller: BareJid,
+    ) -> Pending<'_, Graph> {
+        self.with(move |state| Ok(state.graph(&service, node, &named, &caller)))
+    }
+
+    fn read_relations(&self, node: NodeKey) -> Pending<'_, (Vec<NodeId>, Vec<NodeId>)> {
+        self.with(move |state| Ok(state.relations(node)))
+    }
+
+    fn read_descendants(&self, root: NodeKey, depth: u32, max: usize) -> Pending<'_, Vec<(Node, u32)>> {
+        self.with(move |state| Ok(state.descendants(root, depth, max)))
+    }
+
     fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()> {
         self.with(move |state| {
             state.tombstones.retain(|_, tombstone| tombstone.deleted >= before);
@@ -612,216 +633,6 @@ impl Store for MemoryStore {
             state.closed = true;
             Ok(())
         })
-    }
-}
-
-impl State {
-    fn of<'a>(&'a self, service: &'a BareJid, node: Option<NodeKey>) -> impl Iterator<Item = &'a Kept> {
-        self.nodes
-            .values()
-            .filter(move |kept| kept.node.address.service == *service)
-            .filter(move |kept| node.is_none_or(|node| kept.node.key == node))
-    }
-
-    fn found(&self, ask: &Ask) -> Found {
-        let kept = |node: &NodeKey| self.nodes.get(node);
-        match ask {
-            Ask::Node(address) => Found::Node(match self.keys.get(address).and_then(kept) {
-                Some(kept) => NodeState::Present(kept.node.clone()),
-                None => self.tombstones.get(address).cloned().map_or(NodeState::Absent, NodeState::Deleted),
-            }),
-            Ask::Affiliation(node, jid) => Found::Affiliation(
-                kept(node).and_then(|kept| kept.affiliations.get(jid)).copied().unwrap_or(Affiliation::None),
-            ),
-            Ask::Subscriptions(node, jid) => {
-                let all = kept(node).into_iter().flat_map(|kept| kept.subscriptions.values());
-                Found::Subscriptions(all.filter(|subscription| subscription.jid.bare() == jid).cloned().collect())
-            }
-            Ask::Item(node, item) => Found::Item(kept(node).and_then(|kept| kept.fact(item))),
-            Ask::Oldest(node, count) => {
-                let facts = kept(node).map_or_else(Vec::new, Kept::facts);
-                Found::Oldest(facts.into_iter().take(usize::try_from(*count).unwrap_or(usize::MAX)).collect())
-            }
-            Ask::Owners(node, max) => {
-                let all = kept(node).into_iter().flat_map(|kept| &kept.affiliations);
-                let owners = all.filter(|(_, affiliation)| **affiliation == Affiliation::Owner);
-                let mut owners: Vec<BareJid> = owners.map(|(jid, _)| jid.clone()).collect();
-                owners.sort_by(|one, other| one.as_str().cmp(other.as_str()));
-                owners.truncate(*max);
-                Found::Owners(owners)
-            }
-            Ask::Waiting(node, max) => {
-                let all = kept(node).into_iter().flat_map(|kept| kept.subscriptions.values());
-                let waiting = all.filter(|found| found.state == SubscriptionState::Pending);
-                Found::Waiting(waiting.take(*max).cloned().collect())
-            }
-            Ask::Memo(key) => {
-                let of_caller = self.memos.keys().filter(|other| other.caller == key.caller).count() as u64;
-                Found::Memo(self.memos.get(key).cloned().map(Box::new), of_caller)
-            }
-            Ask::Contact(owner, contact) => Found::Contact(self.contacts.fact(owner, contact)),
-        }
-    }
-
-    /// Whether the whole batch can be applied, each part seeing what those before it will have done.
-    fn check_all(&self, batch: &[NodeCommit]) -> Result<(), Failure> {
-        let mut versions: HashMap<NodeKey, Option<u64>> = HashMap::new();
-        let mut places: HashMap<&NodeAddress, bool> = HashMap::new();
-        for commit in batch {
-            check(commit)?;
-            let (key, address) = (commit.node.key, &commit.node.address);
-            let version = versions.get(&key).copied().unwrap_or(self.nodes.get(&key).map(|kept| kept.node.version));
-            if commit.expected_version == 0 {
-                let taken = places.get(address).copied().unwrap_or_else(|| self.keys.contains_key(address));
-                if taken {
-                    return Err(Failure::Stale);
-                }
-                if version.is_some() {
-                    return Err(Failure::Refused(format!("the key of {address} was used before")));
-                }
-            } else if version != Some(commit.expected_version) {
-                return Err(Failure::Stale);
-            }
-            let stays = !matches!(commit.changes.last(), Some(Change::DeleteNode { .. }));
-            versions.insert(key, stays.then_some(commit.node.version));
-            places.insert(address, stays);
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, commit: &NodeCommit) {
-        let (key, address) = (commit.node.key, &commit.node.address);
-        let kept = self.nodes.entry(key).or_insert_with(|| Kept::new(&commit.node));
-        kept.node = Arc::new(commit.node.clone());
-        kept.log.extend(commit.events.iter().map(|event| (event.seq, event.clone())));
-        self.keys.insert(address.clone(), key);
-        self.tombstones.remove(address);
-        let mut purges = PurgeBounds::of(commit);
-        for change in &commit.changes {
-            if let Change::DeleteNode { redirect } = change {
-                self.nodes.remove(&key);
-                self.keys.remove(address);
-                let (last_seq, deleted) = (commit.node.last_seq, deletion_time(commit));
-                let hidden = commit.node.config.hidden;
-                let tombstone = Tombstone { key, last_seq, deleted, redirect: redirect.clone(), hidden };
-                self.tombstones.insert(address.clone(), tombstone);
-            } else if let Some(kept) = self.nodes.get_mut(&key) {
-                kept.apply(change, &mut purges);
-            }
-        }
-        if let Some(kept) = self.nodes.get_mut(&key) {
-            kept.trim();
-        }
-        self.memos.extend(commit.memos.iter().map(|memo| (memo.key.clone(), memo.clone())));
-    }
-}
-
-impl Kept {
-    fn new(node: &Node) -> Self {
-        Kept {
-            node: Arc::new(node.clone()),
-            log: BTreeMap::new(),
-            items: HashMap::new(),
-            created: HashMap::new(),
-            affiliations: BTreeMap::new(),
-            subscriptions: BTreeMap::new(),
-        }
-    }
-
-    fn apply(&mut self, change: &Change, purges: &mut PurgeBounds<'_>) {
-        match change {
-            Change::CreateNode | Change::DeleteNode { .. } => {}
-            Change::Purge => {
-                let below = purges.next();
-                self.items.retain(|_, seq| *seq >= below);
-                let items = &self.items;
-                self.created.retain(|id, _| items.contains_key(id));
-                self.log.range_mut(..below).for_each(|(_, event)| erase(event));
-            }
-            Change::PutItem { fact, .. } => {
-                self.created.entry(fact.id.clone()).or_insert(fact.seq);
-                self.items.insert(fact.id.clone(), fact.seq);
-            }
-            Change::RemoveItem { fact } => {
-                self.items.remove(&fact.id);
-                self.created.remove(&fact.id);
-                let mut next = Some(fact.seq);
-                while let Some(event) = next.and_then(|seq| self.log.get_mut(&seq)) {
-                    erase(event);
-                    next = match &event.kind {
-                        EventKind::Published { replaces, .. } => replaces.filter(|replaced| *replaced < event.seq),
-                        _ => None,
-                    };
-                }
-            }
-            Change::SetAffiliation { jid, affiliation: Affiliation::None } => {
-                self.affiliations.remove(jid);
-            }
-            Change::SetAffiliation { jid, affiliation } => {
-                self.affiliations.insert(jid.clone(), *affiliation);
-            }
-            Change::SetSubscription { subscription } => {
-                let edge = SubscriptionEdge::new(None, subscription);
-                match subscription.state {
-                    SubscriptionState::None => self.subscriptions.remove(&edge),
-                    _ => self.subscriptions.insert(edge, subscription.clone()),
-                };
-            }
-        }
-    }
-
-    /// Whether a viewer may know of it; without one, everybody may.
-    fn is_known_to(&self, viewer: Option<&BareJid>) -> bool {
-        let Some(viewer) = viewer.filter(|_| self.node.config.hidden) else { return true };
-        match self.affiliations.get(viewer) {
-            Some(Affiliation::Outcast) => false,
-            Some(_) => true,
-            None => self.subscriptions.values().any(|found| found.jid.bare() == viewer),
-        }
-    }
-
-    /// Forgets what is below the floor, but for what a current item stands on.
-    fn trim(&mut self) {
-        let floor = self.node.floor_seq;
-        if self.log.first_key_value().is_some_and(|(seq, _)| *seq < floor) {
-            let stood_on: std::collections::HashSet<Seq> = self.items.values().copied().collect();
-            self.log.retain(|seq, _| *seq >= floor || stood_on.contains(seq));
-        }
-    }
-
-    fn fact(&self, id: &ItemId) -> Option<ItemFact> {
-        let event = self.log.get(self.items.get(id)?)?;
-        match &event.kind {
-            EventKind::Published { publisher, .. } => {
-                Some(ItemFact { id: id.clone(), seq: event.seq, publisher: publisher.clone(), published: event.time })
-            }
-            _ => None,
-        }
-    }
-
-    /// Oldest first.
-    fn facts(&self) -> Vec<ItemFact> {
-        let mut facts: Vec<ItemFact> = self.items.keys().filter_map(|id| self.fact(id)).collect();
-        facts.sort_by_key(|fact| fact.seq);
-        facts
-    }
-
-    fn item(&self, fact: ItemFact, payloads: Payloads) -> Item {
-        let payload = if payloads == Payloads::Read { self.payload(fact.seq) } else { None };
-        Item { created: self.created.get(&fact.id).copied().unwrap_or(fact.seq), payload, fact }
-    }
-
-    fn payload(&self, seq: Seq) -> Option<Payload> {
-        match &self.log.get(&seq)?.kind {
-            EventKind::Published { payload, .. } => payload.clone(),
-            _ => None,
-        }
-    }
-}
-
-fn erase(event: &mut Event) {
-    if let EventKind::Published { payload, .. } = &mut event.kind {
-        *payload = None;
     }
 }
 

@@ -32,8 +32,8 @@ use std::pin::Pin;
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Contact, Event, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Order, Page,
-    Payload, Payloads, Selection, Seq, Subscription,
+    Affiliation, Change, Contact, Event, Graph, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Order,
+    Page, Payload, Payloads, Selection, Seq, Subscription,
 };
 use crate::time::Timestamp;
 
@@ -173,6 +173,23 @@ pub trait Store: Archives + Send + Sync + 'static {
     /// payloads of the log make at most `bytes_max`; never below the floor that stands. 0 for a node
     /// that is no more.
     fn floor_for(&self, node: NodeKey, since: Timestamp, bytes_max: u64) -> Pending<'_, Seq>;
+
+    /// What stands around a node in the graph of collections, nothing where there is none of the name, and the nodes of these names beside it, as
+    /// the caller stands to each; of the same view. At most [`crate::pubsub::CHILDREN_MAX`] children.
+    fn read_graph(
+        &self,
+        service: BareJid,
+        node: Option<NodeId>,
+        named: Vec<NodeId>,
+        caller: BareJid,
+    ) -> Pending<'_, Graph>;
+
+    /// The names of the collections in which a node stands, and of the nodes that it holds; each ordered.
+    fn read_relations(&self, node: NodeKey) -> Pending<'_, (Vec<NodeId>, Vec<NodeId>)>;
+
+    /// The nodes at most so many steps below a collection, each once with its least distance, the nearest
+    /// first; at most `max`.
+    fn read_descendants(&self, root: NodeKey, depth: u32, max: usize) -> Pending<'_, Vec<(Node, u32)>>;
 
     /// Forgets tombstones of nodes deleted before then.
     fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()>;

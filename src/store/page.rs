@@ -203,7 +203,12 @@ pub(super) fn payload_bytes(payload: Option<&Payload>) -> usize {
 pub(super) fn event_bytes(event: &Event) -> usize {
     match &event.kind {
         EventKind::Published { payload, .. } => payload_bytes(payload.as_ref()),
-        EventKind::Retracted { .. } | EventKind::Purged | EventKind::Configured { .. } | EventKind::Deleted { .. } => 0,
+        EventKind::Retracted { .. }
+        | EventKind::Purged
+        | EventKind::Configured { .. }
+        | EventKind::Associated { .. }
+        | EventKind::Dissociated { .. }
+        | EventKind::Deleted { .. } => 0,
     }
 }
 

@@ -56,7 +56,7 @@ fn node_info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
         let Answer::Metadata { node: found, leading } = answered.answer else { return None };
         let query = Element::new("query", NS_INFO)
             .with_attr("node", node.as_str())
-            .with_child(identity("pubsub", "leaf", &found.config.title))
+            .with_child(identity("pubsub", found.config.node_type.as_str(), &found.config.title))
             .with_children(features);
         Some(Body::Element(query.with_child(form::metadata(&found, &leading).to_element())))
     }))
@@ -100,7 +100,8 @@ fn nodes(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     }))
 }
 
-/// XEP-0060 §5.5: a published item is named, and has no `node`.
+/// XEP-0060 §5.5: a published item is named, and has no `node`. What a collection holds are nodes
+/// (XEP-0248 §5.2).
 fn node_items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     let node = node(asked)?;
     let wanted = rsm::wanted(&asked.element, asked.options.page_items_max)?;
@@ -110,11 +111,18 @@ fn node_items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     let verb = Verb::Items { node: node.clone(), selection: Selection::All, page: wanted.page, view };
     let request = asked.request(verb);
     let work = Work::ask(request, move |answered| {
-        let Answer::Items { list, .. } = answered.answer else { return None };
+        let query = Element::new("query", NS_ITEMS).with_attr("node", node.as_str());
+        let list = match answered.answer {
+            Answer::Items { list, .. } => list,
+            Answer::Children(children) => {
+                let entries = children.iter().map(|child| personal::entry(&service, child));
+                return Some(Body::Element(query.with_children(entries)));
+            }
+            _ => return None,
+        };
         let entry = |item: &Item| {
             Element::new("item", NS_ITEMS).with_attr("jid", service.as_str()).with_attr("name", item.fact.id.as_str())
         };
-        let query = Element::new("query", NS_ITEMS).with_attr("node", node.as_str());
         let query = query.with_children(list.entries.iter().map(entry));
         Some(Body::Element(query.with_children(rsm::notation(&list, wanted.paged))))
     });

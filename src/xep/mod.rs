@@ -329,6 +329,7 @@ pub const EXTENSIONS: &[Extension] = &[
     entity_time::EXTENSION,
     Extension { number: 203, name: "Delayed Delivery", version: "2.0", features: &[], claims: &[] },
     roster::EXTENSION,
+    pubsub::associate::EXTENSION,
     carbons::EXTENSION,
     Extension { number: 297, name: "Stanza Forwarding", version: "1.0", features: &[], claims: &[] },
     archive::EXTENSION,

@@ -86,7 +86,7 @@ impl Feed {
         for watch in self.watches.iter().filter(|(id, _)| **id >= first).map(|(_, watch)| watch) {
             let config = watch.tail.config();
             let at_presence = config.send_last_published_item == SendLast::OnSubAndPresence && config.persist_items;
-            if at_presence && matches!(watch.to, Jid::Bare(_)) {
+            if at_presence && watch.via.is_none() && matches!(watch.to, Jid::Bare(_)) {
                 let address = watch.tail.address();
                 wanted.entry(address.service.clone()).or_default().push(address.node.clone());
             }
@@ -109,7 +109,9 @@ impl Feed {
 
     pub(super) fn last_items(&mut self, found: Vec<(Node, Item)>) {
         for (node, item) in found {
-            let of_node = |watch: &&mut Box<Watch>| watch.tail.key() == node.key && matches!(watch.to, Jid::Bare(_));
+            let of_node = |watch: &&mut Box<Watch>| {
+                watch.tail.key() == node.key && watch.via.is_none() && matches!(watch.to, Jid::Bare(_))
+            };
             for watch in self.watches.values_mut().filter(of_node) {
                 // One that was shown something newer meanwhile needs it no more.
                 if watch.backlog.is_none() && watch.position == watch.acknowledged && watch.position >= item.fact.seq {
@@ -151,7 +153,7 @@ impl Shared {
         for inlet in followers.get(&address.service).into_iter().flat_map(HashMap::values) {
             if lock(&inlet.nodes).contains(&address.node) {
                 let position = if created { Seq(0) } else { commit.node.last_seq };
-                inlet.add(commit.tail(), implicit(inlet), position);
+                inlet.add(commit.tail(), implicit(inlet), position, self.recent.moment());
             }
         }
     }

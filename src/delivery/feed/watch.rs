@@ -8,11 +8,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::again::Tag;
+use super::collection::{Scope, Via, changes_graph};
 use super::{Handle, Shown};
 use crate::delivery::pages::Page;
 use crate::engine::{Entry, Pull, Tail, WatcherId};
 use crate::jid::Jid;
-use crate::pubsub::{EventKind, Seq, Show, SubId, Subscription};
+use crate::pubsub::{EventKind, NodeId, NodeKey, Seq, Show, SubId, Subscription};
 
 pub(super) struct Watch {
     pub(super) tail: Arc<Tail>,
@@ -37,6 +38,10 @@ pub(super) struct Watch {
     pub(super) head: Option<Bytes>,
     /// Notifications that came back.
     pub(super) bounces: u64,
+    /// By way of which collection, where it was not subscribed to itself.
+    pub(super) via: Option<Via>,
+    /// Since where something has been seen that changes what is below a collection.
+    graph: Option<Seq>,
     digest: Digest,
 }
 
@@ -71,6 +76,8 @@ struct Manner {
     with_body: bool,
     /// Nothing where nobody wants to be shown anything now.
     wanted: bool,
+    scope: Scope,
+    collection: Option<NodeId>,
     subids: Vec<SubId>,
 }
 
@@ -99,6 +106,8 @@ impl Watch {
             backlog: None,
             head: None,
             bounces: 0,
+            via: None,
+            graph: None,
             digest,
         }
     }
@@ -132,6 +141,18 @@ impl Watch {
         }
     }
 
+    /// Whether its subscriptions end with the presence of their subscriber because the node wants it so.
+    pub(super) fn is_temporary(&self) -> bool {
+        !self.is_personal() && self.via.is_none() && self.tail.config().tempsub
+    }
+
+    /// The subscriptions under which something else is to be watched, of which node, and since where.
+    pub(super) fn take_graph_change(&mut self) -> Vec<((NodeKey, SubId), NodeKey, Seq)> {
+        let Some(before) = self.graph.take() else { return Vec::new() };
+        let (node, root) = (self.tail.key(), self.via.as_ref().map_or(self.tail.key(), |via| via.root));
+        self.subscriptions.iter().map(|one| ((root, one.subid.clone()), node, before)).collect()
+    }
+
     /// All that there was has been shown.
     pub(super) fn rest(&mut self) {
         if self.digest == Digest::Due {
@@ -153,6 +174,8 @@ impl Watch {
         Manner {
             with_body: wanting().any(|subscription| subscription.options.include_body),
             wanted: wanting().next().is_some(),
+            scope: Scope::of(self.subscriptions.first(), self.via.as_ref()),
+            collection: self.via.as_ref().map(|via| via.address.node.clone()),
             subids: wanting().filter(|_| named).map(|subscription| subscription.subid.clone()).collect(),
         }
     }
@@ -165,10 +188,10 @@ impl Watch {
         show: &mut dyn FnMut(Shown<'_>) -> usize,
     ) -> Look {
         let manner = self.manner(presence);
-        let Watch { tail, handle, to, backlog, head, position, checked, digest, .. } = self;
+        let Watch { tail, handle, to, backlog, head, position, checked, digest, graph, .. } = self;
         let from = *position;
         let mut showing =
-            Showing { id, to, head, manner: &manner, room, show, handle, together: *digest == Digest::Due };
+            Showing { id, to, head, manner: &manner, room, show, handle, graph, together: *digest == Digest::Due };
         if let Some(page) = backlog.clone() {
             let shown = tail.while_allowed(*checked, || {
                 showing.all(&mut page.entries.iter().filter(|entry| entry.event.seq > from), from)
@@ -207,8 +230,9 @@ impl Watch {
         let manner = Manner { wanted: true, ..self.manner(Some(Show::Online)) };
         let together = tag.after.next() != tag.seq;
         let mut room = usize::MAX;
-        let Watch { handle, to, head, .. } = self;
-        let mut showing = Showing { id: tag.watch, to, head, manner: &manner, room: &mut room, show, handle, together };
+        let Watch { handle, to, head, graph, .. } = self;
+        let mut showing =
+            Showing { id: tag.watch, to, head, manner: &manner, room: &mut room, show, handle, graph, together };
         let mut meant = entries.take_while(|entry| entry.event.seq <= tag.seq);
         showing.all(&mut meant, tag.after);
     }
@@ -229,6 +253,7 @@ struct Showing<'a> {
     room: &'a mut usize,
     show: &'a mut dyn FnMut(Shown<'_>) -> usize,
     handle: &'a Handle,
+    graph: &'a mut Option<Seq>,
     /// In digests.
     together: bool,
 }
@@ -244,7 +269,10 @@ impl Showing<'_> {
                 position = self.flush(&mut held, position);
                 return Look::Shown { position, more: true };
             }
-            if !self.manner.wanted {
+            if changes_graph(entry) {
+                self.graph.get_or_insert(Seq(entry.event.seq.0 - 1));
+            }
+            if !self.manner.wanted || !self.manner.scope.has(entry) {
                 position = entry.event.seq;
             } else if self.together {
                 let apart = held.last().is_some_and(|last| !goes_with(last, entry));
@@ -277,7 +305,8 @@ impl Showing<'_> {
 
     fn one(&mut self, entry: &Arc<Entry>, digest: &[Arc<Entry>], tag: Tag, subids: &[SubId]) {
         let (to, with_body) = (self.to, self.manner.with_body);
-        let bytes = (self.show)(Shown { entry, digest, to, tag, head: &mut *self.head, with_body, subids });
+        let collection = self.manner.collection.as_ref();
+        let bytes = (self.show)(Shown { entry, digest, to, tag, head: &mut *self.head, with_body, collection, subids });
         *self.room = self.room.saturating_sub(bytes);
     }
 }

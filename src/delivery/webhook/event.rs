@@ -21,6 +21,8 @@ pub(super) fn kind_name(kind: &EventKind) -> &'static str {
         EventKind::Retracted { .. } => "retracted",
         EventKind::Purged => "purged",
         EventKind::Configured { .. } => "configured",
+        EventKind::Associated { .. } => "associated",
+        EventKind::Dissociated { .. } => "dissociated",
         EventKind::Deleted { .. } => "deleted",
     }
 }
@@ -39,6 +41,10 @@ pub(super) fn body(place: &Place<'_>, event: &Event) -> String {
             None
         }
         EventKind::Purged | EventKind::Configured { .. } => None,
+        EventKind::Associated { node, .. } | EventKind::Dissociated { node, .. } => {
+            attributes.push(("subject", node.to_string()));
+            None
+        }
         EventKind::Deleted { redirect } => {
             attributes.extend(redirect.as_ref().map(|redirect| ("redirect", redirect.to_string())));
             None

@@ -162,6 +162,10 @@ fn object(entry: &Entry, cursor: &str) -> Vec<u8> {
             write_config(&mut fields, config, Shown::Metadata);
             fields.end();
         }
+        EventKind::Associated { node, .. } | EventKind::Dissociated { node, .. } => {
+            object.text("child", node.as_str());
+            object.plain("time", entry.event.time);
+        }
         EventKind::Deleted { redirect } => {
             object.plain("time", entry.event.time);
             if let Some(redirect) = redirect {
@@ -179,6 +183,8 @@ pub(super) fn name(kind: &EventKind) -> &'static str {
         EventKind::Retracted { .. } => "retracted",
         EventKind::Purged => "purged",
         EventKind::Configured { .. } => "configured",
+        EventKind::Associated { .. } => "associated",
+        EventKind::Dissociated { .. } => "dissociated",
         EventKind::Deleted { .. } => "deleted",
     }
 }

@@ -148,7 +148,7 @@ fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
 }
 
 impl Types {
-    pub(super) const ALL: Types = Types(0b1_1111);
+    pub(super) const ALL: Types = Types(0b111_1111);
 
     pub(super) fn read(text: &str) -> Result<Self, Problem> {
         let mut types = Types(0);
@@ -167,6 +167,8 @@ impl Types {
             EventKind::Retracted { .. } => 1,
             EventKind::Purged => 2,
             EventKind::Configured { .. } => 3,
+            EventKind::Associated { .. } => 4,
+            EventKind::Dissociated { .. } => 5,
             EventKind::Deleted { .. } => return true,
         };
         self.0 & (1 << bit) != 0
@@ -183,7 +185,8 @@ pub(super) fn not_a_cursor(place: &str) -> Problem {
 }
 
 /// The names of events, in the order of the bits of [`Types`].
-pub(in crate::http) const NAMES: [&str; 5] = ["published", "retracted", "purged", "configured", "deleted"];
+pub(in crate::http) const NAMES: [&str; 7] =
+    ["published", "retracted", "purged", "configured", "associated", "dissociated", "deleted"];
 
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 pub(super) const NDJSON: &str = "application/x-ndjson";

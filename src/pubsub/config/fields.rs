@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{AccessModel, Field, FieldKind, ItemReply, NodeFull, NotificationType, Origin, PublishModel, SendLast};
+use super::{
+    AccessModel, Associating, Field, FieldKind, ItemReply, NodeFull, NodeType, NotificationType, Origin, PublishModel,
+    SendLast,
+};
 use crate::jid::{Jid, JidError};
+use crate::pubsub::CHILDREN_MAX;
 
 /// Every field, in the order of forms.
 pub const FIELDS: &[Field] = &[
@@ -377,6 +381,81 @@ pub const FIELDS: &[Field] = &[
         },
     },
     Field {
+        name: "node_type",
+        origin: Origin::Registered,
+        kind: FieldKind::Choice(&[("leaf", "The node holds items"), ("collection", "The node holds other nodes")]),
+        label: "What the node holds",
+        in_metadata: false,
+        get: |config| vec![config.node_type.as_str().to_owned()],
+        set: |config, values, policy| {
+            config.node_type = match one(values)? {
+                "leaf" => NodeType::Leaf,
+                "collection" if policy.is_personal() => return Err("accounts have no collections".to_owned()),
+                "collection" => NodeType::Collection,
+                _ => return Err("not a type of node".to_owned()),
+            };
+            Ok(())
+        },
+    },
+    Field {
+        name: "children_association_policy",
+        origin: Origin::Registered,
+        kind: FieldKind::Choice(&[
+            ("all", "Anyone may associate nodes of theirs with the collection"),
+            ("owners", "Only owners of the collection may associate nodes with it"),
+            ("whitelist", "Those on the whitelist may associate nodes of theirs with the collection"),
+        ]),
+        label: "Who may associate nodes with the collection",
+        in_metadata: false,
+        get: |config| vec![config.children_association_policy.as_str().to_owned()],
+        set: |config, values, _| {
+            config.children_association_policy = match one(values)? {
+                "all" => Associating::All,
+                "owners" => Associating::Owners,
+                "whitelist" => Associating::Whitelist,
+                // Whole forms of leaf nodes bear it so.
+                "" => config.children_association_policy,
+                _ => return Err("not an offered choice".to_owned()),
+            };
+            Ok(())
+        },
+    },
+    Field {
+        name: "children_association_whitelist",
+        origin: Origin::Registered,
+        kind: FieldKind::Jids,
+        label: "JIDs of those who may associate nodes with the collection",
+        in_metadata: false,
+        get: |config| config.children_association_whitelist.iter().map(|jid| jid.to_string()).collect(),
+        set: |config, values, _| {
+            if values.len() > WHITELIST_MAX {
+                return Err(format!("at most {WHITELIST_MAX} values"));
+            }
+            let jids = values.iter().filter(|value| !value.is_empty()).map(|value| Jid::parse(value));
+            let jids: Result<Vec<Jid>, JidError> = jids.collect();
+            let jids = jids.map_err(|why| why.to_string())?;
+            config.children_association_whitelist = jids.iter().map(|jid| jid.bare().as_str().into()).collect();
+            Ok(())
+        },
+    },
+    Field {
+        name: "children_max",
+        origin: Origin::Registered,
+        kind: FieldKind::Number,
+        label: "How many nodes the collection holds at most; 'max' for the most that is offered",
+        in_metadata: false,
+        get: |config| vec![config.children_max.to_string()],
+        set: |config, values, _| {
+            config.children_max = match one(values)? {
+                // Whole forms of leaf nodes bear it so.
+                "" | "0" if config.node_type == NodeType::Leaf => config.children_max,
+                "max" => CHILDREN_MAX,
+                number => one_number(number, 1, CHILDREN_MAX)?,
+            };
+            Ok(())
+        },
+    },
+    Field {
         name: "hidden",
         origin: Origin::Own,
         kind: FieldKind::Boolean,
@@ -447,5 +526,6 @@ pub(in crate::pubsub) fn one_number(value: &str, least: u64, most: u64) -> Resul
 pub(super) const TEXT_BYTES_MAX: usize = 4096;
 pub(super) const CONTACTS_MAX: usize = 16;
 pub(super) const GROUPS_MAX: usize = 64;
+pub(super) const WHITELIST_MAX: usize = 256;
 /// A hundred years: no date is passed by adding it to one.
 pub(super) const EXPIRE_SECONDS_MAX: u64 = 3_155_760_000;

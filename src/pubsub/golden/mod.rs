@@ -297,8 +297,8 @@ fn reply(reply: &Reply) -> String {
         Reply::Options { subscription } => format!("options of {}", shown(subscription)),
         Reply::DefaultOptions { options } => format!("default options{}", optioned(options)),
         Reply::Expired { items } => format!("{items} expired"),
-        Reply::Configuration { .. } => "configuration".to_owned(),
-
+        Reply::Read(Read::Configuration { .. }) => "configuration".to_owned(),
+        Reply::Read(Read::Children { node, .. }) => format!("read children of {}", node.address.node),
         Reply::Watching { node } => format!("watching {} at #{}", node.address.node, node.last_seq.0),
         Reply::Read(Read::Metadata { node }) => format!("metadata of {}", node.address.node),
         Reply::Read(Read::Items { selection, .. }) => format!("read items {selection:?}"),
@@ -326,6 +326,8 @@ fn change(change: &Change) -> String {
         Change::RemoveItem { fact } => format!("drop {}#{}", fact.id, fact.seq.0),
         Change::SetAffiliation { jid, affiliation } => format!("{jid} is {}", affiliation.as_str()),
         Change::SetSubscription { subscription } => shown(subscription),
+        Change::Associate { child } => format!("hold {}", child.0),
+        Change::Dissociate { child } => format!("let go {}", child.0),
     }
 }
 
@@ -341,6 +343,8 @@ fn event(event: &Event) -> String {
         }
         EventKind::Purged => format!("#{seq} purged"),
         EventKind::Configured { .. } => format!("#{seq} configured"),
+        EventKind::Associated { node, .. } => format!("#{seq} {node} came"),
+        EventKind::Dissociated { node, .. } => format!("#{seq} {node} went"),
         EventKind::Deleted { redirect } => format!("#{seq} deleted{}", towards(redirect)),
     }
 }

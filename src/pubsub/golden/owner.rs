@@ -68,9 +68,11 @@ const CREATE: &[Row] = &[
         "InvalidConfig { field: \"access_model\", why: \"not an access model\" }"),
     // rows: 299, F13
     Row("a leaf is what there is", "absent", "romeo create here node_type=leaf", "created n; create; romeo@d is owner"),
-    // rows: F13
-    Row("a collection is not", "absent", "romeo create here node_type=collection",
-        "InvalidConfig { field: \"node_type\", why: \"only leaf nodes are offered\" }"),
+    // rows: 17, F13
+    Row("a collection is another kind", "absent", "romeo create here node_type=collection",
+        "created n; create; romeo@d is owner"),
+    Row("a leaf holds no nodes", "absent", "romeo create here children=m",
+        "InvalidGraph { why: \"only a collection holds nodes\" }"),
 ];
 
 #[rustfmt::skip]
@@ -82,6 +84,9 @@ const CONFIGURE: &[Row] = &[
     // rows: 323, 325
     Row("a change is in the log", "", "hamlet configure title=x", "done; #21 configured"),
     Row("what changes nothing is no event", "title=x", "hamlet configure title=x max_items=50", "done"),
+    // XEP-0248 §7.2.3.4, §7.2.4
+    Row("a collection stays one", "node_type=collection", "hamlet configure node_type=leaf",
+        "InvalidGraph { why: \"a collection stays one\" }"),
     Row("an administrator configures", "", "root configure title=x", "done; #21 configured"),
     // rows: 316, 555
     Row("a publisher does not", "", "horatio configure title=x", "Forbidden"),

@@ -65,7 +65,7 @@ const SUBSCRIBE: &[Row] = &[
         "romeo@d s1 subscribed deliver=0 digest=1, last item due; romeo@d s1 subscribed deliver=0 digest=1"),
     // rows: 182
     Row("options that cannot be honoured", "", "romeo subscribe romeo subscription_depth=all",
-        "InvalidOptions { field: \"subscription_depth\", why: \"only a depth of 1 is offered\" }"),
+        "InvalidOptions { field: \"subscription_depth\", why: \"the node is no collection: there is nothing below it\" }"),
     // rows: 141, 143
     Row("several where they are allowed", "policy:multi_subscribe=1 subs:romeo",
         "romeo subscribe romeo", "romeo@d n1 subscribed, last item due; romeo@d n1 subscribed"),

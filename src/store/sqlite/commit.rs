@@ -12,6 +12,7 @@ use crate::pubsub::{
     Affiliation, Change, Event, EventKind, ItemFact, Node, NodeConfig, NodeKey, Seq, SubscriptionState,
 };
 use crate::store::batch::{PurgeBounds, check, deletion_time};
+use crate::store::sqlite::graph;
 use crate::store::sqlite::lists;
 use crate::store::sqlite::memos;
 use crate::store::sqlite::row::{Count, event_columns};
@@ -187,7 +188,7 @@ fn append(db: &Connection, node: NodeKey, event: &Event) -> Result<(), Trouble> 
         event.seq,
         columns.kind,
         event.time,
-        columns.item.map(|item| item.as_str()),
+        columns.item,
         columns.publisher.map(|publisher| publisher.as_str()),
         columns.payload.map(|payload| payload.media.code()),
         columns.payload.map(|payload| &*payload.namespace),
@@ -219,6 +220,8 @@ fn apply(db: &Connection, commit: &NodeCommit, change: &Change, purges: &mut Pur
             .execute(params![node.key, jid.as_str(), affiliation.as_str()])?;
             Ok(())
         }
+        Change::Associate { child } => graph::associate(db, node.key, *child),
+        Change::Dissociate { child } => graph::dissociate(db, node.key, *child),
         Change::SetSubscription { subscription } => {
             let (bare, resource) = (subscription.jid.bare().as_str(), subscription.jid.resource().unwrap_or(""));
             let subid = subscription.subid.as_str();
@@ -326,6 +329,8 @@ pub(super) fn erase(db: &Connection, key: i64) -> Result<(), Trouble> {
         "DELETE FROM items WHERE node = ?1",
         "DELETE FROM subscriptions WHERE node = ?1",
         "DELETE FROM affiliations WHERE node = ?1",
+        "DELETE FROM children WHERE parent = ?1",
+        "DELETE FROM children WHERE child = ?1",
         "DELETE FROM nodes WHERE key = ?1",
     ] {
         db.prepare_cached(sql)?.execute([key])?;

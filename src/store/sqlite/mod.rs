@@ -13,6 +13,7 @@ mod commit;
 mod contacts;
 mod departed;
 mod fast;
+mod graph;
 mod lists;
 mod memos;
 mod open;
@@ -34,7 +35,7 @@ use rusqlite::{Connection, params};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection, Seq, Subscription,
+    Affiliation, Graph, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection, Seq, Subscription,
 };
 use crate::store::FastToken;
 use crate::store::{
@@ -291,6 +292,24 @@ impl Store for SqliteStore {
     }
 
     /// In slices, so that commits get between.
+    fn read_graph(
+        &self,
+        service: BareJid,
+        node: Option<NodeId>,
+        named: Vec<NodeId>,
+        caller: BareJid,
+    ) -> Pending<'_, Graph> {
+        self.read(move |db| graph::graph(db, &service, node.as_ref(), &named, &caller))
+    }
+
+    fn read_relations(&self, node: NodeKey) -> Pending<'_, (Vec<NodeId>, Vec<NodeId>)> {
+        self.read(move |db| graph::relations(db, node))
+    }
+
+    fn read_descendants(&self, root: NodeKey, depth: u32, max: usize) -> Pending<'_, Vec<(Node, u32)>> {
+        self.read(move |db| graph::descendants(db, root, depth, max))
+    }
+
     fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()> {
         Box::pin(async move {
             loop {

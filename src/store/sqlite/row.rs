@@ -71,6 +71,11 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event> {
         RETRACTED => EventKind::Retracted { item: row.get(3)?, notify: row.get_ref(9)?.as_str()? == NOTIFY },
         PURGED => EventKind::Purged,
         CONFIGURED => EventKind::Configured { config: row.get::<_, Config>(9)?.0 },
+        ASSOCIATED => {
+            let (at, created) = place(row.get_ref(9)?.as_str()?).ok_or_else(|| damaged("a place that is none"))?;
+            EventKind::Associated { node: row.get(3)?, at, created }
+        }
+        DISSOCIATED => EventKind::Dissociated { node: row.get(3)?, deleted: row.get_ref(9)?.as_str()? == GONE },
         DELETED => EventKind::Deleted { redirect: row.get(9)? },
         _ => return Err(damaged("a kind of event that does not exist").into()),
     };
@@ -81,7 +86,8 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event> {
 #[derive(Default)]
 pub(super) struct EventColumns<'a> {
     pub kind: i64,
-    pub item: Option<&'a ItemId>,
+    /// The name of an item, or of a node.
+    pub item: Option<&'a str>,
     pub publisher: Option<&'a BareJid>,
     pub payload: Option<&'a Payload>,
     pub prev: Option<Seq>,
@@ -93,7 +99,7 @@ pub(super) fn event_columns(kind: &EventKind) -> EventColumns<'_> {
     match kind {
         EventKind::Published { item, publisher, payload, replaces } => EventColumns {
             kind: PUBLISHED,
-            item: item.as_ref(),
+            item: item.as_ref().map(ItemId::as_str),
             publisher: Some(publisher),
             payload: payload.as_ref(),
             prev: *replaces,
@@ -101,16 +107,34 @@ pub(super) fn event_columns(kind: &EventKind) -> EventColumns<'_> {
         },
         EventKind::Retracted { item, notify } => EventColumns {
             kind: RETRACTED,
-            item: Some(item),
+            item: Some(item.as_str()),
             detail: Some(if *notify { NOTIFY } else { SILENT }.to_owned()),
             ..none
         },
         EventKind::Purged => EventColumns { kind: PURGED, ..none },
         EventKind::Configured { config } => EventColumns { kind: CONFIGURED, detail: Some(config.to_text()), ..none },
+        EventKind::Associated { node, at, created } => EventColumns {
+            kind: ASSOCIATED,
+            item: Some(node.as_str()),
+            detail: Some(format!("{}{}", at.0, if *created { NEW } else { "" })),
+            ..none
+        },
+        EventKind::Dissociated { node, deleted } => EventColumns {
+            kind: DISSOCIATED,
+            item: Some(node.as_str()),
+            detail: Some(if *deleted { GONE } else { "" }.to_owned()),
+            ..none
+        },
         EventKind::Deleted { redirect } => {
             EventColumns { kind: DELETED, detail: redirect.as_deref().map(str::to_owned), ..none }
         }
     }
+}
+
+/// Where a node's log stood that came into a collection, and whether it was new.
+fn place(detail: &str) -> Option<(Seq, bool)> {
+    let (number, created) = detail.strip_suffix(NEW).map_or((detail, false), |number| (number, true));
+    Some((Seq(number.parse().ok()?), created))
 }
 
 /// A number that is never negative and never near the end of an `i64`.
@@ -254,7 +278,12 @@ const RETRACTED: i64 = 2;
 const PURGED: i64 = 3;
 const CONFIGURED: i64 = 4;
 const DELETED: i64 = 5;
+const ASSOCIATED: i64 = 6;
+const DISSOCIATED: i64 = 7;
 
 // The notify flag of a retraction.
 const NOTIFY: &str = "1";
 const SILENT: &str = "0";
+// Of a node in a collection: it was created there, it was deleted.
+const NEW: &str = " new";
+const GONE: &str = "gone";

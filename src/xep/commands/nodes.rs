@@ -88,8 +88,8 @@ async fn configure(run: &Run) -> Result<Screen, StanzaError> {
     let node = named.node("node")?;
     let Some(filled) = run.answers.get(1) else {
         let answered = run.ask(Verb::Configuration { node: node.clone() }).await?;
-        let Answer::Reply(Reply::Configuration { config }) = answered.answer else { return Err(errors::internal()) };
-        return Ok(Screen::Ask(titled(run, &config, node.as_str()), Then::Complete));
+        let Answer::Configuration { node: found, .. } = answered.answer else { return Err(errors::internal()) };
+        return Ok(Screen::Ask(titled(run, &found.config, node.as_str()), Then::Complete));
     };
     let config = configuration(filled);
     run.ask(Verb::Configure { node: node.clone(), config }).await?;

@@ -124,6 +124,14 @@ pub(in crate::xep) fn stanza_error(refusal: &Refusal) -> StanzaError {
         Refusal::InvalidChange { why, .. } => plain(NotAcceptable).with_text(*why),
         Refusal::DuplicateChange { jid } => bad_request(format!("{jid} is given twice")),
         Refusal::NotPersistent => unsupported("persistent-items"),
+        Refusal::NotOfCollections { feature } => unsupported(feature),
+        Refusal::CollectionsUnsupported => unsupported("collections"),
+        Refusal::InvalidGraph { why } => with_condition(plain(NotAllowed).with_text(*why), "invalid-options"),
+        Refusal::TooManyChildren { children_max } => {
+            let text = format!("the collection holds at most {children_max} nodes");
+            with_condition(plain(NotAllowed).with_text(text), "max-nodes-exceeded")
+        }
+        Refusal::NotAssociated => bad_request("the node does not stand in the collection"),
         // XEP-0059 §2.4.
         Refusal::PageAbsent => plain(ItemNotFound),
     }
@@ -282,6 +290,16 @@ mod tests {
             (Refusal::InvalidChange { why: "no", unchanged: unchanged() }, "not-acceptable", "modify", ""),
             (Refusal::DuplicateChange { jid: jid.clone().into() }, "bad-request", "modify", ""),
             (Refusal::NotPersistent, "feature-not-implemented", "cancel", "unsupported persistent-items"),
+            (
+                Refusal::NotOfCollections { feature: "publish" },
+                "feature-not-implemented",
+                "cancel",
+                "unsupported publish",
+            ),
+            (Refusal::CollectionsUnsupported, "feature-not-implemented", "cancel", "unsupported collections"),
+            (Refusal::InvalidGraph { why: "so" }, "not-allowed", "cancel", "invalid-options"),
+            (Refusal::TooManyChildren { children_max: 1 }, "not-allowed", "cancel", "max-nodes-exceeded"),
+            (Refusal::NotAssociated, "bad-request", "modify", ""),
             (Refusal::PageAbsent, "item-not-found", "cancel", ""),
         ];
         for (refusal, condition, kind, application) in cases {

@@ -1,18 +1,47 @@
 //! Configurations as forms (XEP-0060 §16.4), made from the one description of every field.
 
 use crate::jid::BareJid;
-use crate::pubsub::{Affiliation, FIELDS, Field, FieldKind, Node, NodeConfig, ServicePolicy};
+use crate::pubsub::{Affiliation, FIELDS, Field, FieldKind, Node, NodeConfig, NodeId, ServicePolicy};
 use crate::xep::pubsub::{NS_METADATA, NS_NODE_CONFIG};
 use crate::xmpp::{Field as FormField, FieldType, Form, FormType, Validation};
 
 /// A node's configuration: to be filled in, with what every field means (XEP-0060 §8.2.2).
 pub(in crate::xep) fn to_fill_in(config: &NodeConfig, policy: &ServicePolicy) -> Form {
     let form = Form::of_type(FormType::Form, NS_NODE_CONFIG);
-    let mut form = FIELDS.iter().fold(form, |form, field| form.with_field(described(field, config, policy)));
-    let kind = FormField::new("pubsub#node_type", FieldType::ListSingle).with_label("What the node holds");
-    form.fields
-        .push(FormField { options: vec![(Some("Items".to_owned()), "leaf".to_owned())], ..kind }.with_value("leaf"));
+    let fields = FIELDS.iter().filter(|field| fits(field, config));
+    let mut form = fields.fold(form, |form, field| form.with_field(described(field, config, policy)));
+    if policy.is_personal() {
+        // Accounts have no collections.
+        let kind = form.fields.iter_mut().find(|field| field.name.as_deref() == Some("pubsub#node_type"));
+        kind.into_iter().for_each(|field| field.options.retain(|(_, value)| value == "leaf"));
+    }
     form
+}
+
+/// The same of a node, with where it stands in the graph of collections (XEP-0248 §7.2.1, §8.3).
+pub(in crate::xep) fn to_fill_in_of_node(
+    config: &NodeConfig,
+    policy: &ServicePolicy,
+    collections: &[NodeId],
+    children: &[NodeId],
+) -> Form {
+    let mut form = to_fill_in(config, policy);
+    let field = |name: &str, label: &str, nodes: &[NodeId]| FormField {
+        values: nodes.iter().map(|node| node.as_str().to_owned()).collect(),
+        ..FormField::new(name, FieldType::TextMulti).with_label(label)
+    };
+    if !policy.is_personal() {
+        form.fields.push(field("pubsub#collection", "The collections in which the node stands", collections));
+        if config.is_collection() {
+            form.fields.push(field("pubsub#children", "The nodes that the collection holds", children));
+        }
+    }
+    form
+}
+
+/// Whether a field says anything of a node of this type.
+pub(super) fn fits(field: &Field, config: &NodeConfig) -> bool {
+    if config.is_collection() { !OF_LEAVES.contains(&field.name) } else { !field.name.starts_with("children") }
 }
 
 /// A node's configuration as subscribers are told of it (XEP-0060 §8.2.5.3).
@@ -20,7 +49,7 @@ pub(super) fn as_told(config: &NodeConfig) -> Form {
     let form = Form::of_type(FormType::Result, NS_NODE_CONFIG);
     let told =
         |field: &Field| FormField { name: Some(name(field)), values: field.values(config), ..FormField::default() };
-    FIELDS.iter().fold(form, |form, field| form.with_field(told(field)))
+    FIELDS.iter().filter(|field| fits(field, config)).fold(form, |form, field| form.with_field(told(field)))
 }
 
 /// What anybody may know of a node (XEP-0060 §5.4). A text that is empty is left out.
@@ -102,6 +131,21 @@ pub(in crate::xep) fn field_type(kind: FieldKind) -> FieldType {
     }
 }
 
+/// What a collection has nothing to do with: it holds no items (XEP-0248 §4.1).
+const OF_LEAVES: &[&str] = &[
+    "type",
+    "publish_model",
+    "persist_items",
+    "max_items",
+    "item_expire",
+    "publish_node_full",
+    "itemreply",
+    "deliver_payloads",
+    "max_payload_size",
+    "notify_retract",
+    "send_last_published_item",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,7 +184,7 @@ mod tests {
     fn the_form_has_every_field_with_its_type_and_choices() {
         let form = to_fill_in(&changed(), &policy());
         assert_eq!((form.kind, form.form_type()), (FormType::Form, Some(NS_NODE_CONFIG)));
-        for described in FIELDS {
+        for described in FIELDS.iter().filter(|field| fits(field, &changed())) {
             let field = form.field(&described.var()).expect(described.name);
             assert_eq!(field.values, described.values(&changed()), "{}", described.name);
             assert!(field.label.is_some() && field.kind.is_some(), "{}", described.name);

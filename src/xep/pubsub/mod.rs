@@ -6,6 +6,7 @@
 
 mod affiliations;
 pub mod approval;
+pub(super) mod associate;
 mod configure;
 mod create;
 mod delete;
@@ -68,6 +69,7 @@ pub(super) const VERBS: &[Spelling] = &[
     spelling(NS_OWNER, "default", RequestKind::Get, configure::default),
     spelling(NS_OWNER, "delete", RequestKind::Set, delete::delete),
     spelling(NS_OWNER, "purge", RequestKind::Set, purge::purge),
+    spelling(NS_OWNER, "collection", RequestKind::Set, associate::collection),
     spelling(NS_OWNER, "subscriptions", RequestKind::Get, subscriptions::of_node),
     spelling(NS_OWNER, "subscriptions", RequestKind::Set, subscriptions::set),
     spelling(NS_OWNER, "affiliations", RequestKind::Get, affiliations::of_node),

@@ -12,7 +12,8 @@ use crate::engine::{Answer, Answered, Entry};
 use crate::jid::{BareJid, Jid};
 use crate::payload;
 use crate::pubsub::{
-    Event, EventKind, ItemId, Node, NodeAddress, NodeConfig, NodeKey, NotificationType, Payload, Seq, SubId, shows,
+    Event, EventKind, ItemId, Node, NodeAddress, NodeConfig, NodeId, NodeKey, NotificationType, Payload, Seq, SubId,
+    shows,
 };
 use crate::store::Item;
 use crate::time::Timestamp;
@@ -48,7 +49,11 @@ pub fn rest(seen: &Shown<'_>) -> Option<Bytes> {
         [] if seen.digest.is_empty() && shown(seen.entry) => single(seen.entry, seen.with_body),
         [] => return None,
     };
-    Some(if seen.subids.is_empty() { body } else { with_subids(&body, seen.subids) })
+    // XEP-0248 §5.3.1: by way of which collection. That a node was created says only the collection's log.
+    let created = matches!(seen.entry.event.kind, EventKind::Associated { created: true, .. });
+    let collection = seen.collection.or(created.then_some(&seen.entry.address.node));
+    let plain = seen.subids.is_empty() && collection.is_none();
+    Some(if plain { body } else { with_headers(&body, seen.subids, collection) })
 }
 
 /// The node whose notification bears this id, if it is one of ours.
@@ -108,14 +113,15 @@ fn write_body(out: &mut Vec<u8>, words: &str) {
 }
 
 /// XEP-0060 §7.1.2.4: headers (XEP-0131) as the last child of the message.
-fn with_subids(body: &Bytes, subids: &[SubId]) -> Bytes {
+fn with_headers(body: &Bytes, subids: &[SubId], collection: Option<&NodeId>) -> Bytes {
     let mut out = body.strip_suffix(END).unwrap_or(body).to_vec();
     out.extend_from_slice(b"<headers xmlns='");
     out.extend_from_slice(NS_SHIM.as_bytes());
     out.extend_from_slice(b"'>");
-    for subid in subids {
-        out.extend_from_slice(b"<header name='SubID'>");
-        escape_text(&mut out, subid.as_str());
+    let subids = subids.iter().map(|subid| ("SubID", subid.as_str()));
+    for (name, value) in subids.chain(collection.map(|node| ("Collection", node.as_str()))) {
+        out.extend_from_slice(format!("<header name='{name}'>").as_bytes());
+        escape_text(&mut out, value);
         out.extend_from_slice(b"</header>");
     }
     out.extend_from_slice(b"</headers>");
@@ -235,6 +241,14 @@ impl<'a> Told<'a> {
                 self.write_about(out, "items", |out| self.write_in_items(out));
             }
             EventKind::Purged => self.write_about(out, "purge", |_| {}),
+            // XEP-0248 §5.3.1.2, §5.3.2.
+            EventKind::Associated { node, created: true, .. } => write_node(out, "create", node),
+            EventKind::Associated { node, created: false, .. } => {
+                self.write_about(out, "collection", |out| write_node(out, "associate", node));
+            }
+            EventKind::Dissociated { node, .. } => {
+                self.write_about(out, "collection", |out| write_node(out, "dissociate", node));
+            }
             // XEP-0060 §8.2.5.3: with the form where payloads are delivered.
             EventKind::Configured { config } => self.write_about(out, "configuration", |out| {
                 if self.config.deliver_payloads {
@@ -277,6 +291,13 @@ impl<'a> Told<'a> {
         out.extend_from_slice(name.as_bytes());
         out.push(b'>');
     }
+}
+
+fn write_node(out: &mut Vec<u8>, name: &str, node: &NodeId) {
+    out.push(b'<');
+    out.extend_from_slice(name.as_bytes());
+    attribute(out, "node", node.as_str());
+    out.extend_from_slice(b"/>");
 }
 
 const END: &[u8] = b"</message>";

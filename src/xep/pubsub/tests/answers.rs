@@ -153,14 +153,15 @@ fn an_owner_s_lists_are_told() {
 // rows: 310, 311, 322
 #[test]
 fn an_owner_gets_the_configuration_as_a_form() {
-    let config = a_node().config;
-    let reply = Answer::Reply(Reply::Configuration { config: config.clone() });
+    let (collections, children) = (vec![node("above")], Vec::new());
+    let reply = Answer::Configuration { node: Arc::new(a_node()), collections, children };
     let told = said(RequestKind::Get, &within(NS_OWNER, "<configure node='n'/>"), reply.clone());
     let pubsub = parse_document(told.as_bytes(), &Limits::authenticated()).unwrap();
     let configure = pubsub.child("configure", NS_OWNER).unwrap();
     assert_eq!(configure.attr("node"), Some("n"));
     let form = Form::within(configure).unwrap().unwrap();
     assert_eq!(form.field("pubsub#title").unwrap().values, ["Orders"]);
+    assert_eq!(form.field("pubsub#collection").unwrap().values, ["above"]);
     // XEP-0060 §8.2.4: who cancels hears nothing of it.
     let cancel = "<configure node='n'><x xmlns='jabber:x:data' type='cancel'/></configure>";
     assert_eq!(said(RequestKind::Set, &within(NS_OWNER, cancel), reply), "");

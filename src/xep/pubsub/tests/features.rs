@@ -32,6 +32,7 @@ const EXAMPLES: &[(&str, RequestKind, &str, &str)] = &[
     ),
     (NS_OWNER, RequestKind::Get, "retrieve-default", "<default/>"),
     (NS_OWNER, RequestKind::Set, "delete-nodes", "<delete node='n'/>"),
+    (NS_OWNER, RequestKind::Set, "collections", "<collection node='n'><associate node='m'/></collection>"),
     (NS_OWNER, RequestKind::Set, "purge-nodes", "<purge node='n'/>"),
     (NS_OWNER, RequestKind::Get, "manage-subscriptions", "<subscriptions node='n'/>"),
     (NS_OWNER, RequestKind::Set, "manage-subscriptions", "<subscriptions node='n'/>"),
@@ -73,6 +74,13 @@ fn manners() -> BTreeSet<&'static str> {
     let leased = SubscriptionOptions::default().with(&lease, &policy().subscriptions, Timestamp(0));
     holds("leased-subscription", leased.is_ok_and(|leased| matches!(leased.expire, Expire::At(_))));
     holds("persistent-items", config.persist_items);
+    let several = field("collection", &["a", "b"]);
+    let several = crate::pubsub::Request {
+        caller: Given::default().caller,
+        service: policy().service,
+        verb: Verb::Configure { node: node("n"), config: vec![several] },
+    };
+    holds("multi-collections", crate::pubsub::named(&several).is_some_and(|nodes| nodes.len() == 2));
     let available = config.with(&[field("presence_based_delivery", &["1"])], &policy());
     holds("presence-notifications", available.is_ok_and(|config| config.presence_based_delivery));
     let command = "http://jabber.org/protocol/pubsub#get-pending";

@@ -5,12 +5,6 @@ use super::*;
 // rows: 491
 #[test]
 fn what_is_not_offered_is_said_by_its_feature() {
-    assert_error(
-        owner_get("<default type='collection'/>"),
-        "feature-not-implemented",
-        "cancel",
-        "unsupported collections",
-    );
     assert_error(set("<sublimate node='n'/>"), "feature-not-implemented", "cancel", "");
 }
 
@@ -18,6 +12,15 @@ fn what_is_not_offered_is_said_by_its_feature() {
 fn a_request_has_one_verb_in_an_iq_of_its_type() {
     for words in ["", "<create/><publish node='n'/>", "<purge xmlns='urn:other'/>", "<items node='n'/>"] {
         assert_error(set(words), "bad-request", "modify", "");
+    }
+    for words in [
+        "<collection node='n'/>",
+        "<collection node='n'><associate node='a'/><dissociate node='b'/></collection>",
+        "<collection node='n'><marry node='a'/></collection>",
+        "<collection node='n'><associate/></collection>",
+    ] {
+        let extra = if words.contains("<associate/>") { "nodeid-required" } else { "" };
+        assert_error(owner_set(words), "bad-request", "modify", extra);
     }
     assert_error(get("<create node='n'/>"), "bad-request", "modify", "");
     assert_error(owner_set("<default/>"), "bad-request", "modify", "");
@@ -279,12 +282,15 @@ fn configure_becomes_a_request() {
 #[test]
 fn the_default_configuration_is_a_form_with_every_field() {
     let given = Given { kind: RequestKind::Get, ..Given::default() };
-    for words in ["<default/>", "<default type='leaf'/>"] {
+    for words in ["<default/>", "<default type='leaf'/>", "<default type='collection'/>"] {
         let Ok(Work::Done(Body::Element(pubsub))) = given.work(&within(NS_OWNER, words)) else { panic!("a form") };
         let form = Form::within(pubsub.child("default", NS_OWNER).unwrap()).unwrap().unwrap();
         assert_eq!((form.kind, form.form_type()), (FormType::Form, Some(NS_NODE_CONFIG)));
-        let defaults = NodeConfig::new(&policy());
-        for described in FIELDS {
+        let mut defaults = NodeConfig::new(&policy());
+        if words.contains("collection") {
+            defaults.node_type = crate::pubsub::NodeType::Collection;
+        }
+        for described in FIELDS.iter().filter(|field| form::fits(field, &defaults)) {
             let field = form.field(&described.var()).expect(described.name);
             assert_eq!(field.values, described.values(&defaults), "{}", described.name);
         }

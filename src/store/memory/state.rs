@@ -1,0 +1,116 @@
+//! What is asked of the whole, and how a batch is taken in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Kept, State};
+use crate::jid::BareJid;
+use crate::pubsub::{Affiliation, Change, NodeAddress, NodeKey, NodeState, SubscriptionState, Tombstone};
+use crate::store::batch::{PurgeBounds, check, deletion_time};
+use crate::store::{Ask, Failure, Found, NodeCommit};
+
+impl State {
+    pub(super) fn of<'a>(&'a self, service: &'a BareJid, node: Option<NodeKey>) -> impl Iterator<Item = &'a Kept> {
+        self.nodes
+            .values()
+            .filter(move |kept| kept.node.address.service == *service)
+            .filter(move |kept| node.is_none_or(|node| kept.node.key == node))
+    }
+
+    pub(super) fn found(&self, ask: &Ask) -> Found {
+        let kept = |node: &NodeKey| self.nodes.get(node);
+        match ask {
+            Ask::Node(address) => Found::Node(match self.keys.get(address).and_then(kept) {
+                Some(kept) => NodeState::Present(kept.node.clone()),
+                None => self.tombstones.get(address).cloned().map_or(NodeState::Absent, NodeState::Deleted),
+            }),
+            Ask::Affiliation(node, jid) => Found::Affiliation(
+                kept(node).and_then(|kept| kept.affiliations.get(jid)).copied().unwrap_or(Affiliation::None),
+            ),
+            Ask::Subscriptions(node, jid) => {
+                let all = kept(node).into_iter().flat_map(|kept| kept.subscriptions.values());
+                Found::Subscriptions(all.filter(|subscription| subscription.jid.bare() == jid).cloned().collect())
+            }
+            Ask::Item(node, item) => Found::Item(kept(node).and_then(|kept| kept.fact(item))),
+            Ask::Oldest(node, count) => {
+                let facts = kept(node).map_or_else(Vec::new, Kept::facts);
+                Found::Oldest(facts.into_iter().take(usize::try_from(*count).unwrap_or(usize::MAX)).collect())
+            }
+            Ask::Owners(node, max) => {
+                let all = kept(node).into_iter().flat_map(|kept| &kept.affiliations);
+                let owners = all.filter(|(_, affiliation)| **affiliation == Affiliation::Owner);
+                let mut owners: Vec<BareJid> = owners.map(|(jid, _)| jid.clone()).collect();
+                owners.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+                owners.truncate(*max);
+                Found::Owners(owners)
+            }
+            Ask::Waiting(node, max) => {
+                let all = kept(node).into_iter().flat_map(|kept| kept.subscriptions.values());
+                let waiting = all.filter(|found| found.state == SubscriptionState::Pending);
+                Found::Waiting(waiting.take(*max).cloned().collect())
+            }
+            Ask::Memo(key) => {
+                let of_caller = self.memos.keys().filter(|other| other.caller == key.caller).count() as u64;
+                Found::Memo(self.memos.get(key).cloned().map(Box::new), of_caller)
+            }
+            Ask::Contact(owner, contact) => Found::Contact(self.contacts.fact(owner, contact)),
+        }
+    }
+
+    /// Whether the whole batch can be applied, each part seeing what those before it will have done.
+    pub(super) fn check_all(&self, batch: &[NodeCommit]) -> Result<(), Failure> {
+        let mut versions: HashMap<NodeKey, Option<u64>> = HashMap::new();
+        let mut places: HashMap<&NodeAddress, bool> = HashMap::new();
+        for commit in batch {
+            check(commit)?;
+            let (key, address) = (commit.node.key, &commit.node.address);
+            let version = versions.get(&key).copied().unwrap_or(self.nodes.get(&key).map(|kept| kept.node.version));
+            if commit.expected_version == 0 {
+                let taken = places.get(address).copied().unwrap_or_else(|| self.keys.contains_key(address));
+                if taken {
+                    return Err(Failure::Stale);
+                }
+                if version.is_some() {
+                    return Err(Failure::Refused(format!("the key of {address} was used before")));
+                }
+            } else if version != Some(commit.expected_version) {
+                return Err(Failure::Stale);
+            }
+            let stays = !matches!(commit.changes.last(), Some(Change::DeleteNode { .. }));
+            versions.insert(key, stays.then_some(commit.node.version));
+            places.insert(address, stays);
+        }
+        Ok(())
+    }
+
+    pub(super) fn apply(&mut self, commit: &NodeCommit) {
+        let (key, address) = (commit.node.key, &commit.node.address);
+        let kept = self.nodes.entry(key).or_insert_with(|| Kept::new(&commit.node));
+        kept.node = Arc::new(commit.node.clone());
+        kept.log.extend(commit.events.iter().map(|event| (event.seq, event.clone())));
+        self.keys.insert(address.clone(), key);
+        self.tombstones.remove(address);
+        let mut purges = PurgeBounds::of(commit);
+        for change in &commit.changes {
+            if let Change::Associate { child } = change {
+                self.children.entry(key).or_default().insert(*child);
+            } else if let Change::Dissociate { child } = change {
+                self.children.entry(key).or_default().remove(child);
+            } else if let Change::DeleteNode { redirect } = change {
+                self.nodes.remove(&key);
+                self.unlink(key);
+                self.keys.remove(address);
+                let (last_seq, deleted) = (commit.node.last_seq, deletion_time(commit));
+                let hidden = commit.node.config.hidden;
+                let tombstone = Tombstone { key, last_seq, deleted, redirect: redirect.clone(), hidden };
+                self.tombstones.insert(address.clone(), tombstone);
+            } else if let Some(kept) = self.nodes.get_mut(&key) {
+                kept.apply(change, &mut purges);
+            }
+        }
+        if let Some(kept) = self.nodes.get_mut(&key) {
+            kept.trim();
+        }
+        self.memos.extend(commit.memos.iter().map(|memo| (memo.key.clone(), memo.clone())));
+    }
+}
