@@ -94,6 +94,10 @@ impl Cache {
         if let Some(hot) = self.nodes.get_mut(address) {
             let before = hot.weight();
             change(hot);
+            if hot.affiliations.len() + hot.subscriptions.len() > PEOPLE_MAX {
+                hot.affiliations = HashMap::new();
+                hot.subscriptions = HashMap::new();
+            }
             hot.used = self.now;
             self.facts = self.facts - before + hot.weight();
         }
@@ -123,10 +127,12 @@ impl Hot {
         Hot { state, affiliations: HashMap::new(), subscriptions: HashMap::new(), oldest: None, used: 0 }
     }
 
-    /// In facts, each of which takes some 200 bytes.
+    /// In facts, each of which takes some 200 bytes; who was asked for is taken to have one subscription. Known
+    /// without looking at each: this is asked at every change of a node.
     fn weight(&self) -> usize {
-        let subscriptions: usize = self.subscriptions.values().map(|list| 1 + list.len()).sum();
-        2 + self.affiliations.len() + subscriptions + self.oldest.as_ref().map_or(0, |window| window.items.len())
+        2 + self.affiliations.len()
+            + 2 * self.subscriptions.len()
+            + self.oldest.as_ref().map_or(0, |window| window.items.len())
     }
 }
 
@@ -150,5 +156,31 @@ impl Window {
     }
 }
 
+/// Of so many people something is remembered for one node that changes: whoever has subscribed and is offline should
+/// cost nothing.
+const PEOPLE_MAX: usize = 4096;
+
 /// Items that a window holds beyond what a decision asked for.
 pub(super) const WINDOW_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pubsub::NodeId;
+
+    #[test]
+    fn of_very_many_people_nothing_is_remembered() {
+        let mut cache = Cache::new(1_000_000);
+        let address =
+            NodeAddress { service: BareJid::parse("pubsub.localhost").unwrap(), node: NodeId::parse("n").unwrap() };
+        cache.replace(address.clone(), Hot::new(NodeState::Absent));
+        let least = cache.facts;
+        for number in 0..=PEOPLE_MAX {
+            let jid = BareJid::parse(&format!("p{number}@localhost")).unwrap();
+            cache.change(&address, |hot| drop(hot.subscriptions.insert(jid, Vec::new())));
+            assert_eq!(cache.facts, cache.nodes[&address].weight());
+        }
+        assert_eq!(cache.facts, least);
+        assert!(cache.of(&address).is_some(), "the node itself is remembered");
+    }
+}

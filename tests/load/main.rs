@@ -12,7 +12,7 @@
 //! * `scan`, `scram`, `client`: a very small XMPP client whose cost can be told from the server's
 //! * `pubsub`: the requests and payloads
 //! * `measure`: CPU, memory, latency, the table and the JSON line
-//! * `fanout`, `publish`, `http_publish`, `webhooks`, `idle`, `login`, `watchers`, `resume`: the
+//! * `fanout`, `publish`, `http_publish`, `webhooks`, `idle`, `login`, `watchers`, `resume`, `subscriptions`: the
 //!   scenarios
 //! * `self_check`: the driver's own checks can fail
 
@@ -34,6 +34,7 @@ mod scan;
 mod scram;
 mod self_check;
 mod server;
+mod subscriptions;
 mod watchers;
 mod webhooks;
 
@@ -88,6 +89,7 @@ fn run(options: &Options) -> Outcome<bool> {
             Scenario::Login => login::run(options, &server).await,
             Scenario::Watchers => watchers::run(options, &server).await,
             Scenario::Resume => resume::run(options, &server).await,
+            Scenario::Subscriptions => subscriptions::run(options, &server).await,
             Scenario::SelfCheck => Err("the self check needs no server".into()),
         }
     };

@@ -16,6 +16,7 @@ pub enum Scenario {
     Login,
     Watchers,
     Resume,
+    Subscriptions,
     SelfCheck,
 }
 
@@ -95,6 +96,7 @@ impl Options {
                 "login" => scenario = Some(Scenario::Login),
                 "watchers" => scenario = Some(Scenario::Watchers),
                 "resume" => scenario = Some(Scenario::Resume),
+                "subscriptions" => scenario = Some(Scenario::Subscriptions),
                 "self-check" => scenario = Some(Scenario::SelfCheck),
                 "--full-jid" => options.full_jid = true,
                 "--one-account" => options.one_account = true,
@@ -194,7 +196,8 @@ impl Options {
         if self.levels.len() < 2 || !self.levels.is_sorted_by(|a, b| a < b) || self.levels[0] == 0 {
             return Err("--levels wants at least two rising numbers".into());
         }
-        let most = if self.scenario == Scenario::Resume { MAX_EVENTS } else { MAX_SESSIONS };
+        let many = matches!(self.scenario, Scenario::Resume | Scenario::Subscriptions);
+        let most = if many { MAX_EVENTS } else { MAX_SESSIONS };
         if self.levels.iter().any(|level| *level > most) {
             return Err(format!("--levels must not pass {most}").into());
         }
@@ -217,6 +220,7 @@ impl Options {
             _ if self.one_account => publishers,
             Scenario::Fanout => self.sessions + 1,
             Scenario::Login => self.sessions,
+            Scenario::Subscriptions => self.levels[0] + 1,
             Scenario::Idle => self.levels.iter().copied().max().unwrap_or(1),
             _ => publishers,
         }
@@ -293,6 +297,7 @@ SCENARIO
   login         server CPU per login (TLS handshake, SASL, bind)
   watchers      event streams over HTTP on one node: memory of an idle one, CPU and latency of a delivered event
   resume        long polls from a cursor near the end of a log, with few and with many events before it
+  subscriptions publishes to, and subscriptions of, a node with many subscribers of whom few are online
   self-check    the driver's own checks, without a server
 
 SERVER
@@ -311,7 +316,7 @@ SERVER
 
 LOAD
   --sessions N      sessions of fanout and login, endpoints of webhooks, event streams of watchers (1000)
-  --levels A,B      sessions of idle, events of resume (1000,5000)
+  --levels A,B      sessions of idle, events of resume, subscribers online and all (1000,5000)
   --inflight N      publishes in flight, over all publishers (8)
   --publishers N    publishing sessions of publish, connections excepted (8)
   --ahead N         fanout: the publisher waits while the slowest session is this many items behind; 0: never (256)
