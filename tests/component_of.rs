@@ -14,6 +14,7 @@ mod scram;
 #[allow(dead_code, reason = "an actor can come over it")]
 mod socket;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,15 +24,17 @@ use tidings::access::{NewPassword, NewUser};
 use tidings::config::{self, Sources};
 use tidings::server::{self, Parts, Running};
 use tidings::store::sqlite::{SqliteOptions, SqliteStore};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// The server that people log in at, whose component is the pub/sub service.
-async fn people(dir: &Path, port: u16) -> Running {
+async fn people(dir: &Path) -> Running {
     std::fs::write(
         dir.join("tidings.toml"),
         "[[component]]\ndomain = 'pubsub.other.example'\nsecret = 'a-secret-of-16-bytes'\n",
     )
     .unwrap();
-    start(dir, &[&format!("xmpp.listen_component=127.0.0.1:{port}")], true).await
+    start(dir, &["xmpp.listen_component=127.0.0.1:0"], true).await
 }
 
 async fn service(dir: &Path, port: u16) -> Running {
@@ -60,6 +63,24 @@ async fn start(dir: &Path, sets: &[&str], file: bool) -> Running {
     let options = SqliteOptions { path: dir.join("tidings.db"), ..SqliteOptions::default() };
     let store = Arc::new(SqliteStore::open(&options).unwrap());
     server::start(&config, Parts { store, certificate, key }).await.unwrap()
+}
+
+/// A place where the service finds the other server once that is opened: so that who shall hear of it can come first.
+async fn gate() -> (u16, watch::Sender<Option<SocketAddr>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (open, behind) = watch::channel(None);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let Some(behind) = *behind.borrow() else { continue };
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(behind).await.unwrap();
+                // Whichever side ends it, and however: the other one is told.
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    (port, open)
 }
 
 /// Asks until the answer is a result: the component may not have come (back) yet.
@@ -97,9 +118,10 @@ async fn account(running: &Running) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_users_of_another_server_reach_the_service_and_it_comes_back_by_itself() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let first = people(here.path(), 0).await;
+    let first = people(here.path()).await;
     account(&first).await;
-    let port = first.addresses.component.unwrap().port();
+    let (port, open) = gate().await;
+    open.send_replace(first.addresses.component);
     let service = service(there.path(), port).await;
 
     let mut alice = Actor::log_in(first.addresses.xmpp.unwrap(), "alice", "desk").await.unwrap();
@@ -111,12 +133,14 @@ async fn the_users_of_another_server_reach_the_service_and_it_comes_back_by_itse
     ask(&mut alice, "publish", &publish(1)).await;
     assert_eq!(event(&mut alice).await, "1");
 
-    // The other server goes, an item is published meanwhile, the other server comes back at its place.
+    // The other server goes, an item is published meanwhile, the other server comes back.
     drop(alice);
+    open.send_replace(None);
     first.stop().await;
     publish_within(&service).await;
-    let second = people(here.path(), port).await;
+    let second = people(here.path()).await;
     let mut alice = Actor::log_in(second.addresses.xmpp.unwrap(), "alice", "desk").await.unwrap();
+    open.send_replace(second.addresses.component);
     assert_eq!(event(&mut alice).await, "2");
     ask(&mut alice, "again", &publish(3)).await;
     service.stop().await;
