@@ -307,6 +307,7 @@ fn blank() -> Config {
             items_max: 0,
             subscriptions: SubscriptionPolicy::default(),
             bounces_max: 0,
+            missed_items_max: 0,
         },
         hosts: Vec::new(),
         hooks: Vec::new(),

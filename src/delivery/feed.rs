@@ -6,6 +6,7 @@
 mod again;
 mod collection;
 mod load;
+mod missed;
 mod personal;
 mod rights;
 mod watch;
@@ -30,7 +31,7 @@ use super::{Delivery, Shared, lock};
 use crate::engine::{Entry, Tail, Wake};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Caller, Expire, Node, NodeAddress, NodeId, NodeKey, Request, Role, Seq, Show, SubId, Subscription, Verb,
+    Caller, Event, Expire, Node, NodeAddress, NodeId, NodeKey, Request, Role, Seq, Show, SubId, Subscription, Verb,
 };
 use crate::store::{Failure, Item};
 
@@ -74,6 +75,7 @@ pub struct Feed {
     personal: Personal,
     /// What is watched by way of collections, by the subscriptions to these.
     collections: HashMap<(NodeKey, SubId), collection::Gathered>,
+    away: missed::Away,
 }
 
 /// An event for a session, or several in a digest, while they are being shown.
@@ -169,6 +171,8 @@ enum Done {
     Gathered(collection::Found),
     /// Of accounts that it follows.
     Personal(Vec<personal::Found>),
+    /// What was published while a session was away, by the watches that show it.
+    Missed(Vec<(u64, Vec<Event>)>),
     /// Last items of nodes that an account has subscribed to.
     Last(Vec<(Node, Item)>),
 }
@@ -220,6 +224,7 @@ impl Delivery {
             behind: None,
             personal: Personal::default(),
             collections: HashMap::new(),
+            away: missed::Away::default(),
         };
         feed.load();
         feed
@@ -241,6 +246,7 @@ impl Feed {
             self.load();
         } else {
             self.available = None;
+            self.away = missed::Away::default();
             self.end_temporary();
             let bare = |watch: &Watch| matches!(watch.to, Jid::Bare(_));
             let gone: Vec<u64> = self.watches.iter().filter(|(_, watch)| bare(watch)).map(|(id, _)| *id).collect();
@@ -540,6 +546,7 @@ impl Feed {
             Done::LetIn { watch, last } => self.shown_in(watch, last),
             Done::Gathered(found) => self.gathered(found),
             Done::Personal(found) => self.personal_found(found),
+            Done::Missed(found) => self.missed(found),
             Done::Last(found) => self.last_items(found),
             Done::Read { watch: id, after, page } => self.read_done(id, after, page),
             Done::Unsubscribed => {}
@@ -568,9 +575,13 @@ impl Feed {
             let moment = hold.as_ref().map_or_else(|| self.shared.recent.moment(), Hold::moment);
             self.gather(key, moment);
         }
-        self.want_last_items(first);
+        match self.away.subscriptions {
+            Some(since) => self.want_missed((first..self.next_watch).collect(), since),
+            None => self.want_last_items(first),
+        }
         self.loading -= 1;
         if self.loading == 0 {
+            self.away.subscriptions = None;
             self.went.clear();
             (self.bound, self.available) = (None, None);
         }

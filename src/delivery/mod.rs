@@ -46,6 +46,8 @@ pub struct Options {
     /// Notifications that come back one after the other, with an error that may pass, before their
     /// subscription ends; 0 for any number.
     pub bounces_max: u64,
+    /// Items that a session is shown of those that it has missed (XEP-0312); the newest of each node.
+    pub missed_items_max: usize,
     /// One JID may have several subscriptions to a node, so that notifications name theirs.
     pub multi_subscribe: bool,
     /// Notices of subscriptions and affiliations that wait to be sent; what comes beyond is not told.
@@ -61,6 +63,7 @@ impl Default for Options {
             watches_per_session_max: 10_000,
             watches_per_link_max: 1_000_000,
             bounces_max: 16,
+            missed_items_max: 1000,
             multi_subscribe: false,
             notices_waiting_max: 16_384,
         }

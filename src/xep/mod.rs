@@ -15,6 +15,7 @@ mod commands;
 mod contact;
 mod disco;
 mod entity_time;
+mod filter;
 mod offline;
 mod order;
 mod personal;
@@ -25,6 +26,7 @@ mod reference;
 mod register;
 mod roster;
 mod rsm;
+pub mod since;
 mod vcard;
 mod version;
 
@@ -332,6 +334,7 @@ pub const EXTENSIONS: &[Extension] = &[
     pubsub::associate::EXTENSION,
     carbons::EXTENSION,
     Extension { number: 297, name: "Stanza Forwarding", version: "1.0", features: &[], claims: &[] },
+    since::EXTENSION,
     archive::EXTENSION,
     Extension { number: 334, name: "Message Processing Hints", version: "1.0.0", features: &[], claims: &[] },
     archive::STANZA_IDS,
@@ -340,6 +343,7 @@ pub const EXTENSIONS: &[Extension] = &[
     order::EXTENSION,
     archive::PREFERENCES,
     archive::OF_NODES,
+    filter::EXTENSION,
 ];
 
 impl Feature {
