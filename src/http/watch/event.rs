@@ -177,18 +177,6 @@ fn object(entry: &Entry, cursor: &str) -> Vec<u8> {
     out
 }
 
-pub(super) fn name(kind: &EventKind) -> &'static str {
-    match kind {
-        EventKind::Published { .. } => "published",
-        EventKind::Retracted { .. } => "retracted",
-        EventKind::Purged => "purged",
-        EventKind::Configured { .. } => "configured",
-        EventKind::Associated { .. } => "associated",
-        EventKind::Dissociated { .. } => "dissociated",
-        EventKind::Deleted { .. } => "deleted",
-    }
-}
-
 /// How an object of [`object`] begins, up to its type and up to its cursor.
 const OBJECT_BEGIN: &str = "{\"type\":\"";
 const OBJECT_CURSOR: &str = "\",\"cursor\":\"";
