@@ -70,6 +70,7 @@ impl Wanted {
         if protocol.is_some() && !offered.any(|name| name == PROTOCOL) {
             return Err(Problem::bad_request(format!("the WebSocket's subprotocol is {PROTOCOL}")));
         }
+        drop(offered);
         Ok(Wanted { handshake: Handshake::read(parts)?, protocol })
     }
 
