@@ -28,7 +28,7 @@ use crate::http::Door;
 use crate::http::body::receive;
 use crate::http::problem::Problem;
 use crate::http::routes::{method_not_allowed, peer};
-use crate::http::serve::Place;
+use crate::http::serve::Link;
 
 /// Those who speak XMPP.
 pub struct Streams {
@@ -131,7 +131,7 @@ fn open(door: &Door, parts: &mut Parts) -> Result<Response, Problem> {
     let upgrade = upgrade.ok_or_else(|| Problem::bad_request("this connection cannot become a WebSocket"))?;
     let peer = peer(parts);
     let streams = door.streams.get().cloned();
-    let place = parts.extensions.remove::<Place>();
+    let place = parts.extensions.remove::<Link>().map(|link| link.place);
     tokio::spawn(async move {
         match (upgrade.await, streams) {
             (Ok(upgraded), Some(streams)) => {

@@ -27,6 +27,7 @@ use crate::delivery::NODES_MAX;
 use crate::http::json::Object;
 use crate::http::problem::Problem;
 use crate::http::routes::{Call, Scope};
+use crate::http::serve::Link;
 use crate::http::watch::begin::Opening;
 use crate::http::watch::format::Format;
 use crate::http::watch::watcher::{News, Watcher};
@@ -112,7 +113,7 @@ impl Handshake {
         if self.protocol {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
         }
-        let place = call.parts.extensions.remove::<crate::http::serve::Place>();
+        let place = call.parts.extensions.remove::<Link>().map(|link| link.place);
         // The head of the request is not needed any more, and would be kept for as long.
         call.parts = Request::new(()).into_parts().0;
         let upgrade = self.upgrade;
