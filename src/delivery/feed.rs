@@ -247,10 +247,20 @@ impl Feed {
         } else {
             self.available = None;
             self.away = missed::Away::default();
-            self.end_temporary();
+            self.depart();
             let bare = |watch: &Watch| matches!(watch.to, Jid::Bare(_));
             let gone: Vec<u64> = self.watches.iter().filter(|(_, watch)| bare(watch)).map(|(id, _)| *id).collect();
             gone.into_iter().for_each(|id| self.end(id));
+        }
+    }
+
+    /// The session is not available any more.
+    fn depart(&mut self) {
+        self.end_temporary();
+        if let Some(full) = self.inlet.whom.session()
+            && !self.shared.is_available(full.bare())
+        {
+            self.shared.departed(full.bare().clone());
         }
     }
 
@@ -638,7 +648,9 @@ impl fmt::Display for Behind {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.unfollow();
-        self.inlet.available.store(false, Ordering::Release);
+        if self.inlet.available.swap(false, Ordering::AcqRel) {
+            self.depart();
+        }
         self.end_temporary();
         self.shared.leave(&self.inlet);
     }

@@ -8,13 +8,14 @@ mod feed;
 mod follow;
 mod leases;
 mod pages;
+mod passing;
 mod recent;
 #[cfg(test)]
 mod tests;
 mod told;
 pub mod webhook;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -92,6 +93,8 @@ struct Shared {
     recent: recent::Recent,
     /// Temporary subscriptions whose subscribers have gone. As many as sessions had.
     gone: Mutex<Vec<(NodeAddress, Subscription)>>,
+    /// Accounts whose last available session has gone. As many as there were sessions.
+    departed: Mutex<HashSet<BareJid>>,
     /// Rung when a lease may end earlier than was known.
     lease: Notify,
     pages: pages::Pages,
@@ -122,6 +125,7 @@ impl Delivery {
                 growth: Notify::new(),
                 recent: recent::Recent::default(),
                 gone: Mutex::default(),
+                departed: Mutex::default(),
                 lease: Notify::new(),
                 pages: pages::Pages::default(),
                 catchups,

@@ -85,6 +85,7 @@ macro_rules! every_promise {
                 what_an_account_watches_is_read_in_slices
                 what_a_domain_watches_is_read_in_slices
                 nodes_of_accounts_come_with_their_last_items
+                items_that_pass_with_their_publishers_are_found
                 lists_of_what_is_absent_are_empty;
             access:
                 owners_are_found_and_bounded

@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Event, Expire, Graph, ItemId, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection,
-    Seq, Subscription, SubscriptionState, Tombstone,
+    Affiliation, Event, Expire, Graph, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads,
+    Selection, Seq, Subscription, SubscriptionState, Tombstone,
 };
 use crate::store::FastToken;
 use crate::store::page::{SubscriptionEdge, event_bytes};
@@ -281,6 +281,19 @@ impl Store for MemoryStore {
             let present = every.filter_map(|address| state.nodes.get(state.keys.get(&address)?));
             Ok(present.map(|kept| ((*kept.node).clone(), kept.with_newest().map(|(_, item)| item))).collect())
         })
+    }
+
+    fn next_passing(&self, after: String) -> Pending<'_, Option<BareJid>> {
+        self.with(move |state| Ok(state.next_passing(&after)))
+    }
+
+    fn read_passing(&self, publisher: BareJid, max: usize) -> Pending<'_, Option<Vec<(Node, ItemFact)>>> {
+        self.with(move |state| Ok(state.passing(&publisher, max)))
+    }
+
+    fn settle_passing(&self, _publisher: BareJid) -> Pending<'_, ()> {
+        // What is known is read from the items themselves.
+        self.with(|_| Ok(()))
     }
 
     fn read_newest(&self, nodes: Vec<NodeAddress>) -> Pending<'_, Vec<(Node, Item)>> {

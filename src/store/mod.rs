@@ -154,6 +154,17 @@ pub trait Store: Archives + Send + Sync + 'static {
     /// Those of these nodes that there are and that have an item, each with its newest, in the order asked.
     fn read_newest(&self, nodes: Vec<NodeAddress>) -> Pending<'_, Vec<(Node, Item)>>;
 
+    /// Who has published to nodes whose items stand as long as their publishers are online: the first after this
+    /// one (bytewise).
+    fn next_passing(&self, after: String) -> Pending<'_, Option<BareJid>>;
+
+    /// Items of a publisher at such nodes; at most `max`. Nothing where it is not known to have any, and an empty
+    /// list where it had.
+    fn read_passing(&self, publisher: BareJid, max: usize) -> Pending<'_, Option<Vec<(Node, ItemFact)>>>;
+
+    /// A publisher is no longer known to have items at such nodes, but where it has.
+    fn settle_passing(&self, publisher: BareJid) -> Pending<'_, ()>;
+
     /// Subscriptions that wait for approval, at nodes of a service, or of an owner, or at one node;
     /// ordered by node key, bare JID, resource and subid; at most `max`.
     fn read_pending(

@@ -17,6 +17,7 @@ mod graph;
 mod lists;
 mod memos;
 mod open;
+mod passing;
 mod queue;
 mod read;
 mod row;
@@ -35,7 +36,8 @@ use rusqlite::{Connection, params};
 use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Graph, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection, Seq, Subscription,
+    Affiliation, Graph, ItemFact, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection, Seq,
+    Subscription,
 };
 use crate::store::FastToken;
 use crate::store::{
@@ -291,6 +293,18 @@ impl Store for SqliteStore {
             let found = lists::with_newest(db, nodes.iter().map(|address| (&address.service, &address.node)))?;
             Ok(found.into_iter().filter_map(|(node, item)| Some((node, item?))).collect())
         })
+    }
+
+    fn next_passing(&self, after: String) -> Pending<'_, Option<BareJid>> {
+        self.read(move |db| passing::next(db, &after))
+    }
+
+    fn read_passing(&self, publisher: BareJid, max: usize) -> Pending<'_, Option<Vec<(Node, ItemFact)>>> {
+        self.read(move |db| passing::of(db, &publisher, max))
+    }
+
+    fn settle_passing(&self, publisher: BareJid) -> Pending<'_, ()> {
+        self.write(move |db| passing::settle(db, &publisher))
     }
 
     fn stale_logs(&self, keeps_items: bool, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {

@@ -147,6 +147,7 @@ const OF_LEAVES: &[&str] = &[
     "deliver_payloads",
     "max_payload_size",
     "notify_retract",
+    "purge_offline",
     "send_last_published_item",
 ];
 
