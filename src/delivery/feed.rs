@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::pages::Page;
+use super::passing::Was;
 use super::recent::{Hold, Moment};
 use super::{Delivery, Shared, lock};
 use crate::engine::{Entry, Tail, Wake};
@@ -247,20 +248,18 @@ impl Feed {
         } else {
             self.available = None;
             self.away = missed::Away::default();
-            self.depart();
+            self.end_temporary();
+            self.publisher_left(Was::Available);
             let bare = |watch: &Watch| matches!(watch.to, Jid::Bare(_));
             let gone: Vec<u64> = self.watches.iter().filter(|(_, watch)| bare(watch)).map(|(id, _)| *id).collect();
             gone.into_iter().for_each(|id| self.end(id));
         }
     }
 
-    /// The session is not available any more.
-    fn depart(&mut self) {
-        self.end_temporary();
-        if let Some(full) = self.inlet.whom.session()
-            && !self.shared.is_available(full.bare())
-        {
-            self.shared.departed(full.bare().clone());
+    /// The session went offline: its account has, where no other session is there as this one was.
+    fn publisher_left(&self, was: Was) {
+        if let Some(full) = self.inlet.whom.session() {
+            self.shared.departed(full.bare().clone(), was);
         }
     }
 
@@ -648,11 +647,10 @@ impl fmt::Display for Behind {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.unfollow();
-        if self.inlet.available.swap(false, Ordering::AcqRel) {
-            self.depart();
-        }
+        let available = self.inlet.available.swap(false, Ordering::AcqRel);
         self.end_temporary();
         self.shared.leave(&self.inlet);
+        self.publisher_left(if available { Was::Available } else { Was::Silent });
     }
 }
 

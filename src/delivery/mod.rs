@@ -93,8 +93,8 @@ struct Shared {
     recent: recent::Recent,
     /// Temporary subscriptions whose subscribers have gone. As many as sessions had.
     gone: Mutex<Vec<(NodeAddress, Subscription)>>,
-    /// Accounts whose last available session has gone. As many as there were sessions.
-    departed: Mutex<HashSet<BareJid>>,
+    /// Accounts whose last session has gone. As many as there were sessions.
+    departed: Mutex<HashSet<(BareJid, passing::Was)>>,
     /// Rung when a lease may end earlier than was known.
     lease: Notify,
     pages: pages::Pages,

@@ -1,5 +1,6 @@
 //! Items that stand as long as their publishers are online (`pubsub#purge_offline`, XEP-0060 §16.4.4): they go when the
-//! last available session of their publisher does, and with the server, for nobody is online when it starts.
+//! last available session of their publisher does, or the last of one who never was available, and with the server, for
+//! nobody is online when it starts.
 
 use futures_util::future::join_all;
 
@@ -9,28 +10,43 @@ use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Caller, ItemFact, Node, Precondition, Request, Role, Verb};
 use crate::store::Failure;
 
+/// What a session was before it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Was {
+    Available,
+    /// It never showed presence, or no longer.
+    Silent,
+}
+
 impl Shared {
-    /// The last available session of an account has gone.
-    pub(super) fn departed(&self, account: BareJid) {
-        lock(&self.departed).insert(account);
-        self.lease.notify_one();
+    /// A session of an account has gone. If it was the last, so has the account.
+    pub(super) fn departed(&self, account: BareJid, was: Was) {
+        if !self.stays(&account, was) {
+            lock(&self.departed).insert((account, was));
+            self.lease.notify_one();
+        }
     }
 
-    pub(super) fn is_available(&self, account: &BareJid) -> bool {
+    /// Whether an account has another session that is there as one was that has gone.
+    fn stays(&self, account: &BareJid, was: Was) -> bool {
         let online = lock(&self.online);
-        online.get(account).is_some_and(|inlets| inlets.iter().any(|inlet| inlet.is_available()))
+        let mut inlets = online.get(account).into_iter().flatten();
+        match was {
+            Was::Available => inlets.any(|inlet| inlet.is_available()),
+            Was::Silent => inlets.next().is_some(),
+        }
     }
 
     /// Lets the items of those go who have gone, and have not come back.
     pub(super) async fn let_pass_of_departed(&self) -> Result<(), Failure> {
         let departed = std::mem::take(&mut *lock(&self.departed));
         let mut departed = departed.into_iter();
-        while let Some(account) = departed.next() {
-            if self.is_available(&account) {
+        while let Some((account, was)) = departed.next() {
+            if self.stays(&account, was) {
                 continue;
             }
             if let Err(failure) = self.let_pass(&account).await {
-                lock(&self.departed).extend(std::iter::once(account).chain(departed));
+                lock(&self.departed).extend(std::iter::once((account, was)).chain(departed));
                 return Err(failure);
             }
         }

@@ -518,6 +518,13 @@ async fn what_a_publisher_leaves_behind_goes_where_its_node_wants_that() {
     let mut gone = notified(&mut watching, 2).await.concat();
     gone.sort();
     assert_eq!(gone, ["-b", "-c"]);
+    // Who never becomes available goes offline with his last session.
+    drop(there);
+    let silent = stage.delivery.attach(full("bob"), Role::Account, stage.delivery.moment());
+    publish("bob", "s").await;
+    assert_eq!(notified(&mut watching, 1).await, [["s"]]);
+    drop(silent);
+    assert_eq!(notified(&mut watching, 1).await, [["-s"]]);
     // As when the server starts: nobody is online.
     publish("bob", "d").await;
     stage.delivery.end_temporary().await.unwrap();
