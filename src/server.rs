@@ -52,6 +52,7 @@ pub struct Running {
     pub engine: Engine,
     pub certificates: Arc<net::Certificates>,
     store: Arc<dyn Store>,
+    messaging: Messaging,
     /// Stop accepting, finish what was asked, close.
     leaving: CancellationToken,
     /// Nobody asks any more: the engine may end.
@@ -102,18 +103,13 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     rooms.spawn(messaging.clone().run_archive(over.clone()));
     let xep = Xep::new(engine.clone(), messaging.clone(), xep_hosts(config), xep_options(config));
     xep.administer(xep::Administration { access: access.clone() });
-    let router = Router::new(messaging, xep);
+    let session_options = session_options(config, &xep);
+    let router = Router::new(messaging.clone(), xep);
     if let Some(herald) = router.herald(&delivery) {
         rooms.spawn(herald.run(over.clone()));
     }
-    let sessions = Sessions::new(
-        access.clone(),
-        delivery.clone(),
-        router,
-        clock.clone(),
-        session_options(config),
-        leaving.clone(),
-    );
+    let sessions =
+        Sessions::new(access.clone(), delivery.clone(), router, clock.clone(), session_options, leaving.clone());
 
     let gate = Gate::new(gate_options(config));
     let doors = [
@@ -150,7 +146,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         rooms.spawn(certificates.clone().watch(every, leaving.clone()));
     }
     serve_http(config, &certificates, (bound.http, bound.admin), &door, &leaving, &peers)?;
-    Ok(Running { addresses, access, engine, certificates, store: parts.store, leaving, over, peers, rooms })
+    Ok(Running { addresses, access, engine, certificates, store: parts.store, messaging, leaving, over, peers, rooms })
 }
 
 impl Running {
@@ -161,6 +157,9 @@ impl Running {
         self.peers.close();
         if tokio::time::timeout(DRAIN_MAX, self.peers.wait()).await.is_err() {
             tracing::warn!("some peers did not leave in time");
+        }
+        if tokio::time::timeout(DRAIN_MAX, self.messaging.settled()).await.is_err() {
+            tracing::warn!("some who left could not be remembered in time");
         }
         self.over.cancel();
         self.rooms.close();
@@ -264,6 +263,7 @@ fn access_options(config: &Config) -> Result<access::Options, StartError> {
         failures_block_seconds: i64::try_from(config.limits.auth_block_seconds).unwrap_or(i64::MAX),
         fast_token_seconds: i64::try_from(config.auth.fast_days * 86_400).unwrap_or(i64::MAX),
         anonymous_sessions_max: config.limits.anonymous_sessions,
+        registrations_per_hour_max: config.limits.registrations_per_hour,
         issuers,
         fetch,
         ..access::Options::default()
@@ -325,6 +325,7 @@ fn xep_options(config: &Config) -> xep::Options {
         contacts: config.contact.clone(),
         change_password: config.im.change_password,
         remove_account: config.im.remove_account,
+        register: config.im.register,
         ..xep::Options::default()
     }
 }
@@ -343,7 +344,7 @@ fn messaging_options(config: &Config) -> messaging::Options {
     options
 }
 
-fn session_options(config: &Config) -> session::Options {
+fn session_options(config: &Config, xep: &Xep) -> session::Options {
     let defaults = session::Options::default();
     let limits = xml::Limits { stanza_bytes: config.limits.stanza_bytes, ..defaults.limits };
     let said = |limits: &xml::Limits, idle_seconds: u64| stream::Limits {
@@ -356,6 +357,9 @@ fn session_options(config: &Config) -> session::Options {
         anonymous: config.auth.anonymous.clone(),
         show_offer: config.auth.downgrade_protection,
         fast: config.auth.fast_days > 0,
+        register: config.im.register,
+        client_state: config.im.client_state,
+        announced: config.hosts.iter().map(|host| (host.domain.clone(), xep.announced(&host.domain))).collect(),
         bind_features: router::BIND_FEATURES.to_vec(),
         limits_unauthenticated: said(&defaults.limits_unauthenticated, config.limits.negotiation_seconds),
         limits: said(&limits, config.limits.idle_seconds),

@@ -680,6 +680,14 @@ pub const SETTINGS: &[Setting] = &[
         apply: |config, value| config.limits.auth_block_seconds = value.count(),
     },
     Setting {
+        key: "limits.registrations_per_hour",
+        kind: Kind::Count { min: 1, max: 1_000_000 },
+        unset: Unset::Is("5"),
+        meaning: "Attempts from one address prefix to make an account, where `im.register` lets people do so.",
+        why: "A household comes to that; whoever makes accounts by the hundred does not.",
+        apply: |config, value| config.limits.registrations_per_hour = value.count(),
+    },
+    Setting {
         key: "limits.negotiation_seconds",
         kind: Kind::Count { min: 1, max: 600 },
         unset: Unset::Is("30"),
@@ -922,10 +930,27 @@ pub const SETTINGS: &[Setting] = &[
         key: "im.remove_account",
         kind: Kind::Flag,
         unset: Unset::Is("true"),
-        meaning: "Whether an account may remove itself over XMPP (XEP-0077), with its roster, archive and tokens. \
-                  Nobody makes one that way.",
+        meaning: "Whether an account may remove itself over XMPP (XEP-0077), with its roster, archive and tokens.",
         why: "",
         apply: |config, value| config.im.remove_account = value.flag(),
+    },
+    Setting {
+        key: "im.register",
+        kind: Kind::Flag,
+        unset: Unset::Is("false"),
+        meaning: "Whether whoever has no account may make one over XMPP (XEP-0077). Under TLS alone, and as often as \
+                  `limits.registrations_per_hour` says.",
+        why: "A server that lets everybody in is found by those who send what nobody wants.",
+        apply: |config, value| config.im.register = value.flag(),
+    },
+    Setting {
+        key: "im.client_state",
+        kind: Kind::Flag,
+        unset: Unset::Is("true"),
+        meaning: "Whether clients that nobody looks at may say so (XEP-0352), and are told of the presence of others \
+                  when something comes that cannot wait.",
+        why: "A telephone's radio sleeps longer.",
+        apply: |config, value| config.im.client_state = value.flag(),
     },
     Setting {
         key: "im.archive_days",
