@@ -38,14 +38,14 @@ fn without_any_source_the_defaults_stand() {
 
 #[test]
 fn every_setting_is_section_and_name_and_has_a_default_of_its_kind() {
-    for setting in SETTINGS {
+    for setting in settings() {
         let (section, name) = setting.key.split_once('.').unwrap();
         assert!(!section.is_empty() && !name.is_empty() && !name.contains('.') && !name.contains("__"));
         assert!(setting.meaning.ends_with('.'), "{}", setting.key);
         if let Unset::Is(text) = setting.unset {
             assert!(setting.kind.parse(text).is_ok(), "{}", setting.key);
         }
-        assert_eq!(SETTINGS.iter().filter(|other| other.key == setting.key).count(), 1, "{}", setting.key);
+        assert_eq!(settings().filter(|other| other.key == setting.key).count(), 1, "{}", setting.key);
     }
 }
 
@@ -53,7 +53,7 @@ fn every_setting_is_section_and_name_and_has_a_default_of_its_kind() {
 #[test]
 fn every_setting_reaches_the_configuration() {
     let default = format!("{:?}", load(&Sources::default()).unwrap());
-    for setting in SETTINGS {
+    for setting in settings() {
         let other = match setting.kind {
             Kind::Uris => Value::Uris(vec!["mailto:other@example.org".to_owned()]),
             Kind::Flag => Value::Flag(setting.unset != Unset::Is("true")),
@@ -288,7 +288,7 @@ fn two_listeners_cannot_have_one_address() {
 #[test]
 fn the_reference_lists_every_setting() {
     let reference = reference();
-    for setting in SETTINGS {
+    for setting in settings() {
         assert!(reference.contains(&format!("`--set {}=…`", setting.key)), "{}", setting.key);
         assert!(reference.contains(setting.meaning), "{}", setting.key);
     }
