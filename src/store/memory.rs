@@ -467,14 +467,7 @@ impl Store for MemoryStore {
     }
 
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool> {
-        self.with(move |state| {
-            state.tokens.retain(|_, token| token.account != jid);
-            state.fast_tokens.remove(&jid);
-            state.contacts.remove(&jid);
-            state.forget_account(&jid);
-            state.archives.remove(&jid);
-            Ok(state.accounts.remove(&jid).is_some())
-        })
+        self.with(move |state| Ok(state.remove_account(&jid)))
     }
 
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>> {
