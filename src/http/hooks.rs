@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
 use crate::delivery::webhook::{
-    Logged, NewWebhook, NotCreated, Refused, Replay, Shown, TYPES, Webhooks, secret_key, secret_text,
+    Logged, NewWebhook, NotCreated, Refused, Replay, Shown, Webhooks, secret_key, secret_text,
 };
 use crate::delivery::{CursorError, Cursors};
 use crate::engine::{Answer, Position, Wrong};
@@ -23,7 +23,7 @@ use crate::http::path::{HookPlace, location};
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope, json, no_content};
-use crate::pubsub::{Node, NodeId, Refusal, Seq, Verb};
+use crate::pubsub::{EventKind, Node, NodeId, Refusal, Seq, Verb};
 use crate::store::{Parked, Webhook};
 
 /// Everything below `…/webhooks`.
@@ -114,11 +114,9 @@ async fn create(call: &Call, webhooks: &Webhooks, node: NodeId, body: Body) -> R
     let wish: Wish = read(call, body).await?;
     let fault = |pointer: &str, detail: &str| Problem::invalid(detail.to_owned()).fault(pointer, detail);
     for (at, name) in wish.types.iter().enumerate() {
-        if !TYPES.contains(&name.as_str()) || wish.types[..at].contains(name) {
-            return Err(fault(
-                &format!("/types/{at}"),
-                "one of published, retracted, purged, configured, deleted, once",
-            ));
+        if !EventKind::NAMES.contains(&name.as_str()) || wish.types[..at].contains(name) {
+            let detail = format!("one of {}, once", EventKind::NAMES.join(", "));
+            return Err(fault(&format!("/types/{at}"), &detail));
         }
     }
     let key = match wish.secret.as_deref().map(secret_key) {

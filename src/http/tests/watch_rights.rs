@@ -130,9 +130,7 @@ async fn a_reader_that_stood_still_is_encoded_nothing_after_its_removal() {
 /// H7: whoever may not watch any more is told at once, on every transport.
 #[tokio::test]
 async fn a_revocation_ends_every_transport_at_once() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, _) = Stage::with_node().await;
     let account = BareJid::parse("alice@localhost").unwrap();
     let issued = stage.access.create_token(NewToken { account, scopes: vec![], expires_seconds: None }).await.unwrap();
     let brief = Arc::new(Caller { address: stage.http, credential: format!("Bearer {}", issued.text) });
@@ -161,9 +159,7 @@ async fn a_revocation_ends_every_transport_at_once() {
 /// comes after is not.
 #[tokio::test]
 async fn a_stream_that_takes_its_connection_over_owes_nothing_to_the_requests_before_it() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     alice.publish("n", "a", "1").await;
     let mut raw = TcpStream::connect(stage.http).await.unwrap();
     let request = |path: &str| {

@@ -9,17 +9,7 @@ use crate::pubsub::{Affiliation, Node};
 use crate::store::Failure;
 
 impl State {
-    /// Whether there was such an account.
-    pub(super) fn remove_account(&mut self, jid: &BareJid) -> bool {
-        self.tokens.retain(|_, token| token.account != *jid);
-        self.fast_tokens.remove(jid);
-        self.contacts.remove(jid);
-        self.forget_account(jid);
-        self.archives.remove(jid);
-        self.accounts.remove(jid).is_some()
-    }
-
-    fn forget_account(&mut self, jid: &BareJid) {
+    pub(super) fn forget_account(&mut self, jid: &BareJid) {
         self.nodes.retain(|_, kept| kept.node.address.service != *jid);
         self.keys.retain(|address, _| address.service != *jid);
         self.tombstones.retain(|address, _| address.service != *jid);
