@@ -136,11 +136,12 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         peers.spawn(net::join(config.component_of.host.clone(), options, sessions.clone(), leaving.clone()));
     }
     let cursors = delivery.cursors().clone();
-    let metrics = metrics(&engine, &delivery);
+    let bosh = Bosh::new(bosh_options(config), gate.clone(), sessions.clone(), peers.clone());
+    let metrics = metrics(&engine, &delivery, &bosh);
     let rooms_asked =
         http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), webhooks, clock, metrics };
     let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
-    offer_streams(config, &door, &peers, gate, sessions);
+    offer_streams(&door, bosh, &peers, gate, sessions);
     if config.tls.reload_seconds > 0 {
         let every = Duration::from_secs(config.tls.reload_seconds);
         rooms.spawn(certificates.clone().watch(every, leaving.clone()));
@@ -414,8 +415,7 @@ fn webhook_options(config: &Config, addresses: &Addresses) -> webhook::Options {
 }
 
 /// What becomes a WebSocket for XMPP over HTTP goes to the sessions, and so does what is posted for them.
-fn offer_streams(config: &Config, door: &Door, peers: &TaskTracker, gate: Arc<Gate>, sessions: Sessions) {
-    let bosh = Bosh::new(bosh_options(config), gate.clone(), sessions.clone(), peers.clone());
+fn offer_streams(door: &Door, bosh: Arc<Bosh>, peers: &TaskTracker, gate: Arc<Gate>, sessions: Sessions) {
     let peers = peers.clone();
     let sockets: http::TakeSocket = Box::new(move |socket, peer, secure, place| {
         let (gate, sessions) = (gate.clone(), sessions.clone());
@@ -492,13 +492,14 @@ fn http_options(config: &Config) -> http::Options {
 }
 
 /// What the rooms behind the doors tell of themselves.
-fn metrics(engine: &Engine, delivery: &Delivery) -> Vec<Metric> {
+fn metrics(engine: &Engine, delivery: &Delivery, bosh: &Arc<Bosh>) -> Vec<Metric> {
     let counter = |name, help, pick: fn(&engine::Counters) -> &AtomicU64| {
         let engine = engine.clone();
         let read = Box::new(move || pick(engine.counters()).load(Ordering::Relaxed));
         Metric { name, help, kind: MetricKind::Counter, read }
     };
     let (queue, sessions, pages) = (engine.clone(), delivery.clone(), delivery.clone());
+    let (over_http, waiting) = (bosh.clone(), bosh.clone());
     vec![
         counter("tidings_publications_total", "Items published.", |counters| &counters.publications),
         counter("tidings_events_total", "Events committed to the logs of nodes.", |counters| &counters.events),
@@ -516,6 +517,18 @@ fn metrics(engine: &Engine, delivery: &Delivery) -> Vec<Metric> {
             help: "XMPP sessions.",
             kind: MetricKind::Gauge,
             read: Box::new(move || sessions.sessions() as u64),
+        },
+        Metric {
+            name: "tidings_bosh_sessions",
+            help: "XMPP sessions over HTTP requests.",
+            kind: MetricKind::Gauge,
+            read: Box::new(move || over_http.sessions() as u64),
+        },
+        Metric {
+            name: "tidings_bosh_waiting_requests",
+            help: "Requests of theirs that wait for an answer.",
+            kind: MetricKind::Gauge,
+            read: Box::new(move || waiting.waiting() as u64),
         },
         Metric {
             name: "tidings_catchup_pages_total",

@@ -8,6 +8,7 @@
 //! Not here: publish-subscribe (`engine`, `delivery`), which stanza is meant for whom (`router`), iq
 //! (`xep`).
 
+mod afar;
 mod archive;
 mod avatar;
 mod blocking;
@@ -35,6 +36,7 @@ use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Failure, Store};
 
+pub use afar::HandOn;
 pub use archive::{ArchiveOptions, ArchiveWish, FoundMessage, FoundMessages, WishPlace};
 pub use caps::{Interests, capabilities_hash};
 pub use directory::{BindFailed, Place, Routed};

@@ -20,7 +20,7 @@ impl State {
 impl State {
     /// When an account was available last, if there is such an account.
     pub(super) fn note_departure(&mut self, owner: BareJid, departure: Departure) -> Result<(), Failure> {
-        if self.accounts.contains_key(&owner) {
+        if self.accounts.has(&owner) {
             self.contacts.departures.insert(owner, departure);
         }
         Ok(())
