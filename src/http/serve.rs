@@ -1,5 +1,6 @@
 //! Connections: accepting, TLS, HTTP/1.1 and HTTP/2, and the limits that hold before anyone is known.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -8,14 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,18 +23,18 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::Options;
 use crate::http::auth::Peer;
 use crate::http::pushing::Pushing;
 use crate::http::takeover::Takeover;
 use crate::http::watch::Streaming;
+use crate::http::{Api, Options};
 
 /// Serves connections until the shutdown, and then until those that are open have ended, or
 /// `drain_time` is over. Event streams end by themselves,
 /// through the token that the door was made with: it should be this one.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    api: Api,
     tls: Option<Arc<rustls::ServerConfig>>,
     shutdown: CancellationToken,
     options: Options,
@@ -55,7 +54,7 @@ pub async fn serve(
         let Some((stream, address, place)) = accepted else { continue };
         let peer = Peer { address, secure: acceptor.is_some() };
         let connection = Connection {
-            router: router.clone(),
+            api: api.clone(),
             peer,
             place: Place(Arc::new(place)),
             shutdown: shutdown.clone(),
@@ -87,6 +86,15 @@ async fn converse(connection: Connection, acceptor: Option<TlsAcceptor>, stream:
 }
 
 type Requests = Pin<Box<dyn Future<Output = Option<(Streaming, Io)>> + Send>>;
+
+/// What a request knows of the connection that it came on.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) peer: Peer,
+    pub(super) place: Place,
+    /// Where a stream may take the connection over.
+    pub(super) takeover: Option<Takeover>,
+}
 
 /// A connection's place among those that may be open; whoever takes its socket over takes this along.
 #[derive(Clone)]
@@ -120,7 +128,7 @@ type Io = Pushing<Box<dyn Socket>>;
 
 /// What a connection's task needs.
 struct Connection {
-    router: Router,
+    api: Api,
     peer: Peer,
     place: Place,
     shutdown: CancellationToken,
@@ -273,27 +281,21 @@ impl Connection {
         asked: Arc<AtomicUsize>,
     ) -> impl Service<
         Request<Incoming>,
-        Response = Response<Body>,
-        Error = std::convert::Infallible,
-        Future = impl Future<Output = Result<Response<Body>, std::convert::Infallible>> + Send + use<>,
-    > + Clone
-    + use<> {
-        let router = TowerToHyperService::new(self.router.clone());
-        let (peer, place) = (self.peer, self.place.clone());
-        service_fn(move |mut request: Request<Incoming>| {
+        Response = Response<Answer>,
+        Error = Infallible,
+        Future = impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<>,
+    > + use<> {
+        let api = self.api.clone();
+        let link = Link { peer: self.peer, place: self.place.clone(), takeover };
+        service_fn(move |request: Request<Incoming>| {
             asked.fetch_add(BEGUN + 1, Ordering::Relaxed);
             let under_way = UnderWay(asked.clone());
-            let extensions = request.extensions_mut();
-            extensions.insert(peer);
-            extensions.insert(place.clone());
-            if let Some(takeover) = &takeover {
-                extensions.insert(takeover.clone());
-            }
-            let answer = router.call(request);
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(link.clone());
+            let answer = api.clone().answer(request);
             async move {
-                let response = answer.await?;
                 // The request is under way until its answer has been sent.
-                Ok(response.map(|body| Body::new(under_way.until_the_end_of(body))))
+                Ok(answer.await.map(|body| Answer { body, _under_way: under_way }))
             }
         })
     }
@@ -302,24 +304,19 @@ impl Connection {
 /// A request that is not answered to the end yet.
 struct UnderWay(Arc<AtomicUsize>);
 
-impl UnderWay {
-    fn until_the_end_of(self, body: Body) -> impl hyper::body::Body<Data = bytes::Bytes, Error = axum::Error> {
-        Held { body, _under_way: self }
-    }
-}
-
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-struct Held {
+/// The body of an answer.
+struct Answer {
     body: Body,
     _under_way: UnderWay,
 }
 
-impl hyper::body::Body for Held {
+impl hyper::body::Body for Answer {
     type Data = bytes::Bytes;
     type Error = axum::Error;
 
