@@ -301,6 +301,26 @@ fn randomness_is_the_system_s() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Whoever chooses the keys of a table must not choose where they stand in it: the standard library draws the
+/// key of its hash for each table.
+#[test]
+fn no_table_hashes_in_a_way_that_can_be_foreseen() {
+    let forbidden =
+        ["FxHash", "rustc_hash", "ahash", "fnv", "hashbrown", "BuildHasherDefault", "DefaultHasher::new", "indexmap"];
+    let mut wrong = Vec::new();
+    for (path, _, code) in sources() {
+        for word in forbidden.iter().filter(|word| code.contains(*word)) {
+            wrong.push(format!("{}: {word}", path.display()));
+        }
+    }
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    for name in ["rustc-hash", "fxhash", "ahash", "fnv", "hashbrown", "indexmap"] {
+        let dependency = format!("\n{name} =");
+        assert!(!manifest.contains(&dependency), "{name} is no hash for what peers choose");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn no_queue_is_unbounded() {
     let banned = ["unbounded_channel", "read_to_end", "mpsc::channel::<"];

@@ -7,7 +7,7 @@ One node, one watcher on each library; the items come in over HTTP. Every watche
 order, before and after it reconnects and before and after the server is started anew on the same data and ports.
 Before them an administrator on slixmpp manages nodes and accounts by ad-hoc commands. Two people with profanity chat.
 
-slixmpp is looked for in the Python given by --python (requirements.txt), xmpp.js and strophe.js in node_modules beside
+slixmpp and aioxmpp are looked for in the Python given by --python (requirements.txt), xmpp.js and strophe.js in node_modules beside
 this file (package-lock.json); strophe.js runs in Debian's Chromium. Standard library only. The last line is `N passed, N failed`; with a failure the exit code is 1.
 """
 
@@ -43,7 +43,7 @@ ITEMS = 1000
 MORE = 100
 NEWEST = 50
 HOUSES = {"prosody": prosody.Prosody, "ejabberd": ejabberd.Ejabberd}
-KINDS = ["admin", "slixmpp", "component", "xmppjs", "xmppjs-websocket", "strophe-websocket", "strophe-bosh", "profanity"]
+KINDS = ["admin", "slixmpp", "aioxmpp", "component", "xmppjs", "xmppjs-websocket", "strophe-websocket", "strophe-bosh", "profanity"]
 
 
 class Failed(Exception):
@@ -410,6 +410,9 @@ class Clients:
         match name:
             case "slixmpp":
                 return self.program(name, [*slixmpp, "--ca", certificate], {}, jid, xmpp)
+            case "aioxmpp":
+                words = [self.options.python, "-u", HERE / "aioxmpp_client.py", "--ca", certificate]
+                return self.program(name, words, {}, jid, xmpp)
             case "component":
                 return self.program(name, slixmpp, {}, COMPONENT, self.server.component)
             case "xmppjs":
@@ -475,7 +478,7 @@ def run(checks, options, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=Path, default=HERE.parents[1] / "target/debug/tidings", help="the tidings to run")
-    parser.add_argument("--python", default=sys.executable, help="a Python that has slixmpp")
+    parser.add_argument("--python", default=sys.executable, help="a Python that has slixmpp and aioxmpp")
     parser.add_argument("--node", default="node", help="Node.js")
     parser.add_argument("--behind", nargs="*", choices=HOUSES, default=list(HOUSES), help="servers to be a component of")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
