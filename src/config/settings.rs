@@ -67,6 +67,9 @@ pub enum Value {
     Path(PathBuf),
 }
 
+/// Settings that are secrets: not taken from the command line, which every user of the machine can read.
+pub const SECRET_SETTINGS: &[&str] = &["component_of.secret"];
+
 impl Kind {
     /// Reads a value as `--set` and variables bear it.
     pub(super) fn parse(self, text: &str) -> Result<Value, String> {

@@ -108,8 +108,11 @@ modules:
             "xmpp.domain=tidings.invalid",
             "pubsub.service=pubsub.localhost",
             f"component_of.host=127.0.0.1:{self.component}",
-            f"component_of.secret={self.secret}",
         ]
+
+    def file(self):
+        """What is not for the command line."""
+        return f'[component_of]\nsecret = "{self.secret}"\n'
 
 
 def there():

@@ -296,7 +296,7 @@ SCENARIO
   idle          resident memory per logged-in session, as the slope between two numbers of sessions
   login         server CPU per login (TLS handshake, SASL, bind)
   watchers      event streams over HTTP on one node: memory of an idle one, CPU and latency of a delivered event
-  resume        long polls from a cursor near the end of a log, with few and with many events before it
+  resume        long polls from a cursor near the end of a log and from one in its middle, with few and many events
   subscriptions publishes to, and subscriptions of, a node with many subscribers of whom few are online
   self-check    the driver's own checks, without a server
 

@@ -5,7 +5,7 @@ use crate::payload::event_json;
 use crate::pubsub::{Event, EventKind, NodeAddress};
 
 /// The kinds of events, by the names that a webhook asks for them with.
-pub const TYPES: &[&str] = &["published", "retracted", "purged", "configured", "deleted"];
+pub const TYPES: &[&str] = &["published", "retracted", "purged", "configured", "associated", "dissociated", "deleted"];
 
 /// What every event of a node says of where it is from.
 pub(super) struct Place<'a> {
