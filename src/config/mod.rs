@@ -1,4 +1,4 @@
-//! Every setting: its type, default, meaning, reason and limit. One table, [`SETTINGS`], makes the
+//! Every setting: its type, default, meaning, reason and limit. One table, [`settings`], makes the
 //! parser, the variables, the flags, the mistakes and the reference, so that none can lag behind.
 //!
 //! Settings come, the later over the earlier, from the defaults, a TOML file, variables such as
@@ -12,7 +12,6 @@ mod mistake;
 mod read;
 mod reference;
 mod settings;
-mod value;
 mod verify;
 
 use std::net::SocketAddr;
@@ -27,7 +26,7 @@ pub use crate::stream::component::{Secret, Served};
 pub use crate::store::sqlite::Durability;
 pub use mistake::{Mistake, Place};
 pub use reference::reference;
-pub use settings::{Kind, SETTINGS, Setting, Unset};
+pub use settings::{Kind, Setting, Unset, settings};
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug)]
@@ -163,7 +162,7 @@ pub struct HttpLimits {
     pub heartbeat_seconds: u64,
 }
 
-/// For each, 0 is off only where [`SETTINGS`] says so.
+/// For each, 0 is off only where [`settings`] says so.
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub connections_per_second: u32,

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::mistake::{Mistake, Place};
-use super::settings::{Kind, SECRET_SETTINGS, SETTINGS, Setting, Value};
+use super::settings::{Kind, SECRET_SETTINGS, Setting, Value, settings};
 use super::{Secret, Served, Sources, VARIABLE_PREFIX};
 use crate::jid::BareJid;
 use crate::pubsub::{Glob, RawField, Template};
@@ -316,17 +316,17 @@ fn named(value: &DeValue<'_>) -> &'static str {
 }
 
 fn find(key: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.key == key)
+    settings().find(|setting| setting.key == key)
 }
 
 fn is_section(name: &str) -> bool {
-    SETTINGS.iter().any(|setting| setting.key.split_once('.').is_some_and(|(section, _)| section == name))
+    settings().any(|setting| setting.key.split_once('.').is_some_and(|(section, _)| section == name))
 }
 
 fn unknown(key: &str) -> String {
     let shown: String = key.chars().take(KEY_CHARS_SHOWN).collect();
-    let sections = SETTINGS.iter().filter_map(|setting| setting.key.split_once('.').map(|(section, _)| section));
-    let keys = SETTINGS.iter().map(|setting| setting.key).chain([
+    let sections = settings().filter_map(|setting| setting.key.split_once('.').map(|(section, _)| section));
+    let keys = settings().map(|setting| setting.key).chain([
         "host",
         "host.domain",
         "host.service",

@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use super::hooks::FIELDS;
-use super::settings::{Kind, SECRET_SETTINGS, SETTINGS, Unset};
+use super::settings::{Kind, SECRET_SETTINGS, Unset, settings};
 
 /// What `tidings config reference` prints, and `docs/configuration.md` holds.
 pub fn reference() -> String {
     let mut text = String::from(HEAD);
     let mut section = "";
-    for setting in SETTINGS {
+    for setting in settings() {
         let (here, name) = setting.key.split_once('.').expect("a test holds that keys are section.name");
         if here != section {
             section = here;

@@ -38,14 +38,14 @@ fn without_any_source_the_defaults_stand() {
 
 #[test]
 fn every_setting_is_section_and_name_and_has_a_default_of_its_kind() {
-    for setting in SETTINGS {
+    for setting in settings() {
         let (section, name) = setting.key.split_once('.').unwrap();
         assert!(!section.is_empty() && !name.is_empty() && !name.contains('.') && !name.contains("__"));
         assert!(setting.meaning.ends_with('.'), "{}", setting.key);
         if let Unset::Is(text) = setting.unset {
             assert!(setting.kind.parse(text).is_ok(), "{}", setting.key);
         }
-        assert_eq!(SETTINGS.iter().filter(|other| other.key == setting.key).count(), 1, "{}", setting.key);
+        assert_eq!(settings().filter(|other| other.key == setting.key).count(), 1, "{}", setting.key);
     }
 }
 
@@ -53,7 +53,7 @@ fn every_setting_is_section_and_name_and_has_a_default_of_its_kind() {
 #[test]
 fn every_setting_reaches_the_configuration() {
     let default = format!("{:?}", load(&Sources::default()).unwrap());
-    for setting in SETTINGS {
+    for setting in settings() {
         let other = match setting.kind {
             Kind::Uris => Value::Uris(vec!["mailto:other@example.org".to_owned()]),
             Kind::Flag => Value::Flag(setting.unset != Unset::Is("true")),
@@ -300,7 +300,7 @@ fn what_opens_a_server_to_everybody_is_said_twice_or_not_there() {
             assert!(load(&[&public, "auth.anonymous_public=true"]).is_ok(), "{public}");
         }
     }
-    for setting in SETTINGS {
+    for setting in settings() {
         for word in ["skip", "insecure", "verify", "unsafe", "disable", "debug", "no_auth", "trust_all", "open"] {
             assert!(!setting.key.contains(word), "{}", setting.key);
         }
@@ -315,7 +315,7 @@ fn a_secret_is_not_taken_from_the_command_line() {
     assert!(refused.contains("--set component_of.secret: a command line is read by everybody"), "{refused}");
     assert!(!refused.contains(secret), "{refused}");
     // A password, a key or a secret that is text is one of those that are not; what names a file is none itself.
-    for setting in SETTINGS.iter().filter(|setting| matches!(setting.kind, Kind::Text)) {
+    for setting in settings().filter(|setting| matches!(setting.kind, Kind::Text)) {
         let secret = ["secret", "password", "token"].iter().any(|word| setting.key.ends_with(word));
         assert_eq!(secret, SECRET_SETTINGS.contains(&setting.key), "{}", setting.key);
     }
@@ -333,7 +333,7 @@ fn two_listeners_cannot_have_one_address() {
 #[test]
 fn the_reference_lists_every_setting() {
     let reference = reference();
-    for setting in SETTINGS {
+    for setting in settings() {
         let set = reference.contains(&format!("`--set {}=…`", setting.key));
         assert_eq!(set, !SECRET_SETTINGS.contains(&setting.key), "{}", setting.key);
         assert!(reference.contains(setting.meaning), "{}", setting.key);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::mistake::{Mistake, Place};
 use super::read::{Given, GivenTemplate};
-use super::settings::{SETTINGS, Unset};
+use super::settings::{Unset, settings};
 use super::{
     Admin, Auth, ComponentOf, Config, Data, Durability, Host, Http, HttpLimits, Jwt, Limits, Log, LogFormat, Plain,
     Pubsub, Retention, Secret, Sm, Store, Tls, Webhooks, Xmpp,
@@ -20,7 +20,7 @@ use crate::server::STANZA_OVERHEAD_BYTES;
 pub fn complete(given: Given) -> (Config, Vec<Mistake>) {
     let mut config = blank();
     let mut checks = Checks { given, mistakes: Vec::new() };
-    for setting in SETTINGS {
+    for setting in settings() {
         let written = checks.given.values.get(setting.key).map(|(value, _)| value.clone());
         let value = written.or_else(|| match setting.unset {
             Unset::Is(text) => Some(setting.kind.parse(text).expect("a test parses every default")),

@@ -7,6 +7,7 @@ mod again;
 mod collection;
 mod load;
 mod personal;
+mod rights;
 mod watch;
 mod whom;
 
@@ -26,16 +27,17 @@ use tokio::time::Instant;
 use super::pages::Page;
 use super::recent::{Hold, Moment};
 use super::{Delivery, Shared, lock};
-use crate::engine::{Entry, Tail, Wake, Wrong};
+use crate::engine::{Entry, Tail, Wake};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Caller, Expire, Node, NodeAddress, NodeId, NodeKey, Refusal, Request, Role, Seq, Show, SubId, Subscription, Verb,
+    Caller, Expire, Node, NodeAddress, NodeId, NodeKey, Request, Role, Seq, Show, SubId, Subscription, Verb,
 };
 use crate::store::{Failure, Item};
 
 pub use again::{Again, Tag};
 pub(super) use personal::Followers;
 pub use personal::Personal;
+use rights::Checked;
 use watch::{Look, Watch};
 pub use whom::Whom;
 
@@ -152,6 +154,11 @@ enum Done {
         access: u64,
         outcome: Checked,
     },
+    /// The last item of a node that a watch may read since now.
+    LetIn {
+        watch: u64,
+        last: Option<(Node, Item)>,
+    },
     Read {
         watch: u64,
         after: Seq,
@@ -172,13 +179,6 @@ struct Loaded {
     subscription: Subscription,
     /// Where the log of its node stood when it was read.
     position: Seq,
-}
-
-enum Checked {
-    Allowed,
-    Forbidden,
-    NodeGone,
-    Later,
 }
 
 impl Delivery {
@@ -365,7 +365,7 @@ impl Feed {
                 Look::Idle => watch.rest(),
                 Look::Ended => self.end(id),
                 Look::Below => self.read(id),
-                Look::Ask(access) => self.ask(id, access),
+                Look::Ask(access) => self.ask_unless_known(id, access),
             }
             for (key, node, before) in changed {
                 self.gather_again(key, node, before);
@@ -529,28 +529,6 @@ impl Feed {
         }));
     }
 
-    fn ask(&mut self, id: u64, access: u64) {
-        let Some(watch) = self.watches.get_mut(&id) else { return };
-        watch.busy = true;
-        let address = watch.tail.address();
-        let verb = Verb::Watch { node: address.node.clone() };
-        let caller = Caller { jid: self.inlet.whom.reader(&watch.to), role: self.role };
-        let request = Request { caller, service: address.service.clone(), verb };
-        let (engine, key) = (self.shared.engine.clone(), watch.tail.key());
-        self.work.push(Box::pin(async move {
-            let outcome = match engine.ask(request).await {
-                Ok(answered) if answered.at.is_some_and(|at| at.node == key) => Checked::Allowed,
-                Ok(_) | Err(Wrong::Refused(Refusal::NodeAbsent | Refusal::NodeGone { .. })) => Checked::NodeGone,
-                Err(Wrong::Refused(_)) => Checked::Forbidden,
-                Err(Wrong::Failed(_) | Wrong::Overloaded) => {
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                    Checked::Later
-                }
-            };
-            Done::Checked { watch: id, access, outcome }
-        }));
-    }
-
     fn done(&mut self, done: Done) {
         match done {
             Done::Loaded(Ok(found)) => self.loaded(found),
@@ -558,24 +536,8 @@ impl Feed {
                 tracing::error!(%failure, session = %self.inlet.whom, "a session's subscriptions cannot be read");
                 self.behind = Some(Behind::Unreadable);
             }
-            Done::Checked { watch: id, access, outcome } => {
-                let Some(watch) = self.watches.get_mut(&id) else { return };
-                watch.busy = false;
-                match outcome {
-                    Checked::Allowed => watch.checked = Some(access),
-                    Checked::Later => {}
-                    Checked::Forbidden => return self.end(id),
-                    Checked::NodeGone => match watch.tail.last_words() {
-                        // The deletion bears nothing that could be forbidden.
-                        Some(last) => {
-                            watch.position = watch.position.max(Seq(last.event.seq.0 - 1));
-                            watch.checked = Some(watch.tail.access());
-                        }
-                        None => return self.end(id),
-                    },
-                }
-                self.queue(id);
-            }
+            Done::Checked { watch, access, outcome } => self.checked(watch, access, outcome),
+            Done::LetIn { watch, last } => self.shown_in(watch, last),
             Done::Gathered(found) => self.gathered(found),
             Done::Personal(found) => self.personal_found(found),
             Done::Last(found) => self.last_items(found),
@@ -692,6 +654,3 @@ impl Wake for Handle {
         }
     }
 }
-
-/// Before a right that could not be checked is asked for again.
-const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);

@@ -10,8 +10,8 @@ use super::*;
 use crate::engine::{self, Answer, Answered, Wrong};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Caller, EventKind, ItemId, Media, NewItem, NodeId, Payload, Precondition, RawField, Reply, Request, Role, Show,
-    SubscriptionPolicy, Verb,
+    Affiliation, Caller, EventKind, ItemId, Media, NewItem, NodeId, Payload, Precondition, RawField, Reply, Request,
+    Role, Show, SubscriptionPolicy, Verb,
 };
 use crate::store::memory::MemoryStore;
 use crate::time::{Clock, Timestamp};
@@ -368,4 +368,127 @@ async fn subscribing_costs_the_watchers_of_the_node_nothing() {
     stage.subscribe(bare("carol").into()).await;
     stage.ask("carol", Verb::Unsubscribe { node: node(), jid: bare("carol").into(), subid: None }).await.unwrap();
     assert_eq!(tail.access(), access);
+}
+
+/// Whoever follows 200 accounts with five nodes each, and is subscribed to these nodes besides, is shown a thousand
+/// last items twice, and each thousand is read at once.
+#[tokio::test]
+async fn last_items_are_read_at_once_however_many_contacts_there_are() {
+    let stage = Stage::new().await;
+    let names = ["mood", "tune", "place", "act", "face"].map(|name| NodeId::parse(name).unwrap());
+    let me = bare("me");
+    let ask = async |who: &BareJid, service: &BareJid, verb: Verb| {
+        let caller = Caller { jid: Jid::Bare(who.clone()), role: Role::Account };
+        stage.engine.ask(Request { caller, service: service.clone(), verb }).await.unwrap();
+    };
+    let accounts: Vec<BareJid> = (0..CONTACTS).map(|number| bare(&format!("c{number}"))).collect();
+    for account in &accounts {
+        for name in &names {
+            let config =
+                vec![raw("access_model", &["open"]), raw("send_last_published_item", &["on_sub_and_presence"])];
+            ask(account, account, Verb::Create { node: Some(name.clone()), config }).await;
+            let items = vec![new_item("current")];
+            ask(account, account, Verb::Publish { node: name.clone(), items, options: None, create: false }).await;
+            let subscribe = Verb::Subscribe { node: name.clone(), jid: me.clone().into(), options: None };
+            ask(&me, account, subscribe).await;
+        }
+    }
+    let expected = 2 * CONTACTS * names.len();
+    stage.store.take_asked();
+    let mut feed = stage.online(full("me"), Show::Online);
+    feed.follow(Personal { accounts: accounts.into_iter().collect(), nodes: Arc::new(names.into()) });
+    assert_eq!(shown(&mut feed, expected).await.unwrap().len(), expected);
+    let asked = stage.store.take_asked().operations;
+    let times = |operation: &str| asked.iter().filter(|name| **name == operation).count();
+    assert_eq!((times("read_personal"), times("read_newest")), (1, 1), "{asked:?}");
+    assert_eq!(times("read_items_by") + times("read_log"), 0, "{asked:?}");
+    // The subscriptions come in slices.
+    assert!(times("read_watched") <= 1 + expected / 256, "{asked:?}");
+}
+
+const CONTACTS: usize = 200;
+
+fn new_item(id: &str) -> NewItem {
+    let payload =
+        Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml: Arc::from(&b"<x xmlns='urn:x'/>"[..]) };
+    NewItem { id: ItemId::parse(id), payload: Some(payload), precondition: Precondition::None }
+}
+
+async fn configure(stage: &Stage, fields: &[(&str, &str)]) {
+    let config = fields.iter().map(|(name, value)| raw(name, &[value])).collect();
+    stage.ask("owner", Verb::Configure { node: node(), config }).await.unwrap();
+}
+
+async fn let_in(stage: &Stage, who: &str, affiliation: Affiliation) {
+    let verb = Verb::SetAffiliations { node: node(), changes: vec![(bare(who), affiliation)] };
+    stage.ask("owner", verb).await.unwrap();
+}
+
+/// XEP-0060 §12.2: who gains access is shown the last item, and then what comes.
+// rows: 499
+#[tokio::test]
+async fn who_may_read_again_is_shown_the_last_item_and_what_follows() {
+    let stage = Stage::new().await;
+    configure(&stage, &[("send_last_published_item", "on_sub")]).await;
+    stage.subscribe(bare("bob").into()).await;
+    let mut feed = stage.online(full("bob"), Show::Online);
+    stage.publish("a").await;
+    assert_eq!(shown(&mut feed, 1).await.unwrap(), ["a"]);
+    for granted in ["model", "list"] {
+        configure(&stage, &[("access_model", "whitelist")]).await;
+        let hidden = format!("hidden-{granted}");
+        stage.publish("before").await;
+        stage.publish(&hidden).await;
+        nothing(&mut feed).await;
+        match granted {
+            "model" => configure(&stage, &[("access_model", "open")]).await,
+            _ => let_in(&stage, "bob", Affiliation::Member).await,
+        }
+        assert_eq!(shown(&mut feed, 1).await.unwrap(), [hidden], "{granted}");
+        stage.publish("next").await;
+        assert_eq!(shown(&mut feed, 1).await.unwrap(), ["next"], "{granted}");
+    }
+}
+
+/// Nothing is remembered for those who are kept out, and what is shown is no less for it: whatever was
+/// published after the right was given comes, however soon.
+#[tokio::test]
+async fn what_is_published_as_soon_as_a_right_is_given_is_shown() {
+    let stage = Stage::new().await;
+    stage.subscribe(bare("bob").into()).await;
+    configure(&stage, &[("access_model", "whitelist"), ("send_last_published_item", "never")]).await;
+    let mut feed = stage.online(full("bob"), Show::Online);
+    stage.publish("a").await;
+    nothing(&mut feed).await;
+    let_in(&stage, "bob", Affiliation::Member).await;
+    // Rights change again before the session has looked.
+    stage.publish("b").await;
+    let_in(&stage, "carol", Affiliation::Member).await;
+    stage.publish("c").await;
+    assert_eq!(shown(&mut feed, 2).await.unwrap(), ["b", "c"]);
+}
+
+/// Who is kept out hears nothing of the end of the node either.
+#[tokio::test]
+async fn who_is_kept_out_is_not_told_of_the_end() {
+    let stage = Stage::new().await;
+    stage.subscribe(bare("bob").into()).await;
+    configure(&stage, &[("access_model", "whitelist")]).await;
+    let mut feed = stage.online(full("bob"), Show::Online);
+    stage.publish("a").await;
+    nothing(&mut feed).await;
+    stage.ask("owner", Verb::Delete { node: node(), redirect: None }).await.unwrap();
+    nothing(&mut feed).await;
+}
+
+/// Gives the session every chance to show something, and it shows nothing.
+async fn nothing(feed: &mut Feed) {
+    let idle = async {
+        loop {
+            feed.ready().await;
+            feed.pull(1 << 20, &mut |shown| panic!("shown: {:?}", shown.entry.event)).unwrap();
+        }
+    };
+    // All that it waits for is done by tasks of this thread, which have their turns meanwhile.
+    assert!(tokio::time::timeout(Duration::from_millis(60), idle).await.is_err());
 }

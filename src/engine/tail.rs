@@ -73,6 +73,8 @@ pub struct Tail {
     address: Arc<NodeAddress>,
     state: RwLock<State>,
     watchers: Mutex<HashMap<u64, Arc<dyn Wake>>>,
+    /// Those who may not read, and want to know when that may have changed.
+    kept_out: Mutex<HashMap<u64, Arc<dyn Wake>>>,
     next_watcher: AtomicU64,
     /// Set while the tail stands in a list of grown tails that nobody has worked off yet.
     announced: AtomicBool,
@@ -85,8 +87,10 @@ struct State {
     bytes: usize,
     head: Seq,
     config: Arc<NodeConfig>,
-    /// Grows with every change that can take somebody's right to read.
+    /// Grows with every change that can give or take somebody's right to read.
     access: u64,
+    /// Where the log stood when each of the last access versions began, the oldest first.
+    begun: VecDeque<(u64, Seq)>,
     ended: bool,
 }
 
@@ -165,6 +169,28 @@ impl Tail {
 
     pub fn remove_watcher(&self, id: WatcherId) {
         self.watchers().remove(&id.0);
+        self.kept_out().remove(&id.0);
+    }
+
+    /// A watcher that may not read under this access version is woken when another one begins, or the
+    /// node ends, and by nothing else. `false` where that has happened already.
+    pub fn keep_out(&self, id: WatcherId, access: u64) -> bool {
+        let watcher = self.watchers().remove(&id.0);
+        self.kept_out().extend(watcher.map(|wake| (id.0, wake)));
+        let state = self.read();
+        state.access == access && !state.ended
+    }
+
+    /// It may read again, and is woken as others are.
+    pub fn let_in(&self, id: WatcherId) {
+        let watcher = self.kept_out().remove(&id.0);
+        self.watchers().extend(watcher.map(|wake| (id.0, wake)));
+    }
+
+    /// Where the log stood when the access version after this one began, as far as that is remembered.
+    pub fn head_after(&self, access: u64) -> Seq {
+        let state = self.read();
+        state.begun.iter().find(|(version, _)| *version > access).map_or(state.head, |(_, head)| *head)
     }
 
     /// Wakes everyone. Growth that comes from now on announces the tail anew.
@@ -183,13 +209,28 @@ impl Tail {
         self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn kept_out(&self) -> MutexGuard<'_, HashMap<u64, Arc<dyn Wake>>> {
+        self.kept_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_kept_out(&self) {
+        self.kept_out().values().for_each(|watcher| watcher.wake());
+    }
+
+    /// Every watcher has to ask for its right again.
+    fn doubt(&self) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).doubt();
+        self.wake_kept_out();
+    }
+
     /// Takes in what one decision committed. Whether watchers should look.
     fn append(&self, node: &Node, changes: &[Change], entries: &[Arc<Entry>], bytes_max: usize) -> bool {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let before = state.bytes;
+        let mut doubt = false;
         for change in changes {
             match change {
-                Change::SetAffiliation { .. } => state.access += 1,
+                Change::SetAffiliation { .. } => doubt = true,
                 // Where a subscription is not what lets its subscriber read, its coming and going takes
                 // nobody's right: no watcher has to ask again because of another's.
                 Change::SetSubscription { subscription } => {
@@ -199,9 +240,7 @@ impl Tail {
                         }
                         AccessModel::Authorize => true,
                     };
-                    if lets_read && !subscription.counts() {
-                        state.access += 1;
-                    }
+                    doubt |= lets_read && !subscription.counts();
                 }
                 Change::DeleteNode { .. } => {
                     state.erase_all();
@@ -213,8 +252,9 @@ impl Tail {
             }
         }
         let readers = |config: &NodeConfig| (config.access_model, config.roster_groups_allowed.clone());
-        if readers(&state.config) != readers(&node.config) {
-            state.access += 1;
+        doubt |= readers(&state.config) != readers(&node.config);
+        if doubt {
+            state.doubt();
         }
         state.config = node.config.clone();
         for entry in entries {
@@ -233,11 +273,24 @@ impl Tail {
         } else {
             self.total.fetch_sub(before - state.bytes, Ordering::Relaxed);
         }
+        let ended = state.ended;
+        drop(state);
+        if doubt || ended {
+            self.wake_kept_out();
+        }
         !entries.is_empty() && !self.announced.swap(true, Ordering::AcqRel)
     }
 }
 
 impl State {
+    fn doubt(&mut self) {
+        self.access += 1;
+        if self.begun.len() == VERSIONS_REMEMBERED {
+            self.begun.pop_front();
+        }
+        self.begun.push_back((self.access, self.head));
+    }
+
     /// Erases what the log erased: the payload of this publication and of those it replaced.
     fn erase_chain(&mut self, seq: Seq) {
         let mut next = Some(seq);
@@ -325,9 +378,11 @@ impl Tails {
                 head: node.last_seq,
                 config: node.config.clone(),
                 access: 0,
+                begun: VecDeque::new(),
                 ended: false,
             }),
             watchers: Mutex::default(),
+            kept_out: Mutex::default(),
             next_watcher: AtomicU64::new(0),
             announced: AtomicBool::new(false),
             total: self.total.clone(),
@@ -360,7 +415,7 @@ impl Tails {
     pub fn doubt_rights(&self, account: &BareJid) {
         let tails = self.of_accounts().get(account).cloned().unwrap_or_default();
         for tail in tails.iter().filter_map(Weak::upgrade) {
-            tail.state.write().unwrap_or_else(PoisonError::into_inner).access += 1;
+            tail.doubt();
         }
     }
 
@@ -400,6 +455,8 @@ impl Tails {
     }
 }
 
+/// Access versions of which is remembered where the log stood when they began.
+const VERSIONS_REMEMBERED: usize = 8;
 /// What an entry costs beside its payload.
 const ENTRY_BYTES: usize = 512;
 /// What a tail keeps once all tails together have passed their limit.

@@ -2,6 +2,8 @@
 //! durability, and is written to be seen through, not to be fast.
 
 mod archive;
+#[cfg(test)]
+mod asked;
 mod contacts;
 mod departed;
 mod graph;
@@ -36,12 +38,10 @@ pub struct MemoryStore {
     /// Operations that are still to fail.
     failing: AtomicUsize,
     #[cfg(test)]
-    twists: Mutex<VecDeque<Twist>>,
+    twists: Mutex<VecDeque<asked::Twist>>,
+    #[cfg(test)]
+    asked: Mutex<asked::Asked>,
 }
-
-/// What a test does before a commit is made, and instead of it where it fails.
-#[cfg(test)]
-pub type Twist = Box<dyn FnOnce(&[NodeCommit]) -> Pending<'static, ()> + Send>;
 
 #[derive(Default)]
 struct State {
@@ -83,6 +83,8 @@ impl MemoryStore {
             failing: AtomicUsize::new(0),
             #[cfg(test)]
             twists: Mutex::default(),
+            #[cfg(test)]
+            asked: Mutex::default(),
         }
     }
 
@@ -91,15 +93,14 @@ impl MemoryStore {
         self.failing.store(operations, Ordering::Release);
     }
 
-    /// The next commit for which nothing is prepared yet goes through this.
-    #[cfg(test)]
-    pub fn twist(&self, twist: Twist) {
-        self.twists.lock().unwrap_or_else(PoisonError::into_inner).push_back(twist);
-    }
-
     /// Each operation is done at once when its future is first polled, under one lock.
-    fn with<T: Send>(&self, work: impl FnOnce(&mut State) -> Result<T, Failure> + Send + 'static) -> Pending<'_, T> {
+    fn with<T: Send, W>(&self, work: W) -> Pending<'_, T>
+    where
+        W: FnOnce(&mut State) -> Result<T, Failure> + Send + 'static,
+    {
         Box::pin(async move {
+            #[cfg(test)]
+            self.note_operation::<W>();
             let fails = |left: usize| left.checked_sub(1);
             if self.failing.fetch_update(Ordering::AcqRel, Ordering::Acquire, fails).is_ok() {
                 return Err(Failure::Read("made to fail".to_owned()));
@@ -133,6 +134,8 @@ impl Store for MemoryStore {
     }
 
     fn gather(&self, asks: Vec<Ask>) -> Pending<'_, Vec<Found>> {
+        #[cfg(test)]
+        self.note_facts(&asks);
         self.with(move |state| Ok(asks.iter().map(|ask| state.found(ask)).collect()))
     }
 
@@ -340,11 +343,15 @@ impl Store for MemoryStore {
             let every = accounts.iter().flat_map(|service| {
                 nodes.iter().map(|node| NodeAddress { service: service.clone(), node: node.clone() })
             });
-            let found = every.filter_map(|address| state.nodes.get(state.keys.get(&address)?)).map(|kept| {
-                let last = kept.facts().pop();
-                ((*kept.node).clone(), last.map(|fact| kept.item(fact, Payloads::Read)))
-            });
-            Ok(found.collect())
+            let present = every.filter_map(|address| state.nodes.get(state.keys.get(&address)?));
+            Ok(present.map(|kept| ((*kept.node).clone(), kept.with_newest().map(|(_, item)| item))).collect())
+        })
+    }
+
+    fn read_newest(&self, nodes: Vec<NodeAddress>) -> Pending<'_, Vec<(Node, Item)>> {
+        self.with(move |state| {
+            let present = nodes.iter().filter_map(|address| state.nodes.get(state.keys.get(address)?));
+            Ok(present.filter_map(Kept::with_newest).collect())
         })
     }
 

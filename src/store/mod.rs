@@ -151,6 +151,9 @@ pub trait Store: Archives + Send + Sync + 'static {
     /// The nodes of these names that these accounts have, each with its newest item.
     fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>>;
 
+    /// Those of these nodes that there are and that have an item, each with its newest, in the order asked.
+    fn read_newest(&self, nodes: Vec<NodeAddress>) -> Pending<'_, Vec<(Node, Item)>>;
+
     /// Subscriptions that wait for approval, at nodes of a service, or of an owner, or at one node;
     /// ordered by node key, bare JID, resource and subid; at most `max`.
     fn read_pending(

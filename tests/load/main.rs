@@ -12,12 +12,13 @@
 //! * `scan`, `scram`, `client`: a very small XMPP client whose cost can be told from the server's
 //! * `pubsub`: the requests and payloads
 //! * `measure`: CPU, memory, latency, the table and the JSON line
-//! * `fanout`, `publish`, `http_publish`, `webhooks`, `idle`, `login`, `watchers`, `resume`, `subscriptions`: the
-//!   scenarios
+//! * `fanout`, `publish`, `http_publish`, `webhooks`, `idle`, `login`, `watchers`, `resume`, `subscriptions`,
+//!   `nodes`, `contacts`: the scenarios
 //! * `self_check`: the driver's own checks can fail
 
 mod accounts;
 mod client;
+mod contacts;
 mod door;
 mod fanout;
 mod http_publish;
@@ -25,6 +26,7 @@ mod idle;
 mod login;
 mod measure;
 mod nchan;
+mod nodes;
 mod options;
 mod prosody;
 mod publish;
@@ -90,6 +92,8 @@ fn run(options: &Options) -> Outcome<bool> {
             Scenario::Watchers => watchers::run(options, &server).await,
             Scenario::Resume => resume::run(options, &server).await,
             Scenario::Subscriptions => subscriptions::run(options, &server).await,
+            Scenario::Nodes => nodes::run(options, &mut server).await,
+            Scenario::Contacts => contacts::run(options, &server).await,
             Scenario::SelfCheck => Err("the self check needs no server".into()),
         }
     };

@@ -17,6 +17,8 @@ pub enum Scenario {
     Watchers,
     Resume,
     Subscriptions,
+    Nodes,
+    Contacts,
     SelfCheck,
 }
 
@@ -97,6 +99,8 @@ impl Options {
                 "watchers" => scenario = Some(Scenario::Watchers),
                 "resume" => scenario = Some(Scenario::Resume),
                 "subscriptions" => scenario = Some(Scenario::Subscriptions),
+                "nodes" => scenario = Some(Scenario::Nodes),
+                "contacts" => scenario = Some(Scenario::Contacts),
                 "self-check" => scenario = Some(Scenario::SelfCheck),
                 "--full-jid" => options.full_jid = true,
                 "--one-account" => options.one_account = true,
@@ -196,10 +200,13 @@ impl Options {
         if self.levels.len() < 2 || !self.levels.is_sorted_by(|a, b| a < b) || self.levels[0] == 0 {
             return Err("--levels wants at least two rising numbers".into());
         }
-        let many = matches!(self.scenario, Scenario::Resume | Scenario::Subscriptions);
+        let many = matches!(self.scenario, Scenario::Resume | Scenario::Subscriptions | Scenario::Nodes);
         let most = if many { MAX_EVENTS } else { MAX_SESSIONS };
         if self.levels.iter().any(|level| *level > most) {
             return Err(format!("--levels must not pass {most}").into());
+        }
+        if matches!(self.scenario, Scenario::Nodes | Scenario::Contacts) && self.target != Target::Tidings {
+            return Err("nodes and contacts are for a tidings that was started here".into());
         }
         if self.target == Target::Nchan && self.scenario != Scenario::Watchers {
             return Err("nchan is for watchers alone".into());
@@ -220,6 +227,7 @@ impl Options {
             _ if self.one_account => publishers,
             Scenario::Fanout => self.sessions + 1,
             Scenario::Login => self.sessions,
+            Scenario::Contacts => self.sessions + 1,
             Scenario::Subscriptions => self.levels[0] + 1,
             Scenario::Idle => self.levels.iter().copied().max().unwrap_or(1),
             _ => publishers,
@@ -298,6 +306,8 @@ SCENARIO
   watchers      event streams over HTTP on one node: memory of an idle one, CPU and latency of a delivered event
   resume        long polls from a cursor near the end of a log and from one in its middle, with few and many events
   subscriptions publishes to, and subscriptions of, a node with many subscribers of whom few are online
+  nodes         start-up time and resident memory with few nodes stored and with many, after a restart
+  contacts      logins of one account that is notified of the last items of five nodes of each of its contacts
   self-check    the driver's own checks, without a server
 
 SERVER
@@ -315,8 +325,8 @@ SERVER
   --tls starttls|direct      direct TLS needs a server that listens for it (starttls)
 
 LOAD
-  --sessions N      sessions of fanout and login, endpoints of webhooks, event streams of watchers (1000)
-  --levels A,B      sessions of idle, events of resume, subscribers online and all (1000,5000)
+  --sessions N      sessions of fanout and login, endpoints of webhooks, event streams of watchers, contacts (1000)
+  --levels A,B      sessions of idle, events of resume, subscribers online and all, stored nodes (1000,5000)
   --inflight N      publishes in flight, over all publishers (8)
   --publishers N    publishing sessions of publish, connections excepted (8)
   --ahead N         fanout: the publisher waits while the slowest session is this many items behind; 0: never (256)

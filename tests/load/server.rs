@@ -1,5 +1,6 @@
 //! The server that is measured: starts it, finds its listeners and its process, ends it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -34,6 +35,8 @@ pub struct Server {
 struct Started {
     child: Child,
     folder: TempDir,
+    /// The program and its words, to start it again.
+    words: Vec<OsString>,
 }
 
 impl Server {
@@ -57,20 +60,42 @@ impl Server {
         self.pid.map(Process)
     }
 
+    /// Ends a tidings that was started here and starts it again on the same data; how long it took until it was ready.
+    pub fn restart(&mut self) -> Outcome<Duration> {
+        let mut started = self.started.take().ok_or("a server that runs already is not started again")?;
+        end(&mut started);
+        let ready = started.folder.path().join(READY);
+        std::fs::remove_file(&ready)?;
+        let mut command = Command::new(&started.words[0]);
+        command.args(&started.words[1..]);
+        let began = Instant::now();
+        let mut started = spawn(command, started.folder)?;
+        let addresses = wait_for_ready(&mut started, &ready, Duration::from_millis(1))?;
+        let took = began.elapsed();
+        self.xmpp = addresses["xmpp"].as_str().ok_or("the ready file names no XMPP listener")?.parse()?;
+        self.pid = Some(started.child.id());
+        self.started = Some(started);
+        Ok(took)
+    }
+
     /// Asks a server that was started here to end, and makes it; gives the end of what it has logged.
     pub fn stop(&mut self) -> String {
         let Some(mut started) = self.started.take() else { return String::new() };
-        if let Some(pid) = Pid::from_raw(started.child.id() as i32) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let patience = Instant::now() + STOP_LIMIT;
-        while Instant::now() < patience && matches!(started.child.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = started.child.kill();
-        let _ = started.child.wait();
+        end(&mut started);
         log_tail(started.folder.path())
     }
+}
+
+fn end(started: &mut Started) {
+    if let Some(pid) = Pid::from_raw(started.child.id() as i32) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let patience = Instant::now() + STOP_LIMIT;
+    while Instant::now() < patience && matches!(started.child.try_wait(), Ok(None)) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = started.child.kill();
+    let _ = started.child.wait();
 }
 
 impl Drop for Server {
@@ -101,7 +126,7 @@ pub fn start(options: &Options) -> Outcome<Server> {
 fn start_tidings(options: &Options) -> Outcome<Server> {
     let folder = folder(options)?;
     let data = folder.path().join("data");
-    let ready = folder.path().join("ready.json");
+    let ready = folder.path().join(READY);
     let mut settings: Vec<String> = TIDINGS_SETTINGS.iter().map(|s| (*s).to_owned()).collect();
     settings.extend(options.durability.iter().map(|durability| format!("store.durability={durability}")));
     if options.one_account {
@@ -142,7 +167,7 @@ fn start_tidings(options: &Options) -> Outcome<Server> {
     let mut command = tidings(&["serve"]);
     command.arg("--ready-file").arg(&ready);
     let mut started = spawn(command, folder)?;
-    let addresses = wait_for_ready(&mut started, &ready)?;
+    let addresses = wait_for_ready(&mut started, &ready, POLL)?;
     let address = |name: &str| addresses.get(name)?.as_str()?.parse().ok();
     Ok(Server {
         name: name.lines().next().unwrap_or("tidings").to_owned(),
@@ -162,7 +187,7 @@ fn start_prosody(options: &Options) -> Outcome<Server> {
     let mut started = spawn(prepared.command, folder)?;
     let patience = Instant::now() + START_LIMIT;
     while TcpStream::connect(prepared.xmpp).is_err() {
-        still_starting(&mut started, patience)?;
+        still_starting(&mut started, patience, POLL)?;
     }
     Ok(Server {
         name: prepared.name,
@@ -184,7 +209,7 @@ fn start_nchan(options: &Options) -> Outcome<Server> {
     let worker = loop {
         match nchan::worker(started.child.id()) {
             Some(worker) if TcpStream::connect(prepared.http).is_ok() => break worker,
-            _ => still_starting(&mut started, patience)?,
+            _ => still_starting(&mut started, patience, POLL)?,
         }
     };
     Ok(Server {
@@ -217,20 +242,21 @@ fn spawn(mut command: Command, folder: TempDir) -> Outcome<Started> {
     unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?)) };
     let shown = command.get_program().to_owned();
     let child = command.spawn().map_err(|why| format!("{} could not be started: {why}", shown.display()))?;
-    Ok(Started { child, folder })
+    let words = std::iter::once(shown).chain(command.get_args().map(OsString::from)).collect();
+    Ok(Started { child, folder, words })
 }
 
-fn wait_for_ready(started: &mut Started, ready: &Path) -> Outcome<serde_json::Value> {
+fn wait_for_ready(started: &mut Started, ready: &Path, poll: Duration) -> Outcome<serde_json::Value> {
     let patience = Instant::now() + START_LIMIT;
     loop {
         if let Some(addresses) = std::fs::read(ready).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
             return Ok(addresses);
         }
-        still_starting(started, patience)?;
+        still_starting(started, patience, poll)?;
     }
 }
 
-fn still_starting(started: &mut Started, patience: Instant) -> Outcome<()> {
+fn still_starting(started: &mut Started, patience: Instant, poll: Duration) -> Outcome<()> {
     let ended = started.child.try_wait()?.map(|status| format!("the server ended ({status})"));
     let late = (Instant::now() > patience).then(|| format!("the server was not ready in {START_LIMIT:?}"));
     if let Some(why) = ended.or(late) {
@@ -238,7 +264,7 @@ fn still_starting(started: &mut Started, patience: Instant) -> Outcome<()> {
         let _ = started.child.wait();
         return Err(format!("{why}\n{}", log_tail(started.folder.path())).into());
     }
-    std::thread::sleep(Duration::from_millis(50));
+    std::thread::sleep(poll);
     Ok(())
 }
 
@@ -278,6 +304,9 @@ const TIDINGS_SETTINGS: &[&str] = &[
 ];
 
 const LOG: &str = "server.log";
+const READY: &str = "ready.json";
+/// How often is looked whether a server is ready.
+const POLL: Duration = Duration::from_millis(50);
 const LOG_LINES: usize = 30;
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(15);

@@ -39,6 +39,9 @@ impl Feed {
         if watch.busy {
             return Ok(Again::Later);
         }
+        if watch.kept_out.is_some() {
+            return Ok(Again::Done);
+        }
         match watch.find(tag, show) {
             Found::Shown => return Ok(Again::Done),
             Found::Ask(access) => self.ask(tag.watch, access),

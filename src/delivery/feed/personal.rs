@@ -1,7 +1,7 @@
 //! What a session is shown of accounts without having subscribed (XEP-0060 §9.1, XEP-0163): of those
 //! whose presence it sees, the nodes that it has told to be interested in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Done, Feed, Inlet, Page, Watch};
@@ -9,7 +9,8 @@ use crate::delivery::{Shared, lock};
 use crate::engine::{Committed, Entry, Tail};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Change, Event, EventKind, Node, NodeId, SendLast, Seq, SubId, Subscription, SubscriptionOptions, SubscriptionState,
+    Change, Event, EventKind, Node, NodeAddress, NodeId, SendLast, Seq, SubId, Subscription, SubscriptionOptions,
+    SubscriptionState,
 };
 use crate::store::Item;
 
@@ -73,8 +74,7 @@ impl Feed {
                 && let Some(watch) = self.watches.get_mut(&(self.next_watch - 1))
                 && let Some(item) = last
             {
-                watch.position = Seq(item.fact.seq.0 - 1);
-                watch.backlog = Some(Arc::new(last_item(&node, item, head)));
+                watch.show_first(&node, item);
             }
         }
     }
@@ -82,13 +82,12 @@ impl Feed {
     /// Watches from this one on are those of a session that became available. Where the node wants it,
     /// its last item comes first (XEP-0060 §4.3: `on_sub_and_presence`).
     pub(super) fn want_last_items(&mut self, first: u64) {
-        let mut wanted: BTreeMap<BareJid, Vec<NodeId>> = BTreeMap::new();
+        let mut wanted: Vec<NodeAddress> = Vec::new();
         for watch in self.watches.iter().filter(|(id, _)| **id >= first).map(|(_, watch)| watch) {
             let config = watch.tail.config();
             let at_presence = config.send_last_published_item == SendLast::OnSubAndPresence && config.persist_items;
             if at_presence && watch.via.is_none() && matches!(watch.to, Jid::Bare(_)) {
-                let address = watch.tail.address();
-                wanted.entry(address.service.clone()).or_default().push(address.node.clone());
+                wanted.push((**watch.tail.address()).clone());
             }
         }
         if wanted.is_empty() {
@@ -96,13 +95,10 @@ impl Feed {
         }
         let shared = self.shared.clone();
         self.work.push(Box::pin(async move {
-            let mut found = Vec::new();
-            for (service, nodes) in wanted {
-                match shared.engine.store().read_personal(vec![service], nodes).await {
-                    Ok(read) => found.extend(read.into_iter().filter_map(|(node, item)| Some((node, item?)))),
-                    Err(failure) => tracing::error!(%failure, "last items cannot be read"),
-                }
-            }
+            let found = shared.engine.store().read_newest(wanted).await.unwrap_or_else(|failure| {
+                tracing::error!(%failure, "last items cannot be read");
+                Vec::new()
+            });
             Done::Last(found)
         }));
     }
@@ -115,9 +111,7 @@ impl Feed {
             for watch in self.watches.values_mut().filter(of_node) {
                 // One that was shown something newer meanwhile needs it no more.
                 if watch.backlog.is_none() && watch.position == watch.acknowledged && watch.position >= item.fact.seq {
-                    let resume = watch.position;
-                    watch.position = Seq(item.fact.seq.0 - 1);
-                    watch.backlog = Some(Arc::new(last_item(&node, item.clone(), resume)));
+                    watch.show_first(&node, item.clone());
                 }
             }
         }
@@ -207,7 +201,7 @@ fn implicit(inlet: &Inlet) -> Subscription {
 }
 
 /// The last item of a node as what is to be shown before what follows `head`.
-fn last_item(node: &Node, item: Item, head: Seq) -> Page {
+pub(super) fn last_item(node: &Node, item: Item, head: Seq) -> Page {
     let kind = EventKind::Published {
         item: Some(item.fact.id),
         publisher: item.fact.publisher,

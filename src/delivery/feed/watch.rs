@@ -29,6 +29,8 @@ pub(super) struct Watch {
     /// What the peer has acknowledged.
     pub(super) acknowledged: Seq,
     pub(super) checked: Option<u64>,
+    /// The access version under which it may not read.
+    pub(super) kept_out: Option<u64>,
     /// Something is being asked or read for it; it is looked at again when that is done.
     pub(super) busy: bool,
     /// It stands among those that may have something to show.
@@ -101,6 +103,7 @@ impl Watch {
             position,
             acknowledged: position,
             checked: None,
+            kept_out: None,
             busy: false,
             queued: false,
             backlog: None,
@@ -120,6 +123,7 @@ impl Watch {
     /// Whether what has come waits for a digest; and when that is due, if it was not known before.
     pub(super) fn waits_for_digest(&mut self) -> Option<Option<Instant>> {
         match self.digest {
+            _ if self.kept_out.is_some() => None,
             Digest::None | Digest::Due => None,
             Digest::Waits => Some(None),
             Digest::Idle if self.position >= self.tail.head() => {
@@ -139,6 +143,19 @@ impl Watch {
         if self.digest == Digest::Waits {
             self.digest = Digest::Due;
         }
+    }
+
+    /// Waits for the end of this access version; whether it has not ended already.
+    pub(super) fn stay_out(&self, access: u64) -> bool {
+        self.handle.pending.store(false, Ordering::Release);
+        self.tail.keep_out(self.watcher, access)
+    }
+
+    /// What was committed since rights changed after this access version is to be shown.
+    pub(super) fn come_in(&mut self, before: u64) {
+        self.tail.let_in(self.watcher);
+        self.position = self.position.max(self.tail.head_after(before));
+        self.acknowledged = self.position;
     }
 
     /// Whether its subscriptions end with the presence of their subscriber because the node wants it so.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::hand::{Hand, SERVICE, jid, subscription};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Edge, Expire, ItemId, Node, NodeId, NodeKey, Order, Page, Payloads, Selection, Subscription,
-    SubscriptionState,
+    Affiliation, Edge, Expire, ItemId, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection,
+    Subscription, SubscriptionState,
 };
 use crate::store::{Failure, ITEMS_PAGE_BYTES_MAX, Item, Lapse, List, Store};
 use crate::time::Timestamp;
@@ -410,6 +410,12 @@ pub async fn nodes_of_accounts_come_with_their_last_items(store: Arc<dyn Store>)
     let last = found[0].1.as_ref().unwrap();
     assert_eq!((last.fact.clone(), found[1].1.is_none()), (tune.items["a"].clone(), true));
     assert_eq!(last.payload.as_ref().map(|payload| &*payload.xml), Some(&b"<a/>"[..]));
+    let address = |service: &str, name: &str| NodeAddress { service: jid(service), node: node(name) };
+    let asked = [("carol@localhost", "other"), ("dave@localhost", "tune"), ("carol@localhost", "tune")];
+    let newest = store.read_newest(asked.map(|(service, name)| address(service, name)).to_vec()).await.unwrap();
+    let ids: Vec<&str> = newest.iter().map(|(_, item)| item.fact.id.as_str()).collect();
+    assert_eq!(ids, ["x", "a"]);
+    assert_eq!((&newest[1].0, newest[1].1.payload.is_some()), (&tune.node, true));
 }
 
 pub async fn lists_of_what_is_absent_are_empty(store: Arc<dyn Store>) {

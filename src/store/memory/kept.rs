@@ -13,6 +13,12 @@ use crate::store::batch::PurgeBounds;
 use crate::store::page::SubscriptionEdge;
 
 impl Kept {
+    /// The node with its newest item, if it has one.
+    pub(super) fn with_newest(&self) -> Option<(Node, Item)> {
+        let newest = self.facts().pop()?;
+        Some(((*self.node).clone(), self.item(newest, Payloads::Read)))
+    }
+
     pub(super) fn new(node: &Node) -> Self {
         Kept {
             node: Arc::new(node.clone()),

@@ -226,10 +226,9 @@ pub(super) fn expires(options: &SubscriptionOptions) -> Option<Timestamp> {
 const WITH_PRESENCE: i64 = 0;
 
 /// A lookup for each pair: what an account has beside these nodes is not touched.
-pub(super) fn personal(
+pub(super) fn with_newest<'a>(
     db: &Connection,
-    accounts: &[BareJid],
-    nodes: &[NodeId],
+    nodes: impl Iterator<Item = (&'a BareJid, &'a NodeId)>,
 ) -> Result<Vec<(Node, Option<Item>)>, Trouble> {
     let mut statement = db.prepare_cached(
         "SELECT n.key, n.service, n.node, n.config, n.creator, n.created, n.last_seq, n.floor_seq, n.items, n.owners, \
@@ -238,19 +237,15 @@ pub(super) fn personal(
          LEFT JOIN log l ON l.node = i.node AND l.seq = i.seq WHERE n.service = ?1 AND n.node = ?2",
     )?;
     let mut found = Vec::new();
-    for account in accounts {
-        for node in nodes {
-            let read = |row: &Row<'_>| {
-                let item = match row.get_ref(12)? {
-                    ValueRef::Null => None,
-                    _ => {
-                        Some(Item { fact: row::fact(row, 12)?, created: row.get(16)?, payload: row::payload(row, 17)? })
-                    }
-                };
-                Ok((row::node(row)?, item))
+    for (service, node) in nodes {
+        let read = |row: &Row<'_>| {
+            let item = match row.get_ref(12)? {
+                ValueRef::Null => None,
+                _ => Some(Item { fact: row::fact(row, 12)?, created: row.get(16)?, payload: row::payload(row, 17)? }),
             };
-            found.extend(statement.query_row(params![account.as_str(), node.as_str()], read).optional()?);
-        }
+            Ok((row::node(row)?, item))
+        };
+        found.extend(statement.query_row(params![service.as_str(), node.as_str()], read).optional()?);
     }
     Ok(found)
 }

@@ -280,7 +280,17 @@ impl Store for SqliteStore {
     }
 
     fn read_personal(&self, accounts: Vec<BareJid>, nodes: Vec<NodeId>) -> Pending<'_, Vec<(Node, Option<Item>)>> {
-        self.read(move |db| lists::personal(db, &accounts, &nodes))
+        self.read(move |db| {
+            let every = accounts.iter().flat_map(|account| nodes.iter().map(move |node| (account, node)));
+            lists::with_newest(db, every)
+        })
+    }
+
+    fn read_newest(&self, nodes: Vec<NodeAddress>) -> Pending<'_, Vec<(Node, Item)>> {
+        self.read(move |db| {
+            let found = lists::with_newest(db, nodes.iter().map(|address| (&address.service, &address.node)))?;
+            Ok(found.into_iter().filter_map(|(node, item)| Some((node, item?))).collect())
+        })
     }
 
     fn stale_logs(&self, keeps_items: bool, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
