@@ -13,6 +13,8 @@ mod scram;
 #[path = "scenes/socket.rs"]
 #[allow(dead_code, reason = "an actor can come over it")]
 mod socket;
+#[path = "scenes/trusting.rs"]
+mod trusting;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -49,6 +49,7 @@ mod streams;
 mod subscriptions;
 mod takeover;
 mod tickets;
+mod upgrade;
 mod watch;
 mod webhooks_in;
 

@@ -177,6 +177,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pubsub::EventKind;
 
     #[test]
     fn every_row_is_whole_and_stands_in_the_document_twice() {
@@ -209,6 +210,17 @@ mod tests {
             let pointer = reference.split('"').next().unwrap();
             assert!(document.pointer(pointer).is_some(), "{pointer}");
         }
+    }
+
+    #[test]
+    fn every_kind_of_event_is_described_wherever_kinds_are() {
+        let schemas = schemas();
+        let kinds = |pointer: &str| schemas.pointer(pointer).cloned().unwrap_or_else(|| panic!("{pointer}"));
+        assert_eq!(kinds("/Event/properties/type/enum"), json!(EventKind::NAMES));
+        assert_eq!(kinds("/WebhookWish/properties/types/items/enum"), json!(EventKind::NAMES));
+        let mut sent: Vec<String> = EventKind::NAMES.iter().map(|name| format!("tidings.{name}")).collect();
+        sent.push("tidings.reset".to_owned());
+        assert_eq!(kinds("/WebhookEvent/properties/type/enum"), json!(sent));
     }
 
     #[test]

@@ -11,24 +11,21 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use sha1::{Digest as _, Sha1};
 
 use crate::http::Door;
 use crate::http::body::receive;
 use crate::http::problem::Problem;
 use crate::http::routes::{method_not_allowed, peer};
 use crate::http::serve::Place;
+use crate::http::upgrade::{Handshake, listed};
 
 /// Those who speak XMPP.
 pub struct Streams {
@@ -110,25 +107,10 @@ fn open(door: &Door, parts: &mut Parts) -> Result<Response, Problem> {
         );
         return Err(problem.header(UPGRADE, HeaderValue::from_static("websocket")));
     }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        let problem = Problem::new(
-            StatusCode::UPGRADE_REQUIRED,
-            "websocket-version",
-            "Another version of WebSocket is needed",
-            "Sec-WebSocket-Version must be 13",
-        );
-        return Err(problem.header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
-    }
-    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
-    if !STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == NONCE_BYTES) {
-        return Err(Problem::bad_request("Sec-WebSocket-Key must be 16 bytes of base64"));
-    }
     if !lists(headers, SEC_WEBSOCKET_PROTOCOL, "xmpp") {
         return Err(Problem::bad_request("Sec-WebSocket-Protocol must name xmpp"));
     }
-    let accept = STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize());
-    let upgrade = parts.extensions.remove::<OnUpgrade>();
-    let upgrade = upgrade.ok_or_else(|| Problem::bad_request("this connection cannot become a WebSocket"))?;
+    let (upgrade, response) = Handshake::read(parts)?.accept(Some("xmpp"));
     let peer = peer(parts);
     let streams = door.streams.get().cloned();
     let place = parts.extensions.remove::<Place>();
@@ -141,13 +123,6 @@ fn open(door: &Door, parts: &mut Parts) -> Result<Response, Problem> {
             (_, None) => {}
         }
     });
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, HeaderValue::try_from(accept).expect("base64 is visible ASCII"));
-    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("xmpp"));
     Ok(response)
 }
 
@@ -179,9 +154,7 @@ fn host_meta(parts: &Parts, json: bool) -> Result<Response, Problem> {
 
 /// Whether a header names a token, alone or in a list, in whatever case.
 fn lists(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name);
-    let mut named = values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    named.any(|named| named.trim().eq_ignore_ascii_case(token))
+    listed(headers, name).any(|named| named.eq_ignore_ascii_case(token))
 }
 
 const SOCKET: &str = "/xmpp-websocket";
@@ -189,8 +162,5 @@ const POSTS: &str = "/http-bind";
 const HOST_META: &str = "/.well-known/host-meta";
 const HOST_META_JSON: &str = "/.well-known/host-meta.json";
 const RELATION: &str = "urn:xmpp:alt-connections:";
-/// RFC 6455 §1.3.
-const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-const NONCE_BYTES: usize = 16;
 /// A domain name and a port.
 const HOST_BYTES_MAX: usize = 262;

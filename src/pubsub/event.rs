@@ -58,3 +58,25 @@ pub enum EventKind {
         redirect: Option<Arc<str>>,
     },
 }
+
+impl EventKind {
+    /// What the kinds are called wherever they are named in text, each at its [`EventKind::index`].
+    pub const NAMES: [&str; 7] =
+        ["published", "retracted", "purged", "configured", "associated", "dissociated", "deleted"];
+
+    pub fn index(&self) -> usize {
+        match self {
+            EventKind::Published { .. } => 0,
+            EventKind::Retracted { .. } => 1,
+            EventKind::Purged => 2,
+            EventKind::Configured { .. } => 3,
+            EventKind::Associated { .. } => 4,
+            EventKind::Dissociated { .. } => 5,
+            EventKind::Deleted { .. } => 6,
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+}

@@ -1,6 +1,7 @@
 //! The store in memory: for tests of other rooms and for trying out. It keeps the contract, but for
 //! durability, and is written to be seen through, not to be fast.
 
+mod accounts;
 mod archive;
 #[cfg(test)]
 mod asked;
@@ -8,7 +9,11 @@ mod contacts;
 mod departed;
 mod graph;
 mod kept;
+<<<<<<< HEAD
 mod pages;
+=======
+mod lists;
+>>>>>>> origin/main
 mod state;
 mod webhooks;
 
@@ -26,7 +31,11 @@ use crate::pubsub::{
     Seq, Subscription, SubscriptionState, Tombstone,
 };
 use crate::store::FastToken;
+<<<<<<< HEAD
 use crate::store::page::{Cut, SubscriptionEdge, cut_these, event_bytes, seq_edge};
+=======
+use crate::store::page::{SubscriptionEdge, event_bytes};
+>>>>>>> origin/main
 use crate::store::{
     Account, AccountTotals, Ask, Attempted, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey,
     NodeCommit, Parked, Pending, Settled, Store, Token, Webhook,
@@ -55,10 +64,7 @@ struct State {
     children: graph::Children,
     tombstones: BTreeMap<NodeAddress, Tombstone>,
     memos: BTreeMap<MemoKey, Memo>,
-    accounts: BTreeMap<BareJid, Account>,
-    tokens: BTreeMap<String, Token>,
-    /// By account, then client.
-    fast_tokens: BTreeMap<BareJid, BTreeMap<String, Vec<FastToken>>>,
+    accounts: accounts::Accounts,
     contacts: contacts::Contacts,
     archives: archive::Kept,
     endpoints: webhooks::Endpoints,
@@ -188,25 +194,7 @@ impl Store for MemoryStore {
         order: Order,
         payloads: Payloads,
     ) -> Pending<'_, List<Item>> {
-        self.with(move |state| match (state.nodes.get(&node), selection) {
-            (None, Selection::These(_)) => cut_these(page, Vec::new(), |_| unreachable!("nothing was found")),
-            (None, _) => Ok(item_list(&Cut::new(page, seq_edge)?, order, Vec::new())),
-            (Some(kept), Selection::These(ids)) => {
-                let facts = ids.iter().filter_map(|id| kept.fact(id)).collect();
-                cut_these(page, facts, |fact| Ok(kept.item(fact, Payloads::Read)))
-            }
-            (Some(kept), selection) => {
-                let mut items: Vec<Item> = kept.facts().into_iter().map(|fact| kept.item(fact, payloads)).collect();
-                if order == Order::Creation {
-                    items.sort_by_key(|item| item.created);
-                }
-                if let Selection::Newest(count) = selection {
-                    let newest = usize::try_from(count).unwrap_or(usize::MAX).min(items.len());
-                    items.drain(..items.len() - newest);
-                }
-                Ok(item_list(&Cut::new(page, seq_edge)?, order, items))
-            }
-        })
+        self.with(move |state| state.read_items_by(node, selection, page, order, payloads))
     }
 
     fn read_leading(&self, node: NodeKey, max: usize) -> Pending<'_, Vec<(BareJid, Affiliation)>> {
@@ -227,16 +215,7 @@ impl Store for MemoryStore {
         node: Option<NodeKey>,
         page: Page,
     ) -> Pending<'_, List<(NodeId, Subscription)>> {
-        self.with(move |state| {
-            let mut found = BTreeMap::new();
-            for kept in state.of(&service, node) {
-                for subscription in kept.subscriptions.values().filter(|subscription| *subscription.jid.bare() == jid) {
-                    let id = &kept.node.address.node;
-                    found.insert(SubscriptionEdge::new(Some(id), subscription), (id.clone(), subscription.clone()));
-                }
-            }
-            page_of(&found, page, SubscriptionEdge::parse, SubscriptionEdge::text)
-        })
+        self.with(move |state| state.read_subscriptions_of(&service, &jid, node, page))
     }
 
     fn read_affiliations_of(
@@ -246,38 +225,19 @@ impl Store for MemoryStore {
         node: Option<NodeKey>,
         page: Page,
     ) -> Pending<'_, List<(NodeId, Affiliation)>> {
-        self.with(move |state| {
-            let found: BTreeMap<NodeId, (NodeId, Affiliation)> = state
-                .of(&service, node)
-                .filter_map(|kept| Some((kept.node.address.node.clone(), *kept.affiliations.get(&jid)?)))
-                .map(|(id, affiliation)| (id.clone(), (id, affiliation)))
-                .collect();
-            page_of(&found, page, NodeId::parse, NodeId::to_string)
-        })
+        self.with(move |state| state.read_affiliations_of(&service, &jid, node, page))
     }
 
     fn read_node_subscriptions(&self, node: NodeKey, page: Page) -> Pending<'_, List<Subscription>> {
-        self.with(move |state| {
-            let none = BTreeMap::new();
-            let found = state.nodes.get(&node).map_or(&none, |kept| &kept.subscriptions);
-            page_of(found, page, SubscriptionEdge::parse, SubscriptionEdge::text)
-        })
+        self.with(move |state| state.read_node_subscriptions(node, page))
     }
 
     fn read_node_affiliations(&self, node: NodeKey, page: Page) -> Pending<'_, List<(BareJid, Affiliation)>> {
-        self.with(move |state| {
-            let kept = state.nodes.get(&node).into_iter().flat_map(|kept| &kept.affiliations);
-            let found = kept.map(|(jid, affiliation)| (jid.to_string(), (jid.clone(), *affiliation))).collect();
-            page_of(&found, page, |text| BareJid::parse(text).ok().map(|jid| jid.to_string()), String::clone)
-        })
+        self.with(move |state| state.read_node_affiliations(node, page))
     }
 
     fn read_nodes(&self, service: BareJid, viewer: Option<BareJid>, page: Page) -> Pending<'_, List<Node>> {
-        self.with(move |state| {
-            let shown = state.of(&service, None).filter(|kept| kept.is_known_to(viewer.as_ref()));
-            let found = shown.map(|kept| (kept.node.address.node.clone(), (*kept.node).clone()));
-            page_of(&found.collect(), page, NodeId::parse, NodeId::to_string)
-        })
+        self.with(move |state| state.read_nodes(&service, viewer.as_ref(), page))
     }
 
     fn read_watched(
@@ -286,16 +246,7 @@ impl Store for MemoryStore {
         after: Option<(NodeKey, Subscription)>,
         max: usize,
     ) -> Pending<'_, Vec<(Node, Subscription)>> {
-        self.with(move |state| {
-            let after = after.map(|(key, subscription)| (key, SubscriptionEdge::new(None, &subscription)));
-            let every = state.nodes.iter().flat_map(|(key, kept)| {
-                kept.subscriptions.iter().map(move |(edge, subscription)| ((*key, edge.clone()), kept, subscription))
-            });
-            let found = every
-                .filter(|(place, _, subscription)| *subscription.jid.bare() == jid && after.as_ref() < Some(place))
-                .map(|(_, kept, subscription)| ((*kept.node).clone(), subscription.clone()));
-            Ok(found.take(max).collect())
-        })
+        self.with(move |state| Ok(state.watched(|subscriber| *subscriber.bare() == jid, after, max)))
     }
 
     fn read_watched_at(
@@ -304,16 +255,7 @@ impl Store for MemoryStore {
         after: Option<(NodeKey, Subscription)>,
         max: usize,
     ) -> Pending<'_, Vec<(Node, Subscription)>> {
-        self.with(move |state| {
-            let after = after.map(|(key, subscription)| (key, SubscriptionEdge::new(None, &subscription)));
-            let every = state.nodes.iter().flat_map(|(key, kept)| {
-                kept.subscriptions.iter().map(move |(edge, subscription)| ((*key, edge.clone()), kept, subscription))
-            });
-            let found = every
-                .filter(|(place, _, subscription)| subscription.jid.domain() == domain && after.as_ref() < Some(place))
-                .map(|(_, kept, subscription)| ((*kept.node).clone(), subscription.clone()));
-            Ok(found.take(max).collect())
-        })
+        self.with(move |state| Ok(state.watched(|subscriber| subscriber.domain() == domain, after, max)))
     }
 
     fn next_subscriber_domain(&self, after: String) -> Pending<'_, Option<String>> {
@@ -455,7 +397,7 @@ impl Store for MemoryStore {
     }
 
     fn account(&self, jid: BareJid) -> Pending<'_, Option<Account>> {
-        self.with(move |state| Ok(state.accounts.get(&jid).cloned()))
+        self.with(move |state| Ok(state.accounts.get(&jid)))
     }
 
     fn put_account(&self, account: Account) -> Pending<'_, ()> {
@@ -464,107 +406,74 @@ impl Store for MemoryStore {
 
     fn put_accounts(&self, accounts: Vec<Account>) -> Pending<'_, ()> {
         self.with(move |state| {
-            state.accounts.extend(accounts.into_iter().map(|account| (account.jid.clone(), account)));
+            state.accounts.put(accounts);
             Ok(())
         })
     }
 
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool> {
         self.with(move |state| {
-            state.tokens.retain(|_, token| token.account != jid);
-            state.fast_tokens.remove(&jid);
             state.contacts.remove(&jid);
             state.forget_account(&jid);
             state.archives.remove(&jid);
-            Ok(state.accounts.remove(&jid).is_some())
+            Ok(state.accounts.remove(&jid))
         })
     }
 
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>> {
-        self.with(move |state| {
-            let mut accounts: Vec<Account> = state.accounts.values().cloned().collect();
-            accounts.sort_by(|one, other| one.jid.as_str().cmp(other.jid.as_str()));
-            let after = after.as_ref().map(BareJid::as_str);
-            Ok(accounts.into_iter().filter(|account| after < Some(account.jid.as_str())).take(max).collect())
-        })
+        self.with(move |state| Ok(state.accounts.list(after.as_ref(), max)))
     }
 
     fn account_totals(&self) -> Pending<'_, AccountTotals> {
-        self.with(|state| {
-            let count = |wanted: &dyn Fn(&Account) -> bool| {
-                state.accounts.values().filter(|account| wanted(account)).count() as u64
-            };
-            Ok(AccountTotals {
-                accounts: count(&|_| true),
-                disabled: count(&|account| account.disabled),
-                admins: count(&|account| account.admin && !account.disabled),
-            })
-        })
+        self.with(move |state| Ok(state.accounts.totals()))
     }
 
     fn token(&self, id: String) -> Pending<'_, Option<Token>> {
-        self.with(move |state| Ok(state.tokens.get(&id).cloned()))
+        self.with(move |state| Ok(state.accounts.token(&id)))
     }
 
     fn put_token(&self, token: Token) -> Pending<'_, ()> {
         self.with(move |state| {
-            state.tokens.insert(token.id.clone(), token);
+            state.accounts.put_token(token);
             Ok(())
         })
     }
 
     fn remove_token(&self, id: String) -> Pending<'_, bool> {
-        self.with(move |state| Ok(state.tokens.remove(&id).is_some()))
+        self.with(move |state| Ok(state.accounts.remove_token(&id)))
     }
 
     fn tokens(&self, account: Option<BareJid>) -> Pending<'_, Vec<Token>> {
-        self.with(move |state| {
-            let of = |token: &&Token| account.as_ref().is_none_or(|account| token.account == *account);
-            Ok(state.tokens.values().filter(of).cloned().collect())
-        })
+        self.with(move |state| Ok(state.accounts.tokens(account.as_ref())))
     }
 
     fn fast_tokens(&self, account: BareJid, client: String) -> Pending<'_, Vec<FastToken>> {
-        self.with(move |state| {
-            let found = state.fast_tokens.get(&account).and_then(|clients| clients.get(&client));
-            Ok(found.cloned().unwrap_or_default())
-        })
+        self.with(move |state| Ok(state.accounts.fast_tokens(&account, &client)))
     }
 
     fn put_fast_tokens(
         &self,
         account: BareJid,
         client: String,
-        mut tokens: Vec<FastToken>,
+        tokens: Vec<FastToken>,
         clients_max: usize,
     ) -> Pending<'_, ()> {
         self.with(move |state| {
-            let clients = state.fast_tokens.entry(account).or_default();
-            tokens.sort_by_key(|token| token.used);
-            clients.insert(client, tokens);
-            clients.retain(|_, tokens| !tokens.is_empty());
-            while clients.len() > clients_max {
-                let issued = |tokens: &Vec<FastToken>| tokens.iter().map(|token| token.issued).max();
-                let oldest = clients.iter().min_by_key(|(name, tokens)| (issued(tokens), std::cmp::Reverse(*name)));
-                let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { break };
-                clients.remove(&oldest);
-            }
+            state.accounts.put_fast_tokens(account, client, tokens, clients_max);
             Ok(())
         })
     }
 
     fn remove_fast_tokens(&self, account: BareJid) -> Pending<'_, ()> {
         self.with(move |state| {
-            state.fast_tokens.remove(&account);
+            state.accounts.remove_fast_tokens(&account);
             Ok(())
         })
     }
 
     fn touch_token(&self, id: String, used: Timestamp) -> Pending<'_, ()> {
         self.with(move |state| {
-            if let Some(token) = state.tokens.get_mut(&id) {
-                token.last_used = Some(used);
-            }
+            state.accounts.touch_token(&id, used);
             Ok(())
         })
     }

@@ -7,3 +7,5 @@ mod library;
 mod limits;
 mod passwords;
 mod tokens;
+#[path = "../scenes/trusting.rs"]
+mod trusting;

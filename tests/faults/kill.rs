@@ -62,6 +62,27 @@ async fn check(server: &Server, ledger: &Ledger) {
     assert_eq!(seqs, gapless, "one event for each item, and no gap");
 }
 
+/// Has four publish at once, each counting what it is answered, and kills the server under them when
+/// it has answered so often.
+async fn kill_under_four<F: Future<Output = ()> + Send + 'static>(
+    server: Server,
+    answers: usize,
+    publish: impl Fn(Client, usize, Arc<AtomicUsize>) -> F,
+) {
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut publishers = tokio::task::JoinSet::new();
+    for publisher in 0..4 {
+        publishers.spawn(publish(server.client().await, publisher, answered.clone()));
+    }
+    while answered.load(Ordering::Relaxed) < answers {
+        tokio::task::yield_now().await;
+    }
+    server.kill();
+    while let Some(ended) = publishers.join_next().await {
+        ended.expect("a publisher ends when the server is gone");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kill_9() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -74,19 +95,10 @@ async fn what_was_acknowledged_survives_kill_9() {
             assert!(matches!(created, Some((201, _))), "{created:?}");
         }
         check(&server, &ledger).await;
-        let acknowledged = Arc::new(AtomicUsize::new(0));
-        let mut publishers = tokio::task::JoinSet::new();
-        for publisher in 0..4 {
-            let client = server.client().await;
-            publishers.spawn(publish(client, round, publisher, ledger.clone(), acknowledged.clone()));
-        }
-        while acknowledged.load(Ordering::Relaxed) < kill_after {
-            tokio::task::yield_now().await;
-        }
-        server.kill();
-        while let Some(ended) = publishers.join_next().await {
-            ended.expect("a publisher ends when the server is gone");
-        }
+        kill_under_four(server, kill_after, |client, publisher, answered| {
+            publish(client, round, publisher, ledger.clone(), answered)
+        })
+        .await;
     }
     let server = Server::start(dir.path(), &[]);
     check(&server, &ledger).await;
@@ -120,19 +132,10 @@ async fn a_publish_under_a_key_happens_once_through_kill_9() {
             let created = server.client().await.ask("PUT", "/v1/nodes/n", r#"{"max_items":10000}"#).await;
             assert!(matches!(created, Some((201, _))), "{created:?}");
         }
-        let answered = Arc::new(AtomicUsize::new(0));
-        let mut publishers = tokio::task::JoinSet::new();
-        for publisher in 0..4 {
-            let client = server.client().await;
-            publishers.spawn(post_once(client, round, publisher, keys.clone(), answered.clone()));
-        }
-        while answered.load(Ordering::Relaxed) < kill_after {
-            tokio::task::yield_now().await;
-        }
-        server.kill();
-        while let Some(ended) = publishers.join_next().await {
-            ended.expect("a publisher ends when the server is gone");
-        }
+        kill_under_four(server, kill_after, |client, publisher, answered| {
+            post_once(client, round, publisher, keys.clone(), answered)
+        })
+        .await;
 
         // Everything is asked for again, whether it was answered or not: five times, as a client would.
         let server = Server::start(dir.path(), &[]);

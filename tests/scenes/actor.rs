@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::bosh::Bosh;
 use crate::socket::Socket;
+use crate::trusting::trusting;
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -51,7 +52,8 @@ impl Raw {
         self.read_until("</stream:features>").await?;
         self.write("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
         self.read_until("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
-        let connector = TlsConnector::from(client_config());
+        let config = trusting(rustls::DEFAULT_VERSIONS).map_err(|error| error.to_string())?.with_no_client_auth();
+        let connector = TlsConnector::from(Arc::new(config));
         let name = "localhost".try_into().map_err(|_| "a name".to_owned())?;
         let tls = connector.connect(name, self.io).await.map_err(|error| error.to_string())?;
         Ok(Raw { io: Box::new(tls), seen: Vec::new() })
@@ -225,58 +227,6 @@ impl Stream {
                 }
             }
         }
-    }
-}
-
-/// Trusts whatever certificate the server of a scene made for itself.
-fn client_config() -> Arc<rustls::ClientConfig> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
-#[derive(Debug)]
-struct AnyCertificate(Arc<rustls::crypto::CryptoProvider>);
-
-impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &[rustls::pki_types::CertificateDer<'_>],
-        _: &rustls::pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &rustls::pki_types::CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &rustls::pki_types::CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -12,6 +12,7 @@ mod scram;
 mod script;
 mod socket;
 mod stage;
+mod trusting;
 
 use std::path::{Path, PathBuf};
 

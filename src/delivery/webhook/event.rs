@@ -4,9 +4,12 @@ use crate::engine::Position;
 use crate::payload::event_json;
 use crate::pubsub::{Event, EventKind, NodeAddress};
 
+<<<<<<< HEAD
 /// The kinds of events, by the names that a webhook asks for them with.
 pub const TYPES: &[&str] = &["published", "retracted", "purged", "configured", "associated", "dissociated", "deleted"];
 
+=======
+>>>>>>> origin/main
 /// What every event of a node says of where it is from.
 pub(super) struct Place<'a> {
     pub(super) address: &'a NodeAddress,
@@ -15,20 +18,8 @@ pub(super) struct Place<'a> {
     pub(super) at: Position,
 }
 
-pub(super) fn kind_name(kind: &EventKind) -> &'static str {
-    match kind {
-        EventKind::Published { .. } => "published",
-        EventKind::Retracted { .. } => "retracted",
-        EventKind::Purged => "purged",
-        EventKind::Configured { .. } => "configured",
-        EventKind::Associated { .. } => "associated",
-        EventKind::Dissociated { .. } => "dissociated",
-        EventKind::Deleted { .. } => "deleted",
-    }
-}
-
 pub(super) fn body(place: &Place<'_>, event: &Event) -> String {
-    let mut attributes = head(place, kind_name(&event.kind));
+    let mut attributes = head(place, event.kind.name());
     attributes.push(("time", event.time.to_string()));
     let payload = match &event.kind {
         EventKind::Published { item, publisher, payload, .. } => {

@@ -38,7 +38,6 @@ use crate::store::{ATTEMPTS_KEPT, Attempted, Failure, Parked, Webhook};
 use crate::time::Timestamp;
 
 pub use client::{Resolver, Resolving};
-pub use event::TYPES;
 pub use schedule::Schedule;
 pub use sign::{secret_key, secret_text};
 pub use target::{Networks, Refused};

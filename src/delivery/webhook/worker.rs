@@ -426,7 +426,7 @@ async fn next(
             if shown.len() == SHOWN_MAX || bytes >= SHOWN_BYTES_MAX {
                 return false;
             }
-            let (seq, name) = (entry.event.seq, event::kind_name(&entry.event.kind));
+            let (seq, name) = (entry.event.seq, entry.event.kind.name());
             let wanted = webhook.types.is_empty() || webhook.types.iter().any(|wanted| wanted == name);
             let body = wanted.then(|| encode(inner, webhook, seq, |place| event::body(place, &entry.event)));
             bytes += body.as_ref().map_or(0, |body| body.len());

@@ -77,9 +77,7 @@ async fn a_request_that_two_readers_could_cut_in_two_ways_is_refused_and_ends_th
 /// H3: chunks whose ends are not those of the specification, behind a credential that would let the body be read.
 #[tokio::test]
 async fn chunks_are_read_to_the_letter() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let post = |body: &str| {
         format!(
             "POST /v1/nodes/n/items HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\nContent-Type: application/json\r\n\
@@ -130,9 +128,7 @@ async fn those_who_dribble_are_gone_and_a_silent_stream_stays() {
 /// H2: what would be large once it is unpacked is not unpacked.
 #[tokio::test]
 async fn compressed_bodies_are_not_taken() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     for coding in ["gzip", "deflate", "br", "zstd", "identity, gzip"] {
         let body = Some(("application/json", &b"\x1f\x8b\x08"[..]));
         let reply = alice.ask("POST", "/v1/nodes/n/items", &[("content-encoding", coding)], body).await;
@@ -231,9 +227,7 @@ async fn a_forwarded_address_is_no_address() {
 /// H16, H17: no credential is taken from a URL but a ticket, and what is stored is shown as data and never as a page.
 #[tokio::test]
 async fn credentials_stay_out_of_urls_and_content_stays_data() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let token = alice.credential.strip_prefix("Bearer ").unwrap();
     let nobody = Caller { address: stage.http, credential: String::new() };
     for name in ["access_token", "token", "api_key", "ticket"] {
@@ -255,9 +249,7 @@ async fn credentials_stay_out_of_urls_and_content_stays_data() {
 /// H10, beside the framing: a handshake of another origin, of another version, without a key, or over HTTP/1.0.
 #[tokio::test]
 async fn a_websocket_begins_only_where_it_may() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let begin = "GET /v1/nodes/n/items?watch=true";
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

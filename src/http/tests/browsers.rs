@@ -55,9 +55,7 @@ async fn a_ticket_opens_one_watch_of_the_nodes_it_names() {
 
 #[tokio::test]
 async fn a_ticket_is_no_better_than_the_credential_it_came_from() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let narrow = stage.caller("alice", &["read:m", "publish:*"]).await;
     assert_eq!(narrow.json("POST", "/v1/tickets", r#"{"nodes":["n"]}"#).await.status, 403);
     for (body, status) in [
@@ -125,9 +123,7 @@ async fn only_pages_of_allowed_origins_may_ask() {
 
 #[tokio::test]
 async fn the_numbers_are_told_in_the_form_of_prometheus() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let mut events = alice.watch(WATCH, None).await;
     for number in 0..3 {
         alice.publish("n", &number.to_string(), "1").await;
@@ -153,9 +149,7 @@ async fn the_numbers_are_told_in_the_form_of_prometheus() {
 #[tokio::test]
 async fn rapid_resets_close_the_connection_and_no_other() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let mut raw = TcpStream::connect(stage.http).await.unwrap();
     let frame = |length: usize, kind: u8, flags: u8, stream: u32| {
         let mut head = (length as u32).to_be_bytes()[1..].to_vec();

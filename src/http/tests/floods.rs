@@ -84,6 +84,12 @@ impl Answer {
     }
 }
 
+/// The head of a request that is answered after so many seconds, for nothing happens.
+fn poll(caller: &Caller, seconds: u32) -> Vec<u8> {
+    let path = header(":path", &format!("/v1/nodes/n/items?watch=true&wait={seconds}"));
+    [&[0x82, 0x86], &path[..], &header("authorization", &caller.credential)].concat()
+}
+
 async fn stage() -> (Stage, Caller) {
     let options = Options {
         write_stall_time: Duration::from_millis(500),
@@ -204,10 +210,7 @@ async fn a_body_of_empty_frames_is_too_slow() {
 #[tokio::test]
 async fn resets_that_the_server_is_made_to_send_end_the_connection() {
     let (stage, alice) = stage().await;
-    let mut attack = begin();
-    let mut head = vec![0x82, 0x86];
-    head.extend(header(":path", "/v1/nodes/n/items?watch=true&wait=30"));
-    head.extend(header("authorization", &alice.credential));
+    let (mut attack, head) = (begin(), poll(&alice, 30));
     for number in 0..2_000_u32 {
         let stream = number * 2 + 1;
         attack.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, &head));
@@ -225,10 +228,7 @@ async fn resets_that_the_server_is_made_to_send_end_the_connection() {
 #[tokio::test]
 async fn streams_beyond_the_limit_are_refused() {
     let (stage, alice) = stage().await;
-    let mut attack = begin();
-    let mut head = vec![0x82, 0x86];
-    head.extend(header(":path", "/v1/nodes/n/items?watch=true&wait=1"));
-    head.extend(header("authorization", &alice.credential));
+    let (mut attack, head) = (begin(), poll(&alice, 1));
     for number in 0..110_u32 {
         attack.extend(frame(HEADERS, END_STREAM | END_HEADERS, number * 2 + 1, &head));
     }

@@ -11,9 +11,7 @@ async fn keyed(caller: &Caller, method: &str, path: &str, key: &str, body: &str)
 
 #[tokio::test]
 async fn the_same_key_and_body_is_one_publish() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     alice.create("m", "{}").await;
     let first = keyed(&alice, "POST", "/v1/nodes/n/items", "\"k 1\"", "{\"v\":1}").await;
     assert_eq!((first.status, first.headers.get("idempotent-replayed")), (201, None));
@@ -88,9 +86,7 @@ async fn keys_are_counted() {
 
 #[tokio::test]
 async fn a_key_in_flight_is_a_conflict() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let asked = (0..16).map(|_| keyed(&alice, "POST", "/v1/nodes/n/items", "k", "1"));
     let replies = futures_util::future::join_all(asked).await;
     // However they fell: done once, and whoever was not answered with it was told to wait.
@@ -154,9 +150,7 @@ async fn an_array_is_published_whole_or_not_at_all() {
 
 #[tokio::test]
 async fn cloud_events_come_in_three_modes() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let structured = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"door","n":7,"data":{"v":1}}"#;
     let event_type = "application/cloudevents+json";
     let post =
@@ -211,9 +205,7 @@ async fn cloud_events_come_in_three_modes() {
 
 #[tokio::test]
 async fn what_is_no_cloud_event_is_refused_with_its_place() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     for (event, pointer) in [
         (r#"{"id":"1","source":"/s","type":"t"}"#, "/specversion"),
         (r#"{"specversion":"0.3","id":"1","source":"/s","type":"t"}"#, "/specversion"),
@@ -307,9 +299,7 @@ async fn read_until(socket: &mut TcpStream, seen: &mut String, what: &str) {
 
 #[tokio::test]
 async fn a_line_is_answered_before_the_next_is_sent() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let mut socket = stream(&stage, &alice).await;
     let mut seen = String::new();
     for number in 1..=20 {

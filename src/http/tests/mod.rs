@@ -59,6 +59,24 @@ impl Stage {
         Stage::with(Options::default(), engine::Options::default()).await
     }
 
+    /// With a node `n` that belongs to alice.
+    async fn with_node() -> (Self, Caller) {
+        let stage = Stage::open().await;
+        let alice = stage.caller("alice", &[]).await;
+        alice.create("n", "{}").await;
+        (stage, alice)
+    }
+
+    /// With a node that had a namesake, a cursor of that one, and an item `b`.
+    async fn with_a_cursor_that_is_gone() -> (Self, Caller, String) {
+        let (stage, alice) = Stage::with_node().await;
+        let gone = alice.publish("n", "a", "1").await;
+        alice.delete("/v1/nodes/n").await;
+        alice.create("n", "{}").await;
+        alice.publish("n", "b", "1").await;
+        (stage, alice, gone)
+    }
+
     async fn with(options: Options, engine_options: engine::Options) -> Self {
         Stage::with_webhooks(options, engine_options, webhook::Options::default()).await
     }

@@ -27,9 +27,7 @@ async fn a_publish_is_answered_with_where_and_what_it_is() {
 
 #[tokio::test]
 async fn bodies_are_taken_by_type_and_nothing_else_is() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let put = async |content_type: &str, body: &[u8]| {
         alice.ask("PUT", "/v1/nodes/n/items/i", &[], Some((content_type, body))).await
     };
@@ -81,9 +79,7 @@ async fn a_node_comes_to_be_when_it_is_asked_for() {
 
 #[tokio::test]
 async fn conditions_hold_or_the_write_does_not_happen() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let put = async |name: &str, value: &str, body: &str| {
         alice.ask("PUT", "/v1/nodes/n/items/i", &[(name, value)], Some(("application/json", body.as_bytes()))).await
     };

@@ -2,9 +2,7 @@ use super::*;
 
 #[tokio::test]
 async fn an_item_is_served_in_the_form_that_is_asked_for() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let xml = "<a xmlns='urn:x'>5 &lt; 6</a>";
     alice.ask("PUT", "/v1/nodes/n/items/x", &[], Some(("application/xml", xml.as_bytes()))).await;
     let get = async |accept: &str| alice.ask("GET", "/v1/nodes/n/items/x", &[("accept", accept)], None).await;
@@ -34,9 +32,7 @@ async fn an_item_is_served_in_the_form_that_is_asked_for() {
 
 #[tokio::test]
 async fn lists_go_page_by_page_in_both_directions() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     for id in ["a", "b", "c", "d", "e"] {
         alice.publish("n", id, &format!("\"{id}\"")).await;
     }
@@ -150,9 +146,7 @@ async fn affiliations_are_changed_all_or_none() {
 
 #[tokio::test]
 async fn a_purge_takes_everything() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     for id in ["a", "b"] {
         alice.publish("n", id, "1").await;
     }
@@ -163,9 +157,7 @@ async fn a_purge_takes_everything() {
 
 #[tokio::test]
 async fn paths_and_services_that_are_not_there_are_not_found() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     for (path, status) in [
         ("/", 404),
         ("/v1/admin/users", 404),
@@ -191,9 +183,7 @@ async fn paths_and_services_that_are_not_there_are_not_found() {
 
 #[tokio::test]
 async fn nobody_reads_anything() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, _) = Stage::with_node().await;
     let with = |credential: &str| Caller { address: stage.http, credential: credential.to_owned() };
     for (credential, status) in [
         ("", 401),

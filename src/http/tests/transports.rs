@@ -136,9 +136,7 @@ fn published(id: &str) -> (String, String) {
 
 #[tokio::test]
 async fn every_transport_takes_the_cursor_of_every_other() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let first = alice.publish("n", "a", r#"{"v":1}"#).await;
     for id in ["b", "c", "d"] {
         alice.publish("n", id, "1").await;
@@ -166,9 +164,7 @@ async fn every_transport_takes_the_cursor_of_every_other() {
 
 #[tokio::test]
 async fn a_long_poll_answers_as_soon_as_there_is_something_and_else_in_time() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let nothing = alice.get(&format!("{WATCH}&wait=0")).await;
     assert_eq!((nothing.status, nothing.body.len()), (204, 0));
     let cursor = nothing.header("tidings-cursor").to_owned();
@@ -199,13 +195,7 @@ async fn a_long_poll_answers_as_soon_as_there_is_something_and_else_in_time() {
 
 #[tokio::test]
 async fn a_cursor_that_is_gone_is_refused_where_the_status_can_be_read() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
-    let old = alice.publish("n", "a", "1").await;
-    alice.delete("/v1/nodes/n").await;
-    alice.create("n", "{}").await;
-    alice.publish("n", "b", "1").await;
+    let (stage, alice, old) = Stage::with_a_cursor_that_is_gone().await;
     let path = format!("{WATCH}&since={old}");
     for accept in ["application/json", "application/x-ndjson"] {
         let reply = alice.ask("GET", &path, &[("accept", accept)], None).await;
@@ -410,9 +400,7 @@ async fn a_socket_that_acknowledges_is_not_run_ahead_of() {
 
 #[tokio::test]
 async fn a_handshake_that_is_none_is_refused() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let upgrade = [("connection", "Upgrade"), ("upgrade", "websocket")];
     let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     let version = ("sec-websocket-version", "13");
@@ -437,9 +425,7 @@ async fn a_handshake_that_is_none_is_refused() {
 
 #[tokio::test]
 async fn a_client_that_breaks_the_framing_is_closed_with_the_reason() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     // RFC 6455 §5: a frame of the client, raw, and how it is closed.
     let long_ping = [&[0x89, 0xfe, 0, 126, 0, 0, 0, 0][..], &[0; 126]].concat();
     let long_text = [&[0x81, 0xff, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4][..]].concat();
@@ -480,9 +466,7 @@ async fn a_client_that_breaks_the_framing_is_closed_with_the_reason() {
 
 #[tokio::test]
 async fn http2_carries_many_watches_on_one_connection() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let socket = TcpStream::connect(stage.http).await.unwrap();
     let executor = hyper_util::rt::TokioExecutor::new();
     let (mut sender, connection) =

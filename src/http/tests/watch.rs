@@ -4,9 +4,7 @@ const WATCH: &str = "/v1/nodes/n/items?watch=true";
 
 #[tokio::test]
 async fn a_stream_speaks_at_once_and_then_tells_every_event() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let mut events = alice.watch(WATCH, None).await;
     let greeting = events.next().await.unwrap();
     assert_eq!((greeting.retry, greeting.comments), (Some(2000), 1));
@@ -41,9 +39,7 @@ async fn a_stream_speaks_at_once_and_then_tells_every_event() {
 
 #[tokio::test]
 async fn a_reader_resumes_where_it_was() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let mut cursors = vec![];
     for id in ["a", "b", "c"] {
         cursors.push(alice.publish("n", id, "1").await);
@@ -68,9 +64,7 @@ async fn a_reader_resumes_where_it_was() {
 
 #[tokio::test]
 async fn the_state_comes_first_where_it_is_asked_for() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     // More than one page, with items that were overwritten.
     for id in 0..40 {
         alice.publish("n", &id.to_string(), &id.to_string()).await;
@@ -99,13 +93,7 @@ async fn the_state_comes_first_where_it_is_asked_for() {
 
 #[tokio::test]
 async fn a_cursor_that_is_gone_is_answered_with_a_reset() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
-    let old = alice.publish("n", "a", "1").await;
-    alice.delete("/v1/nodes/n").await;
-    alice.create("n", "{}").await;
-    alice.publish("n", "b", "1").await;
+    let (stage, alice, old) = Stage::with_a_cursor_that_is_gone().await;
     for (initial, id) in [("false", true), ("true", false)] {
         let mut events = alice.watch(&format!("{WATCH}&initial={initial}"), Some(&old)).await;
         let reset = events.event().await;
@@ -196,9 +184,7 @@ async fn a_lost_right_or_credential_ends_the_stream_with_a_reason() {
 
 #[tokio::test]
 async fn a_token_that_expires_ends_its_streams() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, _) = Stage::with_node().await;
     let account = BareJid::parse("alice@localhost").unwrap();
     let new = NewToken { account, scopes: vec![], expires_seconds: Some(1) };
     let token = stage.access.create_token(new).await.unwrap().text;
@@ -213,9 +199,7 @@ async fn a_token_that_expires_ends_its_streams() {
 
 #[tokio::test]
 async fn streams_end_when_their_time_or_the_server_does() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     let mut timed = alice.watch(&format!("{WATCH}&timeout=1"), None).await;
     let mut endless = alice.watch(WATCH, None).await;
     while timed.next().await.is_some() {}

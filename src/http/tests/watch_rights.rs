@@ -175,6 +175,7 @@ async fn brief(stage: &Stage, expires_seconds: Option<u64>) -> (Arc<Caller>, Str
 /// H7: whoever may not watch any more is told at once, on every transport.
 #[tokio::test]
 async fn a_revocation_ends_every_transport_at_once() {
+<<<<<<< HEAD
     let stage = Stage::open().await;
     let (brief, id) = brief(&stage, None).await;
     let watches = every_watch(&stage, &brief).await;
@@ -182,6 +183,17 @@ async fn a_revocation_ends_every_transport_at_once() {
     for (name, watch) in watches {
         let told = timeout(AT_ONCE, watch).await.unwrap_or_else(|_| panic!("{name} goes on")).unwrap();
         assert!(told.contains("credential-ended"), "{name}: {told}");
+=======
+    let (stage, _) = Stage::with_node().await;
+    let account = BareJid::parse("alice@localhost").unwrap();
+    let issued = stage.access.create_token(NewToken { account, scopes: vec![], expires_seconds: None }).await.unwrap();
+    let brief = Arc::new(Caller { address: stage.http, credential: format!("Bearer {}", issued.text) });
+    let mut streams = vec![];
+    for accept in ["text/event-stream", "application/x-ndjson"] {
+        let response = brief.send("GET", WATCH, &[("accept", accept)], None).await;
+        assert_eq!(response.status(), 200);
+        streams.push(tokio::spawn(async move { response.into_body().collect().await.unwrap().to_bytes() }));
+>>>>>>> origin/main
     }
     stage.close().await;
 }
@@ -207,9 +219,7 @@ async fn an_expiry_ends_every_transport_in_time() {
 /// comes after is not.
 #[tokio::test]
 async fn a_stream_that_takes_its_connection_over_owes_nothing_to_the_requests_before_it() {
-    let stage = Stage::open().await;
-    let alice = stage.caller("alice", &[]).await;
-    alice.create("n", "{}").await;
+    let (stage, alice) = Stage::with_node().await;
     alice.publish("n", "a", "1").await;
     let mut raw = TcpStream::connect(stage.http).await.unwrap();
     let request = |path: &str| {

@@ -76,7 +76,7 @@ pub(super) fn entry(entry: &Entry, cursors: &Cursors) -> Bytes {
     let make = || {
         let cursor = cursors.encode(Position { node: entry.key, seq: entry.event.seq });
         let data = object(entry, &cursor);
-        Block::default().event(name(&entry.event.kind)).id(&cursor).data(&data).end().into_bytes()
+        Block::default().event(entry.event.kind.name()).id(&cursor).data(&data).end().into_bytes()
     };
     entry.http.get_or_init(make).clone()
 }
@@ -96,7 +96,7 @@ pub(super) fn object_of(entry: &Entry, cursors: &Cursors) -> Bytes {
 /// The same with another cursor, that of a watcher of several nodes.
 pub(super) fn object_with(entry: &Entry, cursors: &Cursors, cursor: &str) -> Vec<u8> {
     let block = self::entry(entry, cursors);
-    let name = name(&entry.event.kind);
+    let name = entry.event.kind.name();
     // What follows the cursor is the same for everybody.
     let rest = data_begin(&entry.event.kind) + OBJECT_BEGIN.len() + name.len() + OBJECT_CURSOR.len() + CURSOR_CHARS;
     let rest = &block[rest..block.len() - 2];
@@ -110,7 +110,7 @@ pub(super) fn object_with(entry: &Entry, cursors: &Cursors, cursor: &str) -> Vec
 
 /// Where the JSON begins in the block of an entry.
 fn data_begin(kind: &EventKind) -> usize {
-    "event: \nid: \ndata: ".len() + name(kind).len() + CURSOR_CHARS
+    "event: \nid: \ndata: ".len() + kind.name().len() + CURSOR_CHARS
 }
 
 /// A current item, as the publication that it stands on. It bears no cursor: a client that breaks off
@@ -135,7 +135,7 @@ pub(super) fn current(node: &NodeId, item: &Item, config: &NodeConfig) -> Vec<u8
 fn object(entry: &Entry, cursor: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     let mut object = Object::begin(&mut out);
-    object.text("type", name(&entry.event.kind));
+    object.text("type", entry.event.kind.name());
     object.text("cursor", cursor);
     object.text("node", entry.address.node.as_str());
     match &entry.event.kind {
@@ -175,18 +175,6 @@ fn object(entry: &Entry, cursor: &str) -> Vec<u8> {
     }
     object.end();
     out
-}
-
-pub(super) fn name(kind: &EventKind) -> &'static str {
-    match kind {
-        EventKind::Published { .. } => "published",
-        EventKind::Retracted { .. } => "retracted",
-        EventKind::Purged => "purged",
-        EventKind::Configured { .. } => "configured",
-        EventKind::Associated { .. } => "associated",
-        EventKind::Dissociated { .. } => "dissociated",
-        EventKind::Deleted { .. } => "deleted",
-    }
 }
 
 /// How an object of [`object`] begins, up to its type and up to its cursor.

@@ -47,7 +47,7 @@ impl Format {
     /// The event of an entry for a watcher of several nodes, whose cursor this is.
     pub(super) fn entry_with(self, entry: &Entry, cursors: &Cursors, cursor: &str) -> Bytes {
         let object = event::object_with(entry, cursors, cursor);
-        self.piece(event::name(&entry.event.kind), Some(cursor), object)
+        self.piece(entry.event.kind.name(), Some(cursor), object)
     }
 
     pub(super) fn current(self, node: &NodeId, item: &Item, config: &NodeConfig) -> Bytes {

@@ -71,7 +71,7 @@ async fn answer(mut call: Call, nodes: Vec<NodeId>, wish: Wish) -> Result<Respon
         Transport::LongPoll { .. } => (Format::Objects, Opening::OneAnswer),
     };
     let handshake = match wish.transport {
-        Transport::WebSocket => Some(socket::Handshake::read(&mut call.parts)?),
+        Transport::WebSocket => Some(socket::Wanted::read(&mut call.parts)?),
         _ => None,
     };
     let mut watcher = Watcher::new(&call, &wish, format, watching);

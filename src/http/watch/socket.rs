@@ -3,22 +3,16 @@
 
 use std::collections::HashMap;
 
-use axum::body::Body;
-use axum::http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Request, StatusCode, Version};
+use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
@@ -27,6 +21,7 @@ use crate::delivery::NODES_MAX;
 use crate::http::json::Object;
 use crate::http::problem::Problem;
 use crate::http::routes::{Call, Scope};
+use crate::http::upgrade::{Handshake, listed};
 use crate::http::watch::begin::Opening;
 use crate::http::watch::format::Format;
 use crate::http::watch::watcher::{News, Watcher};
@@ -34,10 +29,9 @@ use crate::http::watch::wish::{Since, not_a_cursor};
 use crate::pubsub::{NodeId, NodeKey, Seq};
 
 /// A handshake that asks for what is offered here.
-pub(super) struct Handshake {
-    upgrade: OnUpgrade,
-    accept: HeaderValue,
-    protocol: bool,
+pub(super) struct Wanted {
+    handshake: Handshake,
+    protocol: Option<&'static str>,
 }
 
 /// What a client says.
@@ -68,54 +62,24 @@ struct Socket {
     acknowledged: Option<HashMap<NodeKey, Seq>>,
 }
 
-impl Handshake {
-    /// RFC 6455 §4.2.1.
+impl Wanted {
+    /// A client may do without naming a subprotocol, but it cannot have another.
     pub(super) fn read(parts: &mut Parts) -> Result<Self, Problem> {
-        let headers = &parts.headers;
-        if parts.version != Version::HTTP_11 {
-            return Err(Problem::bad_request("a WebSocket begins with a request of HTTP/1.1"));
-        }
-        if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-            let problem = Problem::new(
-                StatusCode::UPGRADE_REQUIRED,
-                "websocket-version",
-                "Another version of WebSocket is needed",
-                "Sec-WebSocket-Version must be 13",
-            );
-            return Err(problem.header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
-        }
-        let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
-        if !STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == NONCE_BYTES) {
-            return Err(Problem::bad_request("Sec-WebSocket-Key must be 16 bytes of base64"));
-        }
-        let accept = HeaderValue::try_from(derive_accept_key(key)).expect("base64 is visible ASCII");
-        let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-        let mut offered = offered.flat_map(|value| value.split(',')).map(str::trim).peekable();
-        let named = offered.peek().is_some();
-        let protocol = offered.any(|name| name == PROTOCOL);
-        if named && !protocol {
+        let mut offered = listed(&parts.headers, SEC_WEBSOCKET_PROTOCOL).peekable();
+        let protocol = offered.peek().is_some().then_some(PROTOCOL);
+        if protocol.is_some() && !offered.any(|name| name == PROTOCOL) {
             return Err(Problem::bad_request(format!("the WebSocket's subprotocol is {PROTOCOL}")));
         }
-        let upgrade = parts.extensions.remove::<OnUpgrade>();
-        let upgrade = upgrade.ok_or_else(|| Problem::bad_request("this connection cannot become a WebSocket"))?;
-        Ok(Handshake { upgrade, accept, protocol })
+        drop(offered);
+        Ok(Wanted { handshake: Handshake::read(parts)?, protocol })
     }
 
     /// Answers, and serves the WebSocket once the answer is out.
     pub(super) fn accept(self, mut call: Call, watcher: Watcher) -> Response {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept);
-        if self.protocol {
-            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
-        }
+        let (upgrade, response) = self.handshake.accept(self.protocol);
         let place = call.parts.extensions.remove::<crate::http::serve::Place>();
         // The head of the request is not needed any more, and would be kept for as long.
         call.parts = Request::new(()).into_parts().0;
-        let upgrade = self.upgrade;
         tokio::spawn(async move {
             let _place = place;
             let Ok(upgraded) = upgrade.await else { return };
@@ -294,8 +258,6 @@ fn text_of(bytes: Bytes) -> Message {
 }
 
 const PROTOCOL: &str = "tidings.v1";
-/// RFC 6455 §4.1.
-const NONCE_BYTES: usize = 16;
 /// What a client says is short; a composite cursor is the longest of it.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 const READ_BUFFER_BYTES: usize = 4 * 1024;

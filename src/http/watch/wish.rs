@@ -153,25 +153,18 @@ impl Types {
     pub(super) fn read(text: &str) -> Result<Self, Problem> {
         let mut types = Types(0);
         for name in text.split(',') {
-            let bit = NAMES.iter().position(|known| *known == name);
-            let bit = bit.ok_or_else(|| Problem::bad_request(format!("types takes a list of {}", NAMES.join(", "))))?;
+            let bit = EventKind::NAMES.iter().position(|known| *known == name);
+            let bit = bit.ok_or_else(|| {
+                Problem::bad_request(format!("types takes a list of {}", EventKind::NAMES.join(", ")))
+            })?;
             types.0 |= 1 << bit;
         }
         Ok(types)
     }
 
-    /// The end of a node is news to everybody.
+    /// A bit for each kind, at its index. The end of a node is news to everybody.
     pub(super) fn show(self, kind: &EventKind) -> bool {
-        let bit = match kind {
-            EventKind::Published { .. } => 0,
-            EventKind::Retracted { .. } => 1,
-            EventKind::Purged => 2,
-            EventKind::Configured { .. } => 3,
-            EventKind::Associated { .. } => 4,
-            EventKind::Dissociated { .. } => 5,
-            EventKind::Deleted { .. } => return true,
-        };
-        self.0 & (1 << bit) != 0
+        matches!(kind, EventKind::Deleted { .. }) || self.0 & (1 << kind.index()) != 0
     }
 
     pub(super) fn show_published(self) -> bool {
@@ -183,10 +176,6 @@ pub(super) fn not_a_cursor(place: &str) -> Problem {
     let detail = format!("what {place} bears is not a cursor of this kind of server");
     Problem::new(StatusCode::BAD_REQUEST, "not-a-cursor", "Not a cursor", detail)
 }
-
-/// The names of events, in the order of the bits of [`Types`].
-pub(in crate::http) const NAMES: [&str; 7] =
-    ["published", "retracted", "purged", "configured", "associated", "dissociated", "deleted"];
 
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 pub(super) const NDJSON: &str = "application/x-ndjson";

@@ -73,7 +73,7 @@ impl Archives for MemoryStore {
         self.with(move |state| {
             let keeping = |owner: &BareJid| {
                 let said = || state.archives.archives.get(owner)?.preferences.clone();
-                match state.accounts.contains_key(owner) {
+                match state.accounts.has(owner) {
                     false => Keeping::Nobody,
                     true => said().map_or(Keeping::Unsaid, Keeping::As),
                 }

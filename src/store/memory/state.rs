@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Kept, State};
-use crate::jid::BareJid;
-use crate::pubsub::{Affiliation, Change, NodeAddress, NodeKey, NodeState, SubscriptionState, Tombstone};
+use crate::jid::{BareJid, Jid};
+use crate::pubsub::{
+    Affiliation, Change, Node, NodeAddress, NodeKey, NodeState, Subscription, SubscriptionState, Tombstone,
+};
 use crate::store::batch::{PurgeBounds, check, deletion_time};
+use crate::store::page::SubscriptionEdge;
 use crate::store::{Ask, Failure, Found, NodeCommit};
 
 impl State {
@@ -15,6 +18,23 @@ impl State {
             .values()
             .filter(move |kept| kept.node.address.service == *service)
             .filter(move |kept| node.is_none_or(|node| kept.node.key == node))
+    }
+
+    /// The subscriptions of the chosen, in order, behind the one that was shown last.
+    pub(super) fn watched(
+        &self,
+        chosen: impl Fn(&Jid) -> bool,
+        after: Option<(NodeKey, Subscription)>,
+        max: usize,
+    ) -> Vec<(Node, Subscription)> {
+        let after = after.map(|(key, subscription)| (key, SubscriptionEdge::new(None, &subscription)));
+        let every = self.nodes.iter().flat_map(|(key, kept)| {
+            kept.subscriptions.iter().map(move |(edge, subscription)| ((*key, edge.clone()), kept, subscription))
+        });
+        let found = every
+            .filter(|(place, _, subscription)| chosen(&subscription.jid) && after.as_ref() < Some(place))
+            .map(|(_, kept, subscription)| ((*kept.node).clone(), subscription.clone()));
+        found.take(max).collect()
     }
 
     pub(super) fn found(&self, ask: &Ask) -> Found {

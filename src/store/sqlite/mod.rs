@@ -301,7 +301,6 @@ impl Store for SqliteStore {
         self.read(move |db| read::floor(db, node, since, bytes_max))
     }
 
-    /// In slices, so that commits get between.
     fn read_graph(
         &self,
         service: BareJid,
@@ -320,6 +319,7 @@ impl Store for SqliteStore {
         self.read(move |db| graph::descendants(db, root, depth, max))
     }
 
+    /// In slices, so that commits get between.
     fn forget_tombstones(&self, before: Timestamp) -> Pending<'_, ()> {
         Box::pin(async move {
             loop {
