@@ -10,13 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
-use crate::delivery::webhook::{
-<<<<<<< HEAD
-    NewWebhook, NotCreated, Refused, Replay, Shown, TYPES, Webhooks, secret_key, secret_text,
-=======
-    Logged, NewWebhook, NotCreated, Refused, Replay, Shown, Webhooks, secret_key, secret_text,
->>>>>>> origin/main
-};
+use crate::delivery::webhook::{NewWebhook, NotCreated, Refused, Replay, Shown, Webhooks, secret_key, secret_text};
 use crate::delivery::{CursorError, Cursors};
 use crate::engine::{Answer, Position, Wrong};
 use crate::http::Door;
@@ -27,13 +21,8 @@ use crate::http::path::{HookPlace, location};
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope, json, no_content};
-<<<<<<< HEAD
-use crate::pubsub::{Node, NodeId, Refusal, Seq, Verb};
-use crate::store::{Attempted, Parked, Webhook};
-=======
 use crate::pubsub::{EventKind, Node, NodeId, Refusal, Seq, Verb};
-use crate::store::{Parked, Webhook};
->>>>>>> origin/main
+use crate::store::{Attempted, Parked, Webhook};
 
 /// Everything below `…/webhooks`.
 pub(super) async fn answer(
@@ -123,14 +112,9 @@ async fn create(call: &Call, webhooks: &Webhooks, node: NodeId, body: Body) -> R
     let wish: Wish = read(call, body).await?;
     let fault = |pointer: &str, detail: &str| Problem::invalid(detail.to_owned()).fault(pointer, detail);
     for (at, name) in wish.types.iter().enumerate() {
-<<<<<<< HEAD
-        if !TYPES.contains(&name.as_str()) || wish.types[..at].contains(name) {
-            return Err(fault(&format!("/types/{at}"), &format!("one of {}, once", TYPES.join(", "))));
-=======
         if !EventKind::NAMES.contains(&name.as_str()) || wish.types[..at].contains(name) {
             let detail = format!("one of {}, once", EventKind::NAMES.join(", "));
             return Err(fault(&format!("/types/{at}"), &detail));
->>>>>>> origin/main
         }
     }
     let key = match wish.secret.as_deref().map(secret_key) {

@@ -9,11 +9,7 @@ mod contacts;
 mod departed;
 mod graph;
 mod kept;
-<<<<<<< HEAD
-mod pages;
-=======
 mod lists;
->>>>>>> origin/main
 mod state;
 mod webhooks;
 
@@ -31,18 +27,12 @@ use crate::pubsub::{
     Seq, Subscription, SubscriptionState, Tombstone,
 };
 use crate::store::FastToken;
-<<<<<<< HEAD
-use crate::store::page::{Cut, SubscriptionEdge, cut_these, event_bytes, seq_edge};
-=======
 use crate::store::page::{SubscriptionEdge, event_bytes};
->>>>>>> origin/main
 use crate::store::{
     Account, AccountTotals, Ask, Attempted, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey,
     NodeCommit, Parked, Pending, Settled, Store, Token, Webhook,
 };
 use crate::time::Timestamp;
-
-use pages::{item_list, page_of};
 
 pub struct MemoryStore {
     identity: Identity,

@@ -4,12 +4,6 @@ use crate::engine::Position;
 use crate::payload::event_json;
 use crate::pubsub::{Event, EventKind, NodeAddress};
 
-<<<<<<< HEAD
-/// The kinds of events, by the names that a webhook asks for them with.
-pub const TYPES: &[&str] = &["published", "retracted", "purged", "configured", "associated", "dissociated", "deleted"];
-
-=======
->>>>>>> origin/main
 /// What every event of a node says of where it is from.
 pub(super) struct Place<'a> {
     pub(super) address: &'a NodeAddress,

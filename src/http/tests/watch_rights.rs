@@ -175,7 +175,6 @@ async fn brief(stage: &Stage, expires_seconds: Option<u64>) -> (Arc<Caller>, Str
 /// H7: whoever may not watch any more is told at once, on every transport.
 #[tokio::test]
 async fn a_revocation_ends_every_transport_at_once() {
-<<<<<<< HEAD
     let stage = Stage::open().await;
     let (brief, id) = brief(&stage, None).await;
     let watches = every_watch(&stage, &brief).await;
@@ -183,17 +182,6 @@ async fn a_revocation_ends_every_transport_at_once() {
     for (name, watch) in watches {
         let told = timeout(AT_ONCE, watch).await.unwrap_or_else(|_| panic!("{name} goes on")).unwrap();
         assert!(told.contains("credential-ended"), "{name}: {told}");
-=======
-    let (stage, _) = Stage::with_node().await;
-    let account = BareJid::parse("alice@localhost").unwrap();
-    let issued = stage.access.create_token(NewToken { account, scopes: vec![], expires_seconds: None }).await.unwrap();
-    let brief = Arc::new(Caller { address: stage.http, credential: format!("Bearer {}", issued.text) });
-    let mut streams = vec![];
-    for accept in ["text/event-stream", "application/x-ndjson"] {
-        let response = brief.send("GET", WATCH, &[("accept", accept)], None).await;
-        assert_eq!(response.status(), 200);
-        streams.push(tokio::spawn(async move { response.into_body().collect().await.unwrap().to_bytes() }));
->>>>>>> origin/main
     }
     stage.close().await;
 }
