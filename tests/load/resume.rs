@@ -82,7 +82,7 @@ const NODE: &str = "load%2Fresumed";
 /// Events of one batch.
 const BATCH: usize = 200;
 /// Events that follow the cursor in one answer.
-const BEHIND: usize = 10;
-/// So many bytes of each that an answer has room for as many, and no more (64 KiB).
-const MARK_BYTES: usize = 7_000;
+const BEHIND: usize = 9;
+/// So many bytes of each that a page of the log and an answer have room for as many, and no more (64 KiB).
+const MARK_BYTES: usize = 7_150;
 const RESUMPTIONS: u64 = 500;
