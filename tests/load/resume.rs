@@ -55,12 +55,14 @@ pub async fn run(options: &Options, server: &Server) -> Outcome<Report> {
     Ok(report)
 }
 
-/// Publishes until the log has so many events.
+/// Publishes until the log has so many events, over the same items again and again: what is overwritten stays in the
+/// log, and what a full node lets go of does not.
 async fn fill(connection: &mut Connection, events: &mut usize, until: usize, padding: &str) -> Outcome<()> {
     while *events < until {
         let count = BATCH.min(until - *events);
-        let lines: Vec<String> =
-            (0..count).map(|line| format!("{{\"data\":{{\"n\":{},\"p\":\"{padding}\"}}}}", *events + line)).collect();
+        let lines: Vec<String> = (0..count)
+            .map(|line| format!("{{\"id\":\"{line}\",\"data\":{{\"n\":{},\"p\":\"{padding}\"}}}}", *events + line))
+            .collect();
         connection.post(&format!("/v1/nodes/{NODE}/items:batch"), &format!("[{}]", lines.join(","))).await?;
         *events += count;
     }
