@@ -214,13 +214,13 @@ fn serve_http(
     peers: &TaskTracker,
 ) -> Result<(), StartError> {
     let doors = [
-        (http, config.http.listen, http::router(door.clone())),
-        (admin, config.admin.listen, http::admin_router(door.clone())),
+        (http, config.http.listen, http::Api::Public(door.clone())),
+        (admin, config.admin.listen, http::Api::Admin(door.clone())),
     ];
-    for (listener, address, router) in doors {
+    for (listener, address, api) in doors {
         let (Some(listener), Some(address)) = (listener, address) else { continue };
         let tls = if address.ip().is_loopback() { None } else { Some(https(certificates)?) };
-        peers.spawn(http::serve(listener, router, tls, leaving.clone(), http_options(config)));
+        peers.spawn(http::serve(listener, api, tls, leaving.clone(), http_options(config)));
     }
     Ok(())
 }

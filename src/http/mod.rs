@@ -25,6 +25,7 @@ mod fetch;
 mod heads;
 mod health;
 mod hooks;
+mod http2;
 mod idempotency;
 mod items;
 mod json;
@@ -59,8 +60,7 @@ mod tests;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -198,19 +198,28 @@ impl Door {
     }
 }
 
-/// The API: everything of `/v1` but administration.
-pub fn router(door: Arc<Door>) -> Router {
-    // One table of our own (`routes`) in place of the router's patterns: a path must be split before
-    // it is decoded, and only once.
-    Router::new().fallback(answer).with_state(door)
+/// What a listener serves.
+///
+/// One table of our own (`routes`) in place of a router's patterns: a path must be split before it is decoded, and
+/// only once.
+#[derive(Clone)]
+pub enum Api {
+    /// Everything of `/v1` but administration.
+    Public(Arc<Door>),
+    /// Health, accounts, tokens.
+    Admin(Arc<Door>),
 }
 
-/// What the admin listener serves: health, accounts, tokens.
-pub fn admin_router(door: Arc<Door>) -> Router {
-    Router::new().fallback(answer_admin).with_state(door)
+impl Api {
+    async fn answer(self, request: Request) -> Response {
+        match self {
+            Api::Public(door) => answer(door, request).await,
+            Api::Admin(door) => answer_admin(door, request).await,
+        }
+    }
 }
 
-async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
+async fn answer(door: Arc<Door>, request: Request) -> Response {
     if let Err(problem) = routes::require_host(&request) {
         return routes::harden(problem.into_response());
     }
@@ -233,7 +242,7 @@ async fn answer(State(door): State<Arc<Door>>, request: Request) -> Response {
     routes::harden(response)
 }
 
-async fn answer_admin(State(door): State<Arc<Door>>, request: Request) -> Response {
+async fn answer_admin(door: Arc<Door>, request: Request) -> Response {
     if let Err(problem) = routes::require_host(&request) {
         return routes::harden(problem.into_response());
     }

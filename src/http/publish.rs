@@ -14,7 +14,7 @@ use crate::http::json::Object;
 use crate::http::path::location;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
-use crate::http::routes::{Call, Scope, json};
+use crate::http::routes::{Call, Scope, TIDINGS_CURSOR, json};
 use crate::http::{batch, cloudevents::invalid_event};
 use crate::payload::CloudEvent;
 use crate::pubsub::{ItemId, Media, NewItem, NodeId, NodeKey, Payload, Precondition, Published, Refusal, Reply, Verb};
@@ -214,7 +214,8 @@ fn success(call: &Call, node: &NodeId, published: &Published, at: Position, medi
         let tag = conditional::entity_tag(cursors, at, media, Form::Native);
         headers.insert(ETAG, conditional::header(&tag));
     }
-    call.mark(response, Some(at))
+    headers.insert(TIDINGS_CURSOR, HeaderValue::try_from(cursor).expect("a cursor is URL-safe"));
+    response
 }
 
 /// No publication stands at the seq before the first.

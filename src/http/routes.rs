@@ -18,6 +18,7 @@ use crate::http::auth::{Peer, authenticate};
 use crate::http::body::{Received, receive};
 use crate::http::path::{Place, Service, What};
 use crate::http::problem::Problem;
+use crate::http::serve::Link;
 use crate::http::{
     Door, affiliations, batch, configure, create, delete, hooks, items, nodes, operations, publish, purge, retract,
     subscriptions, tickets, watch, webhooks_in,
@@ -148,9 +149,9 @@ pub(super) fn require_host(request: &Request) -> Result<(), Problem> {
 
 /// Who is at the other end; `serve` says so of every request.
 pub(super) fn peer(parts: &Parts) -> Peer {
-    // Whoever serves this router by other means is given the caution that strangers get.
+    // Whoever asks by other means is given the caution that strangers get.
     let nobody = Peer { address: SocketAddr::from(([0, 0, 0, 0], 0)), secure: false };
-    parts.extensions.get().copied().unwrap_or(nobody)
+    parts.extensions.get::<Link>().map_or(nobody, |link| link.peer)
 }
 
 /// What every response bears, whatever it is: what we serve is data, and no page but that of the API.

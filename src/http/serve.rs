@@ -1,5 +1,6 @@
 //! Connections: accepting, TLS, HTTP/1.1 and HTTP/2, and the limits that hold before anyone is known.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -8,34 +9,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::Options;
 use crate::http::auth::Peer;
+use crate::http::http2::Answers;
 use crate::http::pushing::Pushing;
 use crate::http::takeover::Takeover;
 use crate::http::watch::Streaming;
+use crate::http::{Api, Options};
 
 /// Serves connections until the shutdown, and then until those that are open have ended, or
 /// `drain_time` is over. Event streams end by themselves,
 /// through the token that the door was made with: it should be this one.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    api: Api,
     tls: Option<Arc<rustls::ServerConfig>>,
     shutdown: CancellationToken,
     options: Options,
@@ -55,7 +55,7 @@ pub async fn serve(
         let Some((stream, address, place)) = accepted else { continue };
         let peer = Peer { address, secure: acceptor.is_some() };
         let connection = Connection {
-            router: router.clone(),
+            api: api.clone(),
             peer,
             place: Place(Arc::new(place)),
             shutdown: shutdown.clone(),
@@ -87,6 +87,15 @@ async fn converse(connection: Connection, acceptor: Option<TlsAcceptor>, stream:
 }
 
 type Requests = Pin<Box<dyn Future<Output = Option<(Streaming, Io)>> + Send>>;
+
+/// What a request knows of the connection that it came on.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) peer: Peer,
+    pub(super) place: Place,
+    /// Where a stream may take the connection over.
+    pub(super) takeover: Option<Takeover>,
+}
 
 /// A connection's place among those that may be open; whoever takes its socket over takes this along.
 #[derive(Clone)]
@@ -120,7 +129,7 @@ type Io = Pushing<Box<dyn Socket>>;
 
 /// What a connection's task needs.
 struct Connection {
-    router: Router,
+    api: Api,
     peer: Peer,
     place: Place,
     shutdown: CancellationToken,
@@ -174,7 +183,7 @@ impl Connection {
     async fn run_http1(self, stream: Box<dyn Socket>, read: Vec<u8>) -> Option<(Streaming, Io)> {
         let takeover = Takeover::default();
         let asked = Arc::new(AtomicUsize::new(0));
-        let service = self.service(Some(takeover.clone()), asked.clone());
+        let service = self.service(Some(takeover.clone()), None, asked.clone());
         let io = TokioIo::new(Pushing::of_requests(stream, read, self.options.write_stall_time, takeover.clone()));
         // In a box, which is given back when a stream takes over.
         let mut connection = Box::new(
@@ -221,7 +230,8 @@ impl Connection {
 
     async fn run_http2(self, stream: Box<dyn Socket>, read: Vec<u8>) {
         let asked = Arc::new(AtomicUsize::new(0));
-        let service = self.service(None, asked.clone());
+        let answers = Answers::new();
+        let service = self.service(None, Some(answers.clone()), asked.clone());
         let io = TokioIo::new(Pushing::new(stream, read, self.options.write_stall_time));
         let mut connection = Box::pin(
             http2::Builder::new(TokioExecutor::new())
@@ -239,12 +249,19 @@ impl Connection {
                 .serve_connection(io, service),
         );
         let (mut idle_at, mut leaving) = (asked.load(Ordering::Relaxed), false);
+        let mut looks = interval(self.options.write_stall_time.max(Duration::from_millis(1)));
         let outcome = loop {
             tokio::select! {
                 outcome = connection.as_mut() => break outcome,
                 () = self.shutdown.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     break connection.await;
+                }
+                _ = looks.tick() => {
+                    if answers.stand_still(self.options.write_stall_time) {
+                        tracing::debug!(peer = %self.peer.address, "a peer makes no room for an answer");
+                        break Ok(());
+                    }
                 }
                 // A connection on which nothing is asked, and nothing was asked for a while, is closed.
                 () = sleep(self.options.header_time) => {
@@ -270,30 +287,31 @@ impl Connection {
     fn service(
         &self,
         takeover: Option<Takeover>,
+        answers: Option<Answers>,
         asked: Arc<AtomicUsize>,
     ) -> impl Service<
         Request<Incoming>,
-        Response = Response<Body>,
-        Error = std::convert::Infallible,
-        Future = impl Future<Output = Result<Response<Body>, std::convert::Infallible>> + Send + use<>,
-    > + Clone
-    + use<> {
-        let router = TowerToHyperService::new(self.router.clone());
-        let (peer, place) = (self.peer, self.place.clone());
-        service_fn(move |mut request: Request<Incoming>| {
+        Response = Response<Answer>,
+        Error = Infallible,
+        Future = impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<>,
+    > + use<> {
+        let api = self.api.clone();
+        let link = Link { peer: self.peer, place: self.place.clone(), takeover };
+        service_fn(move |request: Request<Incoming>| {
             asked.fetch_add(BEGUN + 1, Ordering::Relaxed);
             let under_way = UnderWay(asked.clone());
-            let extensions = request.extensions_mut();
-            extensions.insert(peer);
-            extensions.insert(place.clone());
-            if let Some(takeover) = &takeover {
-                extensions.insert(takeover.clone());
-            }
-            let answer = router.call(request);
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(link.clone());
+            let (answer, answers) = (api.clone().answer(request), answers.clone());
             async move {
-                let response = answer.await?;
                 // The request is under way until its answer has been sent.
-                Ok(response.map(|body| Body::new(under_way.until_the_end_of(body))))
+                Ok(answer.await.map(|body| {
+                    let body = match answers {
+                        Some(answers) => answers.piecewise(body),
+                        None => body,
+                    };
+                    Answer { body, _under_way: under_way }
+                }))
             }
         })
     }
@@ -302,24 +320,19 @@ impl Connection {
 /// A request that is not answered to the end yet.
 struct UnderWay(Arc<AtomicUsize>);
 
-impl UnderWay {
-    fn until_the_end_of(self, body: Body) -> impl hyper::body::Body<Data = bytes::Bytes, Error = axum::Error> {
-        Held { body, _under_way: self }
-    }
-}
-
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-struct Held {
+/// The body of an answer.
+struct Answer {
     body: Body,
     _under_way: UnderWay,
 }
 
-impl hyper::body::Body for Held {
+impl hyper::body::Body for Answer {
     type Data = bytes::Bytes;
     type Error = axum::Error;
 

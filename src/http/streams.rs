@@ -24,7 +24,7 @@ use crate::http::Door;
 use crate::http::body::receive;
 use crate::http::problem::Problem;
 use crate::http::routes::{method_not_allowed, peer};
-use crate::http::serve::Place;
+use crate::http::serve::Link;
 use crate::http::upgrade::{Handshake, listed};
 
 /// Those who speak XMPP.
@@ -113,7 +113,7 @@ fn open(door: &Door, parts: &mut Parts) -> Result<Response, Problem> {
     let (upgrade, response) = Handshake::read(parts)?.accept(Some("xmpp"));
     let peer = peer(parts);
     let streams = door.streams.get().cloned();
-    let place = parts.extensions.remove::<Place>();
+    let place = parts.extensions.remove::<Link>().map(|link| link.place);
     tokio::spawn(async move {
         match (upgrade.await, streams) {
             (Ok(upgraded), Some(streams)) => {

@@ -155,12 +155,19 @@ impl Connection {
 /// Where the answer ends, once it is whole. An answer to a publish has a `Content-Length`.
 fn whole(bytes: &[u8]) -> Outcome<Option<usize>> {
     let Some(head) = memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4) else { return Ok(None) };
-    let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
-    let length = length.ok_or_else(|| format!("an answer without Content-Length: {text}"))?;
+    let length = bytes[..head].split(|byte| *byte == b'\n').find_map(|line| {
+        let (name, value) = line.split_at_checked(LENGTH.len())?;
+        let value = name.eq_ignore_ascii_case(LENGTH).then(|| value.trim_ascii())?;
+        std::str::from_utf8(value).ok()?.parse::<usize>().ok()
+    });
+    let length = length.ok_or_else(|| {
+        let text = String::from_utf8_lossy(&bytes[..head]);
+        format!("an answer without Content-Length: {text}")
+    })?;
     Ok((bytes.len() >= head + length).then_some(head + length))
 }
 
+const LENGTH: &[u8] = b"content-length:";
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const SYNCS: usize = 200;
 const SYNC_PAUSE: Duration = Duration::from_millis(5);

@@ -1,14 +1,18 @@
 //! Watchers over HTTP: what an idle event stream costs in memory, and what a delivered event costs.
 
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::task::JoinSet;
 
 use crate::Outcome;
-use crate::door::Door;
+use crate::door::{Door, Io};
 use crate::http_publish::{Connection, Pace, pace};
 use crate::measure::{Histogram, Moment, Report};
 use crate::nchan;
@@ -171,38 +175,57 @@ async fn follow(shared: &Shared, door: &Door, place: Place) -> Outcome<()> {
     let request = format!("GET {path} HTTP/1.1\r\n{head}Accept: text/event-stream\r\n\r\n");
     io.write_all(request.as_bytes()).await?;
     io.flush().await?;
-    let mut unread: Vec<u8> = Vec::new();
-    let mut open = false;
-    loop {
-        if io.read_buf(&mut unread).await? == 0 {
-            return Err("the server closed an event stream".into());
+    let mut reader = Reader::default();
+    while poll_fn(|cx| reader.poll(cx, &mut io, shared)).await? {}
+    Err("the server closed an event stream".into())
+}
+
+/// What one watcher knows between two readings.
+#[derive(Default)]
+struct Reader {
+    open: bool,
+    /// The end of what was read, which may be the beginning of a mark.
+    kept: Vec<u8>,
+}
+
+impl Reader {
+    /// Reads once; whether the stream goes on. What is read stands on the stack of the poll, so that a reading takes
+    /// much and a watcher that waits holds nothing.
+    fn poll(&mut self, cx: &mut Context<'_>, io: &mut Io, shared: &Shared) -> Poll<Outcome<bool>> {
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        let mut unread = ReadBuf::uninit(&mut bytes);
+        unread.put_slice(&self.kept);
+        ready!(Pin::new(io).poll_read(cx, &mut unread))?;
+        if unread.filled().len() == self.kept.len() {
+            return Poll::Ready(Ok(false));
         }
-        if !open {
-            if unread.len() < STATUS.len() {
-                continue;
-            }
-            if !unread.starts_with(STATUS) {
-                return Err(format!("no event stream: {}", String::from_utf8_lossy(&unread)).into());
-            }
-            open = true;
-            shared.open.fetch_add(1, Ordering::Relaxed);
-        }
-        let now = shared.began.elapsed().as_micros() as u64;
+        Poll::Ready(self.take(unread.filled(), shared).map(|()| true))
+    }
+
+    fn take(&mut self, unread: &[u8], shared: &Shared) -> Outcome<()> {
         let mut taken = 0;
-        for at in memchr::memmem::find_iter(&unread, MARK) {
-            let digits = at + MARK.len()..at + MARK.len() + DIGITS;
-            let Some(digits) = unread.get(digits.clone()) else { break };
-            taken = at + MARK.len() + DIGITS;
-            let sent = std::str::from_utf8(digits)?.parse::<u64>()?.saturating_sub(FIRST_DIGIT);
-            shared.events.fetch_add(1, Ordering::Relaxed);
-            if shared.measuring.load(Ordering::Relaxed) {
-                shared.latency.record(Duration::from_micros(now.saturating_sub(sent)));
+        if self.open || unread.len() >= STATUS.len() {
+            if !self.open && !unread.starts_with(STATUS) {
+                return Err(format!("no event stream: {}", String::from_utf8_lossy(unread)).into());
+            }
+            if !std::mem::replace(&mut self.open, true) {
+                shared.open.fetch_add(1, Ordering::Relaxed);
+            }
+            let now = shared.began.elapsed().as_micros() as u64;
+            for at in memchr::memmem::find_iter(unread, MARK) {
+                let digits = at + MARK.len()..at + MARK.len() + DIGITS;
+                let Some(digits) = unread.get(digits.clone()) else { break };
+                taken = at + MARK.len() + DIGITS;
+                let sent = std::str::from_utf8(digits)?.parse::<u64>()?.saturating_sub(FIRST_DIGIT);
+                shared.events.fetch_add(1, Ordering::Relaxed);
+                if shared.measuring.load(Ordering::Relaxed) {
+                    shared.latency.record(Duration::from_micros(now.saturating_sub(sent)));
+                }
             }
         }
-        // What may be the beginning of a mark stays.
-        let keep = unread.len() - taken.max(unread.len().saturating_sub(MARK.len() + DIGITS));
-        unread.drain(..unread.len() - keep);
-        unread.shrink_to(UNREAD_KEPT);
+        self.kept.clear();
+        self.kept.extend_from_slice(&unread[taken.max(unread.len().saturating_sub(MARK.len() + DIGITS - 1))..]);
+        Ok(())
     }
 }
 
@@ -210,8 +233,8 @@ const STATUS: &[u8] = b"HTTP/1.1 200";
 const MARK: &[u8] = b"{\"at\":";
 const FIRST_DIGIT: u64 = 100_000_000_000;
 const DIGITS: usize = 12;
-/// What a watcher of the driver keeps between two readings, so that thousands of them fit.
-const UNREAD_KEPT: usize = 512;
+/// The most of one reading.
+const READ_BYTES: usize = 64 * 1024;
 /// Event streams that are begun and not open yet.
 const BEGINNING_MAX: u64 = 64;
 /// The server has started, and what its start needed is given back.

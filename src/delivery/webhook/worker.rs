@@ -320,7 +320,9 @@ impl Worker {
             return Err(Exit::Disabled("nothing but failure for too long".to_owned()));
         }
         let retry_after = match outcome {
-            Outcome::Answered(answered) => answered.retry_after.unwrap_or(0).min(RETRY_AFTER_SECONDS_MAX),
+            Outcome::Answered(answered) => {
+                answered.retry_after.map_or(0, |after| after.seconds(now)).min(RETRY_AFTER_SECONDS_MAX)
+            }
             Outcome::Unsent(_) | Outcome::Forbidden | Outcome::Failed(_) => 0,
         };
         self.park(seq, attempts + 1, told, body, Duration::from_secs(retry_after)).await

@@ -94,6 +94,14 @@ async fn affiliations_decide_for_senders_too() {
     assert_eq!(send().await, 403);
     bob.json("PUT", "/v1/nodes/n/affiliations", r#"{"alice@localhost":"publisher"}"#).await;
     assert_eq!(send().await, 200);
+    // Nor does anybody publish in the name of an account that is disabled.
+    let alice = BareJid::parse("alice@localhost").unwrap();
+    stage.access.set_disabled(&alice, true).await.unwrap();
+    let refused = sender.ask("POST", "/v1/hooks/gitlab", &headers, Some(("application/json", b"{\"n\":1}"))).await;
+    assert_eq!((refused.status, refused.problem().as_str()), (403, "forbidden"));
+    assert!(refused.header("ratelimit").contains("bytes"), "every answer tells the rate");
+    stage.access.set_disabled(&alice, false).await.unwrap();
+    assert_eq!(send().await, 200);
     stage.close().await;
 }
 

@@ -37,7 +37,7 @@ use crate::access::{self, Access, NewPassword, NewToken, NewUser};
 use crate::delivery::webhook::{self, Webhooks};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine};
-use crate::http::{Door, Metric, MetricKind, Options, Rooms, admin_router, router, serve};
+use crate::http::{Api, Door, Metric, MetricKind, Options, Rooms, serve};
 use crate::jid::BareJid;
 use crate::store::memory::MemoryStore;
 use crate::time::SystemClock;
@@ -119,10 +119,10 @@ impl Stage {
         let door = Door::new(rooms, service, closing.clone(), options.clone());
         let mut addresses = vec![];
         let mut served = vec![calling];
-        for router in [router(door.clone()), admin_router(door.clone())] {
+        for api in [Api::Public(door.clone()), Api::Admin(door.clone())] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
-            served.push(tokio::spawn(serve(listener, router, None, closing.clone(), options.clone())));
+            served.push(tokio::spawn(serve(listener, api, None, closing.clone(), options.clone())));
         }
         Stage { door, store, http: addresses[0], admin: addresses[1], access, closing, over, served }
     }

@@ -25,7 +25,7 @@ use axum::response::Response;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope};
-use crate::http::takeover::Takeover;
+use crate::http::serve::Link;
 use crate::pubsub::NodeId;
 
 use begin::Opening;
@@ -86,7 +86,7 @@ async fn answer(mut call: Call, nodes: Vec<NodeId>, wish: Wish) -> Result<Respon
 
 fn stream(mut call: Call, watcher: Watcher, content_type: &'static str) -> Response {
     let streaming = Streaming::new(watcher);
-    let takeover = call.parts.extensions.remove::<Takeover>();
+    let takeover = call.parts.extensions.remove::<Link>().and_then(|link| link.takeover);
     let takeover = takeover.filter(|_| call.parts.version == Version::HTTP_11);
     let taken = takeover.is_some();
     let body = match takeover {

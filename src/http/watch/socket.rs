@@ -21,6 +21,7 @@ use crate::delivery::NODES_MAX;
 use crate::http::json::Object;
 use crate::http::problem::Problem;
 use crate::http::routes::{Call, Scope};
+use crate::http::serve::Link;
 use crate::http::upgrade::{Handshake, listed};
 use crate::http::watch::begin::Opening;
 use crate::http::watch::format::Format;
@@ -77,7 +78,7 @@ impl Wanted {
     /// Answers, and serves the WebSocket once the answer is out.
     pub(super) fn accept(self, mut call: Call, watcher: Watcher) -> Response {
         let (upgrade, response) = self.handshake.accept(self.protocol);
-        let place = call.parts.extensions.remove::<crate::http::serve::Place>();
+        let place = call.parts.extensions.remove::<Link>().map(|link| link.place);
         // The head of the request is not needed any more, and would be kept for as long.
         call.parts = Request::new(()).into_parts().0;
         tokio::spawn(async move {
