@@ -249,7 +249,10 @@ impl Connection {
                 .serve_connection(io, service),
         );
         let (mut idle_at, mut leaving) = (asked.load(Ordering::Relaxed), false);
-        let mut looks = interval(self.options.write_stall_time.max(Duration::from_millis(1)));
+        let every = |time: Duration| interval(time.max(Duration::from_millis(1)));
+        let (mut looks, mut idles) = (every(self.options.write_stall_time), every(self.options.header_time));
+        // The first tick of each comes at once.
+        idles.tick().await;
         let outcome = loop {
             tokio::select! {
                 outcome = connection.as_mut() => break outcome,
@@ -264,7 +267,7 @@ impl Connection {
                     }
                 }
                 // A connection on which nothing is asked, and nothing was asked for a while, is closed.
-                () = sleep(self.options.header_time) => {
+                _ = idles.tick() => {
                     let now = asked.load(Ordering::Relaxed);
                     if now == idle_at && now & UNDER_WAY == 0 {
                         // A peer that was told so has to say that it knows; one that does not is cut.
