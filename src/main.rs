@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tidings::cli::{self, Bound, Command, DataLock, Serve, Settings, Trouble};
+use tidings::cli::{self, Bound, Command, DataLock, OneLine, Serve, Settings, Trouble};
 use tidings::config::{Config, LogFormat};
 use tidings::server::{self, Parts};
 use tidings::time::{Clock, SystemClock};
@@ -100,10 +100,11 @@ fn keep_to_small_pages() {
 fn log_to_stderr(config: &Config) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env("TIDINGS_LOG").unwrap_or_else(|_| EnvFilter::new(&config.log.filter));
+    let coloured = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_writer(move || OneLine::new(std::io::stderr(), coloured))
+        .with_ansi(coloured);
     match config.log.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

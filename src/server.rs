@@ -52,6 +52,7 @@ pub struct Running {
     pub engine: Engine,
     pub certificates: Arc<net::Certificates>,
     store: Arc<dyn Store>,
+    messaging: Messaging,
     /// Stop accepting, finish what was asked, close.
     leaving: CancellationToken,
     /// Nobody asks any more: the engine may end.
@@ -102,18 +103,13 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     rooms.spawn(messaging.clone().run_archive(over.clone()));
     let xep = Xep::new(engine.clone(), messaging.clone(), xep_hosts(config), xep_options(config));
     xep.administer(xep::Administration { access: access.clone() });
-    let router = Router::new(messaging, xep);
+    let session_options = session_options(config, &xep);
+    let router = Router::new(messaging.clone(), xep);
     if let Some(herald) = router.herald(&delivery) {
         rooms.spawn(herald.run(over.clone()));
     }
-    let sessions = Sessions::new(
-        access.clone(),
-        delivery.clone(),
-        router,
-        clock.clone(),
-        session_options(config),
-        leaving.clone(),
-    );
+    let sessions =
+        Sessions::new(access.clone(), delivery.clone(), router, clock.clone(), session_options, leaving.clone());
 
     let gate = Gate::new(gate_options(config));
     let doors = [
@@ -140,17 +136,18 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         peers.spawn(net::join(config.component_of.host.clone(), options, sessions.clone(), leaving.clone()));
     }
     let cursors = delivery.cursors().clone();
-    let metrics = metrics(&engine, &delivery);
+    let bosh = Bosh::new(bosh_options(config), gate.clone(), sessions.clone(), peers.clone());
+    let metrics = metrics(&engine, &delivery, &bosh);
     let rooms_asked =
         http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), webhooks, clock, metrics };
     let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
-    offer_streams(config, &door, &peers, gate, sessions);
+    offer_streams(&door, bosh, &peers, gate, sessions);
     if config.tls.reload_seconds > 0 {
         let every = Duration::from_secs(config.tls.reload_seconds);
         rooms.spawn(certificates.clone().watch(every, leaving.clone()));
     }
     serve_http(config, &certificates, (bound.http, bound.admin), &door, &leaving, &peers)?;
-    Ok(Running { addresses, access, engine, certificates, store: parts.store, leaving, over, peers, rooms })
+    Ok(Running { addresses, access, engine, certificates, store: parts.store, messaging, leaving, over, peers, rooms })
 }
 
 impl Running {
@@ -161,6 +158,9 @@ impl Running {
         self.peers.close();
         if tokio::time::timeout(DRAIN_MAX, self.peers.wait()).await.is_err() {
             tracing::warn!("some peers did not leave in time");
+        }
+        if tokio::time::timeout(DRAIN_MAX, self.messaging.settled()).await.is_err() {
+            tracing::warn!("some who left could not be remembered in time");
         }
         self.over.cancel();
         self.rooms.close();
@@ -190,18 +190,18 @@ async fn bind(config: &Config) -> Result<Bound, StartError> {
     // Without a component nobody is expected there.
     let component = config.xmpp.listen_component.filter(|_| !config.components.is_empty());
     Ok(Bound {
-        component: bind_one(component, "components").await?,
-        xmpp: bind_one(config.xmpp.listen, "XMPP").await?,
-        xmpp_tls: bind_one(config.xmpp.listen_tls, "XMPP over direct TLS").await?,
-        http: bind_one(config.http.listen, "HTTP").await?,
-        admin: bind_one(config.admin.listen, "administration").await?,
+        component: bind_one(component, "xmpp.listen_component").await?,
+        xmpp: bind_one(config.xmpp.listen, "xmpp.listen").await?,
+        xmpp_tls: bind_one(config.xmpp.listen_tls, "xmpp.listen_tls").await?,
+        http: bind_one(config.http.listen, "http.listen").await?,
+        admin: bind_one(config.admin.listen, "admin.listen").await?,
     })
 }
 
-async fn bind_one(address: Option<SocketAddr>, what: &str) -> Result<Option<TcpListener>, StartError> {
+async fn bind_one(address: Option<SocketAddr>, setting: &str) -> Result<Option<TcpListener>, StartError> {
     match address {
         None => Ok(None),
-        Some(address) => net::bind(address, what).await.map(Some).map_err(|error| StartError(error.to_string())),
+        Some(address) => net::bind(address, setting).await.map(Some).map_err(|error| StartError(error.to_string())),
     }
 }
 
@@ -264,6 +264,7 @@ fn access_options(config: &Config) -> Result<access::Options, StartError> {
         failures_block_seconds: i64::try_from(config.limits.auth_block_seconds).unwrap_or(i64::MAX),
         fast_token_seconds: i64::try_from(config.auth.fast_days * 86_400).unwrap_or(i64::MAX),
         anonymous_sessions_max: config.limits.anonymous_sessions,
+        registrations_per_hour_max: config.limits.registrations_per_hour,
         issuers,
         fetch,
         ..access::Options::default()
@@ -325,6 +326,7 @@ fn xep_options(config: &Config) -> xep::Options {
         contacts: config.contact.clone(),
         change_password: config.im.change_password,
         remove_account: config.im.remove_account,
+        register: config.im.register,
         ..xep::Options::default()
     }
 }
@@ -343,7 +345,7 @@ fn messaging_options(config: &Config) -> messaging::Options {
     options
 }
 
-fn session_options(config: &Config) -> session::Options {
+fn session_options(config: &Config, xep: &Xep) -> session::Options {
     let defaults = session::Options::default();
     let limits = xml::Limits { stanza_bytes: config.limits.stanza_bytes, ..defaults.limits };
     let said = |limits: &xml::Limits, idle_seconds: u64| stream::Limits {
@@ -356,6 +358,9 @@ fn session_options(config: &Config) -> session::Options {
         anonymous: config.auth.anonymous.clone(),
         show_offer: config.auth.downgrade_protection,
         fast: config.auth.fast_days > 0,
+        register: config.im.register,
+        client_state: config.im.client_state,
+        announced: config.hosts.iter().map(|host| (host.domain.clone(), xep.announced(&host.domain))).collect(),
         bind_features: router::BIND_FEATURES.to_vec(),
         limits_unauthenticated: said(&defaults.limits_unauthenticated, config.limits.negotiation_seconds),
         limits: said(&limits, config.limits.idle_seconds),
@@ -410,8 +415,7 @@ fn webhook_options(config: &Config, addresses: &Addresses) -> webhook::Options {
 }
 
 /// What becomes a WebSocket for XMPP over HTTP goes to the sessions, and so does what is posted for them.
-fn offer_streams(config: &Config, door: &Door, peers: &TaskTracker, gate: Arc<Gate>, sessions: Sessions) {
-    let bosh = Bosh::new(bosh_options(config), gate.clone(), sessions.clone(), peers.clone());
+fn offer_streams(door: &Door, bosh: Arc<Bosh>, peers: &TaskTracker, gate: Arc<Gate>, sessions: Sessions) {
     let peers = peers.clone();
     let sockets: http::TakeSocket = Box::new(move |socket, peer, secure, place| {
         let (gate, sessions) = (gate.clone(), sessions.clone());
@@ -488,13 +492,14 @@ fn http_options(config: &Config) -> http::Options {
 }
 
 /// What the rooms behind the doors tell of themselves.
-fn metrics(engine: &Engine, delivery: &Delivery) -> Vec<Metric> {
+fn metrics(engine: &Engine, delivery: &Delivery, bosh: &Arc<Bosh>) -> Vec<Metric> {
     let counter = |name, help, pick: fn(&engine::Counters) -> &AtomicU64| {
         let engine = engine.clone();
         let read = Box::new(move || pick(engine.counters()).load(Ordering::Relaxed));
         Metric { name, help, kind: MetricKind::Counter, read }
     };
     let (queue, sessions, pages) = (engine.clone(), delivery.clone(), delivery.clone());
+    let (over_http, waiting) = (bosh.clone(), bosh.clone());
     vec![
         counter("tidings_publications_total", "Items published.", |counters| &counters.publications),
         counter("tidings_events_total", "Events committed to the logs of nodes.", |counters| &counters.events),
@@ -512,6 +517,18 @@ fn metrics(engine: &Engine, delivery: &Delivery) -> Vec<Metric> {
             help: "XMPP sessions.",
             kind: MetricKind::Gauge,
             read: Box::new(move || sessions.sessions() as u64),
+        },
+        Metric {
+            name: "tidings_bosh_sessions",
+            help: "XMPP sessions over HTTP requests.",
+            kind: MetricKind::Gauge,
+            read: Box::new(move || over_http.sessions() as u64),
+        },
+        Metric {
+            name: "tidings_bosh_waiting_requests",
+            help: "Requests of theirs that wait for an answer.",
+            kind: MetricKind::Gauge,
+            read: Box::new(move || waiting.waiting() as u64),
         },
         Metric {
             name: "tidings_catchup_pages_total",

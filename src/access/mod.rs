@@ -20,6 +20,7 @@ mod fast;
 mod jwt;
 mod pool;
 mod recent;
+mod registration;
 mod revocation;
 mod scope;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use accounts::{IMPORT_PIECE, NewPassword, NewUser, NotDone};
 pub use certificate::Stay;
 pub use fast::{FastLogin, FastProof, IssuedFastToken};
 pub use jwt::{Fetch, Fetched, Issuer, JwtAlgorithm, KEY_SET_BYTES_MAX, KeySource};
+pub use registration::Unregistered;
 pub use scope::{ScopeError, Scopes, matches as glob_matches};
 pub use tickets::{IssuedTicket, TICKET_SECONDS_MAX, TooManyTickets};
 pub use token::{LOCAL_TOKEN_ID, random_text};
@@ -92,6 +94,8 @@ pub struct Options {
     pub anonymous_sessions_max: usize,
     /// Pairs and users whose failures are remembered.
     pub throttle_entries_max: usize,
+    /// Attempts to make an account from one address prefix in an hour (XEP-0077).
+    pub registrations_per_hour_max: u32,
     /// Whose JSON Web Tokens are taken.
     pub issuers: Vec<Issuer>,
     /// Fetches their keys, where these have a URL.
@@ -156,6 +160,10 @@ impl Access {
         let decoys = verifier::Decoys::new(store.identity().decoy_key, options.verifier, options.scram_iterations);
         let inner = Inner {
             throttle: throttle::Throttle::new(&options),
+            registrations: registration::Registrations::new(
+                options.registrations_per_hour_max,
+                options.throttle_entries_max,
+            ),
             checks: pool::Pool::new(&options),
             delayed: pool::Room::new(DELAYED_MAX, DELAYED_PER_PREFIX_MAX),
             passwords: check::Passwords::new(&options),
@@ -245,6 +253,7 @@ impl Default for Options {
             fast_clients_max: 32,
             anonymous_sessions_max: 1_000,
             throttle_entries_max: 100_000,
+            registrations_per_hour_max: 5,
             issuers: vec![],
             fetch: None,
         }
@@ -256,6 +265,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     options: Options,
     throttle: Arc<throttle::Throttle>,
+    registrations: registration::Registrations,
     checks: pool::Pool,
     delayed: Arc<pool::Room>,
     passwords: Arc<check::Passwords>,

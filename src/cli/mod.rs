@@ -28,6 +28,7 @@ mod client;
 mod data;
 mod first_run;
 mod node;
+mod one_line;
 mod publish;
 mod reach;
 mod show;
@@ -49,6 +50,7 @@ use crate::config::{self, Config, Sources};
 
 pub use data::{Bound, DataLock, local_token, prepare_data_dir, remove_ready_file, write_ready_file};
 pub use first_run::{Certificate, FirstRun, prepare_accounts, prepare_certificate};
+pub use one_line::OneLine;
 pub use reach::open_store;
 pub use trouble::Trouble;
 pub use welcome::welcome;

@@ -364,6 +364,7 @@ fn blank_limits() -> Limits {
         password_checks_waiting: 0,
         auth_failures: 0,
         auth_block_seconds: 0,
+        registrations_per_hour: 0,
         negotiation_seconds: 0,
         ping_seconds: 0,
         idle_seconds: 0,

@@ -12,5 +12,5 @@ mod subscribe;
 pub use archive::{Keeps, Policy, Preferences};
 pub use block::blocks;
 pub use edit::{Limits, Refusal, Wanted, remove, room_for, write};
-pub use roster::{Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
+pub use roster::{Departure, Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
 pub use subscribe::{Heard, Sent, Word, hear, send};

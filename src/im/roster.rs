@@ -63,6 +63,14 @@ pub struct RosterChange {
     pub item: Option<RosterItem>,
 }
 
+/// When an account was available last, and what it said as it went (XEP-0012).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Departure {
+    pub at: Timestamp,
+    /// Empty where nothing was said.
+    pub status: String,
+}
+
 /// A message that waits for its receiver to come online (XEP-0160).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredStanza {

@@ -19,7 +19,7 @@ use super::{Messaging, Told};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::NodeId;
 use crate::xml::Element;
-use crate::xmpp::caps::{Mark, features};
+use crate::xmpp::caps::{Mark, MarkForm, features};
 use crate::xmpp::{Iq, IqKind};
 
 /// The nodes of other accounts that a session wants to be notified of.
@@ -81,7 +81,7 @@ impl Messaging {
         };
         let Some(mark) = mark else { return Told::default() };
         let interests = interests(info);
-        if mark.form.text(info).is_some_and(|text| hash(&mark.algorithm, &text).as_ref() == Some(&mark.hash)) {
+        if capabilities_hash(mark.form, &mark.algorithm, info).as_ref() == Some(&mark.hash) {
             self.shared.caps.learn(mark, &interests);
         }
         self.shared.directory.capable(session, |capable| capable.interests = interests.clone());
@@ -104,6 +104,12 @@ fn question(to: &FullJid, id: String, mark: Mark) -> Bytes {
 fn interests(info: &Element) -> Interests {
     let nodes = features(info).filter_map(|feature| feature.strip_suffix("+notify")).filter_map(NodeId::parse);
     Arc::new(nodes.take(INTERESTS_MAX).collect())
+}
+
+/// The hash that stands for an answer of service discovery; nothing where that is ill-formed, or the
+/// function not known.
+pub fn capabilities_hash(form: MarkForm, algorithm: &str, info: &Element) -> Option<String> {
+    hash(algorithm, &form.text(info)?)
 }
 
 fn hash(algorithm: &str, text: &[u8]) -> Option<String> {
@@ -146,7 +152,6 @@ const KNOWN_MAX: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xmpp::caps::MarkForm;
 
     fn mark(hash: &str) -> Mark {
         Mark { form: MarkForm::Slashes, algorithm: "sha-1".into(), hash: hash.into(), node: "n".into() }

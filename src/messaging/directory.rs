@@ -273,6 +273,11 @@ impl Directory {
         self.lock().get(full.bare()).is_some_and(|account| account.sessions.iter().any(|session| session.full == *full))
     }
 
+    /// Whether an account has a session, whatever that said.
+    pub fn is_here(&self, account: &BareJid) -> bool {
+        self.lock().get(account).is_some_and(|account| !account.sessions.is_empty())
+    }
+
     pub fn is_available(&self, full: &FullJid) -> bool {
         let accounts = self.lock();
         let mut sessions = accounts.get(full.bare()).into_iter().flat_map(|account| &account.sessions);

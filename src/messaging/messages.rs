@@ -204,7 +204,7 @@ impl Messaging {
         delivered
     }
 
-    fn copy_to_sender(&self, message: &Message, archived: &Copied, from: &Jid, to: &Jid) {
+    pub(super) fn copy_to_sender(&self, message: &Message, archived: &Copied, from: &Jid, to: &Jid) {
         if is_copied(message) && from.bare() != to.bare() {
             let own: Vec<FullJid> = full(from).into_iter().collect();
             let bytes = LazyCell::new(|| wire_bytes(&with_id(message, archived.by_sender.as_ref()).into_element()));

@@ -8,11 +8,13 @@
 //! Not here: publish-subscribe (`engine`, `delivery`), which stanza is meant for whom (`router`), iq
 //! (`xep`).
 
+mod afar;
 mod archive;
 mod avatar;
 mod blocking;
 mod caps;
 mod directory;
+mod last;
 mod messages;
 mod presence;
 mod requests;
@@ -27,15 +29,18 @@ use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
 use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Failure, Store};
 
+pub use afar::HandOn;
 pub use archive::{ArchiveOptions, ArchiveWish, FoundMessage, FoundMessages, WishPlace};
-pub use caps::Interests;
+pub use caps::{Interests, capabilities_hash};
 pub use directory::{BindFailed, Place, Routed};
+pub use last::LastActivity;
 pub use messages::Sending;
 pub use requests::Access;
 pub use roster::RosterAnswer;
@@ -94,6 +99,7 @@ struct Shared {
     caps: caps::Cache,
     archive: archive::Archive,
     questions: AtomicU64,
+    farewells: TaskTracker,
     options: Options,
 }
 
@@ -149,7 +155,9 @@ impl Messaging {
         let (directory, turns) = (Directory::default(), turns::Turns::default());
         let (caps, questions) = (caps::Cache::default(), AtomicU64::new(0));
         let archive = archive::Archive::new(engine.identity());
-        Messaging { shared: Arc::new(Shared { engine, directory, turns, caps, archive, questions, options }) }
+        let farewells = TaskTracker::new();
+        let shared = Shared { engine, directory, turns, caps, archive, questions, farewells, options };
+        Messaging { shared: Arc::new(shared) }
     }
 
     /// Enters a session under its address.

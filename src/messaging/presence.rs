@@ -29,7 +29,15 @@ impl Messaging {
             }
         };
         match self.facts_of(session, &stanza).await {
-            Ok(facts) => self.announce_upon(session, stanza, facts),
+            Ok(facts) => {
+                let goes = stanza.kind == PresenceType::Unavailable;
+                let goes = (goes && self.shared.directory.is_available(session.jid())).then(|| stanza.clone());
+                let told = self.announce_upon(session, stanza, facts);
+                if goes.is_some() {
+                    self.departed(&own, goes.as_ref()).await;
+                }
+                told
+            }
             Err(failure) => {
                 tracing::error!(%failure, session = %session.jid(), "a session's presence cannot be told");
                 let error = StanzaError::new(Condition::InternalServerError);
@@ -119,7 +127,7 @@ impl Messaging {
             return;
         }
         let messaging = self.clone();
-        tokio::spawn(async move {
+        self.shared.farewells.spawn(async move {
             let _turn = messaging.shared.turns.of(full.bare()).await;
             let facts = match messaging.facts(full.bare(), false).await {
                 Ok(facts) => facts,
@@ -136,6 +144,9 @@ impl Messaging {
                 messaging.broadcast(full.bare(), &facts, &gone);
             }
             messaging.undirect(&left.directed, &facts, left.available, &gone);
+            if left.available {
+                messaging.departed(full.bare(), None).await;
+            }
         });
     }
 

@@ -64,6 +64,10 @@ impl Messaging {
         if access.refusal.is_some() {
             return Ok(access.refusal);
         }
+        if matches!(&iq.kind, IqKind::Get(asked) if asked.is("query", NS_LAST)) {
+            // XEP-0012 §4, §8: for those who are subscribed to its presence, and nobody else.
+            return Ok((!access.shares).then(|| StanzaError::new(Condition::Forbidden)));
+        }
         if matches!(iq.kind, IqKind::Result(_) | IqKind::Error(..)) || self.shared.directory.has_directed(to, &asker) {
             return Ok(None);
         }
@@ -91,3 +95,5 @@ fn refuse(iq: Iq, error: StanzaError) -> Option<Bytes> {
     let refusal = Iq { id: iq.id, from: iq.to, to: iq.from, kind: IqKind::Error(error, Some(asked)) };
     Some(wire_bytes(&refusal.into_element()))
 }
+
+const NS_LAST: &str = "jabber:iq:last";

@@ -43,6 +43,11 @@ impl Turns {
         self.queue(accounts)
     }
 
+    /// The same, with one account.
+    pub fn ask(&self, account: &BareJid) -> Turn {
+        self.queue(vec![account.clone()])
+    }
+
     /// Whether somebody has the turn of this account, or waits for it.
     pub fn busy(&self, account: &BareJid) -> bool {
         self.lock().contains_key(account)

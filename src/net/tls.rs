@@ -1,5 +1,5 @@
-//! TLS as this server speaks it: rustls, 1.2 and 1.3, one provider, no early data and no tickets; a
-//! certificate for each host, read again when its file changes.
+//! TLS as this server speaks it: rustls, 1.2 and 1.3, one provider, no early data; a certificate for
+//! each host, read again when its file changes.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -195,12 +195,17 @@ impl Shown {
         };
         let key = Arc::new(CertifiedKey::from_der(chain, private, &provider()).map_err(mismatch)?);
         let builder = versions(ServerConfig::builder_with_provider(provider()))?;
+        // Who has shown a certificate shows it each time: it may have run out, or been taken back.
+        let tickets = verifier.is_none();
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(Always(Some(key.clone()))));
         settle(&mut config, &[b"xmpp-client"]);
+        if tickets {
+            give_tickets(&mut config)?;
+        }
         Ok(Shown { key, xmpp: Arc::new(config), end_point, names })
     }
 }
@@ -247,11 +252,20 @@ fn versions(builder: Unversioned) -> Result<rustls::ConfigBuilder<ServerConfig, 
 
 fn settle(config: &mut ServerConfig, protocols: &[&[u8]]) {
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    // Tickets would hold memory for every session and are of no use to connections that last.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     // What comes as early data can be sent again by anybody (RFC 8446 §8).
     config.max_early_data_size = 0;
+}
+
+/// Lets whoever comes back leave out most of a handshake (RFC 8446 §2.2). What is remembered of him is in
+/// the ticket that he holds, under keys that change every six hours and are this certificate's alone: with
+/// another certificate nobody goes on who was not shown it.
+fn give_tickets(config: &mut ServerConfig) -> Result<(), TlsError> {
+    let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new();
+    config.ticketer = ticketer.map_err(|error| TlsError(format!("keys for TLS tickets cannot be drawn: {error}")))?;
+    config.send_tls13_tickets = 1;
+    Ok(())
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

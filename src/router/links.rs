@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Reaction, Routed, Router, iq_error, message_error, refuse};
+use super::{Reaction, Routed, Router, iq_error, message_error, refuse, sending};
 use crate::jid::{BareJid, Jid};
 use crate::messaging::{presence_error, wire_bytes};
 use crate::pubsub::Caller;
@@ -36,6 +36,13 @@ pub struct Place {
 impl Links {
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody speaks for `to` who takes what comes from there.
+    fn reaches(&self, from: &str, to: &Jid) -> bool {
+        let open = self.lock();
+        let behind_us = || open.upstream.as_ref().is_some_and(|(domain, _)| domain == from);
+        open.components.contains_key(to.domain()) || behind_us()
     }
 
     /// Hands a stanza of `from` to whoever speaks for `to`: nothing where nobody does, otherwise whether
@@ -86,13 +93,32 @@ impl Router {
         match Stanza::parse(element) {
             Ok(Stanza::Iq(iq)) => self.iq_from_afar(caller, iq),
             Ok(Stanza::Message(message)) => self.message(message),
-            Ok(Stanza::Presence(presence)) => self.presence_from_afar(presence),
+            Ok(Stanza::Presence(presence)) => self.presence_from_afar(caller, presence),
             Err(malformed) => refuse(&malformed).map_or(Reaction::Nothing, Reaction::Write),
         }
     }
 
-    /// Sends a stanza to whoever speaks for the domain that it is for; it comes back where nobody does.
-    pub(super) fn outward(&self, element: Element) -> Result<Reaction, Element> {
+    /// Sends a stanza of a session to whoever speaks for the domain that it is for; it comes back where
+    /// nobody does.
+    pub(super) fn outward_of_session(&self, element: Element) -> Result<Reaction, Element> {
+        let jid = |name: &str| element.attr(name).and_then(|text| Jid::parse(text).ok());
+        let (Some(from), Some(to)) = (jid("from"), jid("to")) else { return Err(element) };
+        if self.is_local(&to) || !self.links.reaches(from.domain(), &to) {
+            return Err(element);
+        }
+        let (links, sender, receiver) = (self.links.clone(), from.clone(), to.clone());
+        let hand_on = Box::new(move |stanza: &Bytes| match links.send(sender.domain(), &receiver, stanza) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Condition::ResourceConstraint),
+            // Whoever spoke for it has gone meanwhile.
+            None => Err(Condition::RemoteServerNotFound),
+        });
+        Ok(sending(self.messaging.outward(from, to, element, hand_on)))
+    }
+
+    /// Sends a stanza from afar to whoever speaks for the domain that it is for; it comes back where
+    /// nobody does.
+    fn outward(&self, element: Element) -> Result<Reaction, Element> {
         let jid = |name: &str| element.attr(name).and_then(|text| Jid::parse(text).ok());
         let (Some(from), Some(to)) = (jid("from"), jid("to")) else { return Err(element) };
         if self.is_local(&to) {
@@ -130,22 +156,20 @@ impl Router {
         match &iq.to {
             Some(to @ Jid::Full(full)) if full.bare().local().is_some() && self.is_local(to) => {
                 let answerable = matches!(iq.kind, IqKind::Get(_) | IqKind::Set(_));
-                let taken = self.messaging.send(to, &wire_bytes(&iq.clone().into_element())) > 0;
-                if taken || !answerable {
-                    return Reaction::Nothing;
-                }
-                Reaction::Write(iq_error(iq, Condition::ServiceUnavailable))
+                let (to, stanza) = (to.clone(), wire_bytes(&iq.clone().into_element()));
+                let refusal = answerable.then(|| iq_error(iq, Condition::ServiceUnavailable));
+                sending(self.messaging.inward(caller.jid.clone(), to, stanza, refusal))
             }
             _ => self.iq(caller, iq),
         }
     }
 
-    fn presence_from_afar(&self, stanza: PresenceStanza) -> Reaction {
+    fn presence_from_afar(&self, caller: &Caller, stanza: PresenceStanza) -> Reaction {
         match (&stanza.to, stanza.kind) {
             (Some(to), PresenceType::Available | PresenceType::Unavailable) => {
                 let to = to.clone();
-                self.messaging.send(&to, &wire_bytes(&stanza.into_element()));
-                Reaction::Nothing
+                let stanza = wire_bytes(&stanza.into_element());
+                sending(self.messaging.inward(caller.jid.clone(), to, stanza, None))
             }
             (
                 Some(_),

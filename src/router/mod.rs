@@ -93,7 +93,7 @@ impl Router {
 
     /// Takes a stanza from a session. Its `from` has been set to the session's address.
     pub fn stanza(&self, caller: &Caller, presence: &Presence, element: Element) -> Reaction {
-        let element = match self.outward(element) {
+        let element = match self.outward_of_session(element) {
             Ok(reaction) => return reaction,
             Err(element) => element,
         };

@@ -1,10 +1,10 @@
 //! What the stream asks of `access` while a peer authenticates.
 
 use super::negotiate::{NONCE_BYTES, Negotiation, random_text};
-use crate::access::{self, Denied, FastProof};
+use crate::access::{self, Denied, FastProof, NotDone, Unregistered};
 use crate::jid::BareJid;
 use crate::pubsub::Role;
-use crate::stream::{self, Answer, Denial, Input, TokenProof};
+use crate::stream::{self, Answer, Denial, Input, RegisterRefusal, TokenProof};
 
 impl Negotiation {
     pub(super) async fn ask_scram(&mut self, account: BareJid, hash: stream::ScramHash) -> Input {
@@ -74,6 +74,25 @@ impl Negotiation {
                 Answer::Account(account)
             }
             Err(denied) => Answer::Denied(denial(denied)),
+        })
+    }
+
+    /// Makes an account for somebody who has none.
+    pub(super) async fn register(&mut self, account: BareJid, password: stream::Password) -> Input {
+        let Some(talk) = self.talk.as_ref() else { return Input::Timeout };
+        let peer = talk.peer;
+        Input::Registered(match self.shared.access.register(&account, password.expose(), peer).await {
+            Ok(()) => {
+                tracing::info!(%account, %peer, "an account was registered");
+                None
+            }
+            Err(Unregistered::TooMany) => Some(RegisterRefusal::Later),
+            Err(Unregistered::Not(NotDone::Exists(_))) => Some(RegisterRefusal::Conflict),
+            Err(Unregistered::Not(NotDone::Password)) => Some(RegisterRefusal::Password),
+            Err(Unregistered::Not(why)) => {
+                tracing::error!(%why, %account, "an account cannot be made");
+                Some(RegisterRefusal::Failed)
+            }
         })
     }
 

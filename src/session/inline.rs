@@ -56,7 +56,7 @@ impl Negotiation {
             None => account.with_resource(&name).map_err(|_| BindRefusal::BadRequest)?,
         };
         let jid = self.take(full)?;
-        self.inactive = bind.inactive;
+        self.inactive = bind.inactive && self.shared.options.stream.client_state;
         self.shared.router.begin_with(&jid, &bind.features);
         let mut elements = Vec::new();
         if let Some(Enable { resume, max }) = bind.enable {

@@ -18,7 +18,7 @@ use super::wire::Moved;
 use crate::delivery::{Again, Behind, Moment, Shown};
 use crate::pubsub::Caller;
 use crate::router::{Reaction, Routed};
-use crate::stream::sm;
+use crate::stream::sm::{self, FalseAck};
 use crate::stream::{Output, StreamCondition, StreamError};
 use crate::xml::Element;
 
@@ -221,9 +221,12 @@ impl Session<'_> {
                     Output::ClientState { active } => self.be_quiet(!active),
                     Output::EnableSm { resume, max } => self.enable_sm(resume, max),
                     Output::AckAsked => self.standing.managed.iter_mut().for_each(|managed| managed.handled.ask()),
-                    Output::Acknowledged(h) => {
-                        self.standing.acknowledge(h).map_err(|false_ack| End::Error(false_ack.error()))?;
-                    }
+                    Output::Acknowledged(h) => match self.standing.acknowledge(h) {
+                        // Clients that count anew once they are online say less than they said before.
+                        // What was acknowledged stays so, and nothing is by this.
+                        Ok(()) | Err(FalseAck::TakenBack { .. }) => {}
+                        Err(false_ack @ FalseAck::TooHigh { .. }) => return Err(End::Error(false_ack.error())),
+                    },
                     _ => {}
                 }
             }

@@ -219,6 +219,7 @@ impl Negotiation {
                 Output::AskAnonymous => Some(self.ask_anonymous()),
                 Output::AskBearer { token } => Some(self.ask_bearer(&token).await),
                 Output::AskToken(proof) => Some(self.ask_token(*proof).await),
+                Output::AskRegister { account, password } => Some(self.register(account, password).await),
                 Output::AskInline(ask) => Some(self.inline(*ask).await),
                 Output::AskBind { account, resource } => Some(self.bind(account, resource)),
                 Output::AskResume { account, previd, h } => Some(self.resume(account, previd, h).await),

@@ -90,7 +90,10 @@ impl Resumption {
         let Some(answer) = asked else { return Err(Refused::Sm(self.not_found(account, previd))) };
         match answer.await {
             Ok(Ok(handed)) => Ok(handed),
-            Ok(Err(false_ack)) => Err(Refused::FalseAck(false_ack)),
+            // What it has acknowledged before is not kept: there is nothing to go on with (XEP-0198 §5), and
+            // it may bind anew.
+            Ok(Err(FalseAck::TakenBack { .. })) => Err(Refused::Sm(SmRefusal::NotFound { h: None })),
+            Ok(Err(false_ack @ FalseAck::TooHigh { .. })) => Err(Refused::FalseAck(false_ack)),
             Err(_) => Err(Refused::Sm(self.not_found(account, previd))),
         }
     }

@@ -238,3 +238,150 @@ pub(super) fn encode(shared: &Shared, wire: &mut Wire, managed: Option<&mut Mana
 
 /// What answers that are on their way may take when a connection ends.
 const FINISHING_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What happens between a server and its client, beside what they mean to say.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        ServerSays,
+        ClientSays,
+        /// So many stanzas reach the client.
+        ClientHears(usize),
+        ServerHears(usize),
+        ClientAcknowledges,
+        /// Of so many stanzas that the server has heard, the work on the oldest is done.
+        Done,
+        /// All that is on the way is lost.
+        Cut,
+        Resume,
+    }
+
+    enum Word {
+        Stanza(u32),
+        Acknowledgement(u32),
+    }
+
+    /// Both ends of one stream, and what is on the way; absent while there is no connection.
+    #[derive(Default)]
+    struct Ends {
+        server: Managed,
+        said: u32,
+        to_client: Option<VecDeque<u32>>,
+        to_server: Option<VecDeque<Word>>,
+        heard_by_client: Vec<u32>,
+        heard_by_server: Vec<u32>,
+        open: VecDeque<u64>,
+        /// What the client has said, and how much of that the server had by the last resumption.
+        client_said: u32,
+    }
+
+    fn copy(number: u32) -> Sent {
+        Sent::Copy { stanza: Bytes::from(number.to_string()), at: Instant::now(), tags: Box::default() }
+    }
+
+    impl Ends {
+        fn step(&mut self, step: Step) {
+            match step {
+                Step::ServerSays => {
+                    self.server.bytes += self.said.to_string().len();
+                    self.server.waiting.push_back(copy(self.said));
+                    self.said += 1;
+                    self.write();
+                }
+                Step::ClientSays => {
+                    self.to_server.iter_mut().for_each(|way| way.push_back(Word::Stanza(self.client_said)));
+                    self.client_said += 1;
+                }
+                Step::ClientHears(count) => {
+                    let way = self.to_client.iter_mut().flat_map(|way| (0..count).map_while(|_| way.pop_front()));
+                    self.heard_by_client.extend(way);
+                }
+                Step::ServerHears(count) => (0..count).for_each(|_| self.server_hears()),
+                Step::ClientAcknowledges => {
+                    let h = u32::try_from(self.heard_by_client.len()).unwrap();
+                    self.to_server.iter_mut().for_each(|way| way.push_back(Word::Acknowledgement(h)));
+                }
+                Step::Done => self.open.pop_front().into_iter().for_each(|number| self.server.handled.done(number)),
+                Step::Cut => (self.to_client, self.to_server) = (None, None),
+                Step::Resume => self.resume(),
+            }
+        }
+
+        fn write(&mut self) {
+            let Some(way) = &mut self.to_client else { return };
+            while let Some(sent) = self.server.next_waiting() {
+                let Sent::Copy { stanza, .. } = &sent else { unreachable!("copies alone are said here") };
+                way.push_back(std::str::from_utf8(stanza).unwrap().parse().unwrap());
+                self.server.sent(sent);
+            }
+        }
+
+        fn server_hears(&mut self) {
+            match self.to_server.as_mut().and_then(VecDeque::pop_front) {
+                Some(Word::Stanza(number)) => {
+                    self.heard_by_server.push(number);
+                    let counted = self.server.handled.stanza();
+                    self.server.handled.begun(counted);
+                    self.open.push_back(counted);
+                }
+                Some(Word::Acknowledgement(h)) => {
+                    self.server.unacked.acknowledge(h).expect("a true acknowledgement");
+                }
+                None => {}
+            }
+            self.server.handled.ask();
+            while let Some(h) = self.server.handled.answer() {
+                let done = self.heard_by_server.len() - self.open.len();
+                assert!(h as usize <= done, "{h} are said to be handled, {done} are");
+            }
+        }
+
+        /// XEP-0198 §5, as a session does it; the old connection may still stand.
+        fn resume(&mut self) {
+            let h = u32::try_from(self.heard_by_client.len()).unwrap();
+            self.server.unacked.acknowledge(h).expect("what the client says of itself is true");
+            self.server.begin_again();
+            self.to_client = Some(VecDeque::new());
+            let had = self.server.handled.received();
+            assert_eq!(had as usize, self.heard_by_server.len());
+            self.to_server = Some((had..self.client_said).map(Word::Stanza).collect());
+            self.write();
+        }
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => Just(Step::ServerSays),
+            4 => Just(Step::ClientSays),
+            3 => (0..4usize).prop_map(Step::ClientHears),
+            3 => (0..4usize).prop_map(Step::ServerHears),
+            2 => Just(Step::ClientAcknowledges),
+            2 => Just(Step::Done),
+            1 => Just(Step::Cut),
+            1 => Just(Step::Resume),
+        ]
+    }
+
+    proptest! {
+        /// However sending, acknowledging, losing and resuming follow upon each other, each side hears what
+        /// the other said once and in order.
+        #[test]
+        fn nothing_is_lost_or_doubled_over_resumptions(steps in prop::collection::vec(step(), 0..120)) {
+            let mut ends = Ends::default();
+            ends.resume();
+            steps.into_iter().for_each(|step| ends.step(step));
+            ends.resume();
+            ends.step(Step::ClientHears(usize::MAX));
+            ends.step(Step::ServerHears(500));
+            prop_assert_eq!(ends.heard_by_client, (0..ends.said).collect::<Vec<_>>());
+            prop_assert_eq!(ends.heard_by_server, (0..ends.client_said).collect::<Vec<_>>());
+        }
+    }
+}

@@ -124,6 +124,7 @@ macro_rules! every_promise {
                 access_models_see_what_stands_in_the_roster
                 a_block_list_is_replaced
                 messages_wait_in_order_and_are_bounded
+                the_last_departure_is_kept_of_accounts
                 removing_an_account_takes_its_roster
                 who_has_the_name_of_a_removed_account_next_inherits_nothing;
         });

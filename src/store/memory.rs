@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
+use crate::im::{Departure, Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Event, Expire, Graph, ItemId, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection,
@@ -500,6 +500,14 @@ impl Store for MemoryStore {
             state.contacts.forget_messages(&owner, through);
             Ok(())
         })
+    }
+
+    fn departure(&self, owner: BareJid) -> Pending<'_, Option<Departure>> {
+        self.with(move |state| Ok(state.contacts.departures.get(&owner).cloned()))
+    }
+
+    fn put_departure(&self, owner: BareJid, departure: Departure) -> Pending<'_, ()> {
+        self.with(move |state| state.note_departure(owner, departure))
     }
 
     fn webhook(&self, id: String) -> Pending<'_, Option<Webhook>> {

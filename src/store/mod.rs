@@ -29,7 +29,7 @@ use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
 
-use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
+use crate::im::{Departure, Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Change, Contact, Event, Graph, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, NodeState, Order,
@@ -239,6 +239,11 @@ pub trait Store: Archives + Send + Sync + 'static {
     fn kept_messages(&self, owner: BareJid, after: i64, max: usize) -> Pending<'_, Vec<(i64, StoredStanza)>>;
     /// Forgets those up to and including this number.
     fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()>;
+
+    /// When an account was available last (XEP-0012).
+    fn departure(&self, owner: BareJid) -> Pending<'_, Option<Departure>>;
+    /// Replaces it; nothing where there is no such account.
+    fn put_departure(&self, owner: BareJid, departure: Departure) -> Pending<'_, ()>;
 
     fn webhook(&self, id: String) -> Pending<'_, Option<Webhook>>;
     /// Creates or replaces; what is parked stays.

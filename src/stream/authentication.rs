@@ -23,7 +23,7 @@ impl Stream {
             return self.authenticate(element, out);
         }
         if element.ns() != SASL_NS {
-            return Err(authentication_first());
+            return self.registration(element, out).unwrap_or_else(|| Err(authentication_first()));
         }
         self.profile = Profile::Sasl;
         match Said::read(element) {
@@ -193,14 +193,13 @@ impl Stream {
             return Err(StreamCondition::InternalServerError.into());
         }
         write_element(out, &sasl2::success(&account, data, inlined));
-        let limits = self.options.limits;
         let Some(jid) = jid else {
-            write(out, &features::render(&Offer::Binding { limits }));
+            write(out, &features::render(&Offer::Binding(self.standing_offer())));
             return Ok(State::ExpectBind { account });
         };
         let resumed = matches!(inlined.resumed, Some(Ok(_)));
         self.managed = resumed || matches!(&inlined.bound, Some(Ok(bound)) if bound.managed);
-        write(out, &features::render(&Offer::Bound { limits, managed: self.managed }));
+        write(out, &features::render(&Offer::Bound { standing: self.standing_offer(), managed: self.managed }));
         out.push(Output::Established { jid: jid.clone() });
         Ok(State::Established { jid })
     }

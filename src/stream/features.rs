@@ -1,8 +1,9 @@
 //! The features that are offered, and when: TLS, then SASL, then binding (XEP-0170 §1).
 
 use super::negotiation::Stream;
-use super::options::Limits;
+use super::options::{Limits, Options};
 use super::output::{Output, write};
+use super::registration;
 use super::sasl::Mechanism;
 use super::secured::Binding;
 use super::{
@@ -21,22 +22,39 @@ pub(super) enum Offer<'a> {
         bindings: &'a [Binding],
         /// Absent where SASL2 is not offered.
         sasl2: Option<Inlines<'a>>,
+        /// Whoever has no account may make one.
+        register: bool,
         limits: Limits,
     },
-    Binding {
-        limits: Limits,
-    },
+    Binding(Standing<'a>),
     /// A resource is bound already.
     Bound {
-        limits: Limits,
+        standing: Standing<'a>,
         /// Whether stream management has begun too.
         managed: bool,
     },
 }
 
+/// What is offered to everybody who has authenticated.
+pub(super) struct Standing<'a> {
+    client_state: bool,
+    /// What the host says of itself.
+    announced: &'a [Element],
+    limits: Limits,
+}
+
+impl Standing<'_> {
+    /// XEP-0352 §3, XEP-0115 §6.3, XEP-0390 §5.2, XEP-0478 §3.1.
+    fn features(&self) -> impl Iterator<Item = Element> {
+        let state = self.client_state.then(|| Element::new("csi", CSI_NS));
+        state.into_iter().chain(self.announced.iter().cloned()).chain(limits(self.limits))
+    }
+}
+
 /// What may be asked for with SASL2 (XEP-0388 §2.1).
 pub(super) struct Inlines<'a> {
     pub tokens: &'a [Mechanism],
+    pub client_state: bool,
     pub bind_features: &'a [&'static str],
 }
 
@@ -84,15 +102,26 @@ impl Stream {
     /// What is offered to a peer that has not authenticated.
     pub(super) fn offer_authentication(&self, out: &mut Vec<Output>) {
         let (mechanisms, tokens) = (self.offered(), self.offered_tokens());
-        let inlines = Inlines { tokens: &tokens, bind_features: &self.options.bind_features };
+        let Options { client_state, bind_features, .. } = &*self.options;
+        let inlines = Inlines { tokens: &tokens, client_state: *client_state, bind_features };
         let offer = Offer::Authentication {
             mechanisms: &mechanisms,
             bindings: &self.bindings(&mechanisms),
             // XEP-0388 §3: after TLS, and with a mechanism at least.
             sasl2: (self.secured.is_some() && !mechanisms.is_empty()).then_some(inlines),
+            register: self.offers_registration(),
             limits: self.options.limits_unauthenticated,
         };
         write(out, &render(&offer));
+    }
+
+    pub(super) fn standing_offer(&self) -> Standing<'_> {
+        let announced = self.options.announced.iter().find(|(host, _)| Some(host) == self.host.as_ref());
+        Standing {
+            client_state: self.options.client_state,
+            announced: announced.map_or(&[], |(_, elements)| elements),
+            limits: self.options.limits,
+        }
     }
 }
 
@@ -111,17 +140,18 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
         Offer::StartTls => {
             vec![Element::new("starttls", TLS_NS).with_child(Element::new("required", TLS_NS))]
         }
-        Offer::Authentication { mechanisms, bindings, sasl2, limits: advertised } => {
+        Offer::Authentication { mechanisms, bindings, sasl2, register, limits: advertised } => {
             let offered = Element::new("mechanisms", SASL_NS).with_children(names(mechanisms, SASL_NS));
             let sasl2 = sasl2.as_ref().map(|inlines| authentication(mechanisms, inlines));
-            let parts = [channel_bindings(bindings), sasl2, Some(offered), limits(*advertised)];
+            let register = register.then(registration::feature);
+            let parts = [channel_bindings(bindings), sasl2, Some(offered), register, limits(*advertised)];
             parts.into_iter().flatten().collect()
         }
-        Offer::Bound { limits: advertised, managed } => {
+        Offer::Bound { standing, managed } => {
             let sm = (!managed).then(|| Element::new("sm", SM_NS));
-            sm.into_iter().chain([Element::new("csi", CSI_NS)]).chain(limits(*advertised)).collect()
+            sm.into_iter().chain(standing.features()).collect()
         }
-        Offer::Binding { limits: advertised } => {
+        Offer::Binding(standing) => {
             // RFC 3921 §3 is history, but old libraries wait for the session feature; `optional` tells
             // the others that they may leave it.
             let session = Element::new("session", SESSION_NS).with_child(Element::new("optional", SESSION_NS));
@@ -129,10 +159,8 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             // RFC 6121 §2.6.1, §3.4.
             let versions = Element::new("ver", "urn:xmpp:features:rosterver");
             let approvals = Element::new("sub", "urn:xmpp:features:pre-approval");
-            // XEP-0352 §3.
-            let state = Element::new("csi", CSI_NS);
-            let offered = [Element::new("bind", BIND_NS), session, managed, state, versions, approvals];
-            offered.into_iter().chain(limits(*advertised)).collect()
+            let offered = [Element::new("bind", BIND_NS), session, managed, versions, approvals];
+            offered.into_iter().chain(standing.features()).collect()
         }
     }
 }
@@ -153,7 +181,8 @@ fn channel_bindings(bindings: &[Binding]) -> Option<Element> {
 /// XEP-0388 §2.1, XEP-0386 §3.1, XEP-0198 §9, XEP-0484 §3.1. Nothing is taken from TLS 1.3's early data, so
 /// `tls-0rtt` is not said.
 fn authentication(mechanisms: &[Mechanism], inlines: &Inlines<'_>) -> Element {
-    let features = [SM_NS, CSI_NS].into_iter().chain(inlines.bind_features.iter().copied());
+    let state = inlines.client_state.then_some(CSI_NS);
+    let features = [SM_NS].into_iter().chain(state).chain(inlines.bind_features.iter().copied());
     let features = features.map(|name| Element::new("feature", BIND2_NS).with_attr("var", name));
     let bind = Element::new("bind", BIND2_NS).with_child(Element::new("inline", BIND2_NS).with_children(features));
     let mut inline = Element::new("inline", SASL2_NS).with_child(bind).with_child(Element::new("sm", SM_NS));

@@ -3,6 +3,7 @@
 use super::bind::BindRefusal;
 use super::error::StreamError;
 use super::header::Header;
+use super::registration::RegisterRefusal;
 use super::sasl::ScramOffer;
 use super::sasl2::Inlined;
 use super::secured::Secured;
@@ -26,6 +27,8 @@ pub enum Input {
     TlsFailed,
     /// What `access` says to the question that was asked.
     Credentials(Answer),
+    /// The account that was asked for is made, or is not.
+    Registered(Option<RegisterRefusal>),
     /// The resource is bound: the address of this session from now on.
     Bound(FullJid),
     /// What came of [`Output::AskInline`](super::Output::AskInline).

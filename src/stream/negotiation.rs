@@ -35,6 +35,9 @@ pub struct Stream {
     language: Option<String>,
     pub(super) failures: u32,
     bind_failures: u32,
+    pub(super) registrations: u32,
+    /// An account was made over this connection.
+    pub(super) registered: bool,
     /// Stream management has begun (XEP-0198 §3).
     pub(super) managed: bool,
 }
@@ -53,6 +56,10 @@ pub(super) enum State {
     ExpectInlined {
         account: BareJid,
         data: Vec<u8>,
+    },
+    /// The session's answer about an account that is to be made.
+    ExpectRegistered {
+        id: Option<String>,
     },
     ExpectBind {
         account: BareJid,
@@ -120,6 +127,8 @@ impl Stream {
             language: None,
             failures: 0,
             bind_failures: 0,
+            registrations: 0,
+            registered: false,
             managed: false,
         }
     }
@@ -162,6 +171,9 @@ impl Stream {
             }
             (_, Input::Malformed(error)) => Err(error),
             (_, Input::Timeout) => Err(StreamCondition::ConnectionTimeout.into()),
+            (State::ExpectRegistered { id }, Input::Registered(refusal)) => {
+                self.register_settled(id.as_deref(), refusal, &mut out)
+            }
             // Answers to questions that were not asked: a mistake of the session.
             (
                 _,
@@ -171,6 +183,7 @@ impl Stream {
                 | Input::Bound(_)
                 | Input::BindRefused(_)
                 | Input::Inlined(_)
+                | Input::Registered(_)
                 | Input::Resumed { .. }
                 | Input::ResumeRefused(_),
             ) => Err(StreamCondition::InternalServerError.into()),
@@ -197,6 +210,7 @@ impl Stream {
             State::ExpectTls
             | State::ExpectCredentials(_)
             | State::ExpectInlined { .. }
+            | State::ExpectRegistered { .. }
             | State::ExpectBound { .. }
             | State::ExpectResumed { .. } => true,
             State::ExpectHeader(_)
@@ -229,6 +243,7 @@ impl Stream {
             | State::ExpectAuth
             | State::ExpectSaslResponse(_)
             | State::ExpectCredentials(_)
+            | State::ExpectRegistered { .. }
             | State::Closed => None,
         }
     }
@@ -277,7 +292,7 @@ impl Stream {
                 if claimed.is_some_and(|claimed| claimed != account) {
                     return Err(StreamCondition::InvalidFrom.because("'from' is not the account that authenticated"));
                 }
-                write(out, &features::render(&Offer::Binding { limits: self.options.limits }));
+                write(out, &features::render(&Offer::Binding(self.standing_offer())));
                 Ok(State::ExpectBind { account })
             }
         }
@@ -322,6 +337,7 @@ impl Stream {
             State::ExpectHeader(_) => Err(StreamCondition::BadFormat.because("a stream begins with its header")),
             State::ExpectCredentials(_)
             | State::ExpectInlined { .. }
+            | State::ExpectRegistered { .. }
             | State::ExpectBound { .. }
             | State::ExpectResumed { .. } => {
                 Err(StreamCondition::PolicyViolation.because("sent before the last request was answered"))
@@ -399,7 +415,7 @@ impl Stream {
         }
         if !stanza::is_stanza(&element) {
             // XEP-0352 §4.
-            if element.ns() == CSI_NS && matches!(element.name(), "active" | "inactive") {
+            if self.options.client_state && element.ns() == CSI_NS && matches!(element.name(), "active" | "inactive") {
                 out.push(Output::ClientState { active: element.name() == "active" });
                 return Ok(State::Established { jid });
             }

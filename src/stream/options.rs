@@ -1,7 +1,10 @@
 //! What an operator chooses about client streams.
 
+use std::sync::Arc;
+
 use super::sasl::Mechanism;
 use crate::jid::BareJid;
+use crate::xml::Element;
 
 /// The settings that all client streams of a listener share.
 #[derive(Clone, Debug)]
@@ -20,6 +23,12 @@ pub struct Options {
     pub show_offer: bool,
     /// Whether tokens are issued and taken (XEP-0484).
     pub fast: bool,
+    /// Whether whoever has no account may make one (XEP-0077).
+    pub register: bool,
+    /// Whether clients may say that nobody looks at them (XEP-0352).
+    pub client_state: bool,
+    /// What each host says of itself among the features of a stream that has authenticated.
+    pub announced: Arc<[(BareJid, Vec<Element>)]>,
     /// What can be enabled with Bind 2 beside stream management, by the names of XEP-0386 §3.1.
     pub bind_features: Vec<&'static str>,
     /// What the parser enforces until the peer has authenticated.
@@ -57,6 +66,9 @@ impl Default for Options {
             anonymous: None,
             show_offer: true,
             fast: true,
+            register: false,
+            client_state: true,
+            announced: Arc::new([]),
             bind_features: Vec::new(),
             limits_unauthenticated: Limits::default(),
             limits: Limits::default(),

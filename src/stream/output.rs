@@ -32,6 +32,8 @@ pub enum Output {
     AskAnonymous,
     /// Ask which account this token of OAuth opens. Answer with [`Answer::Account`](super::Answer::Account).
     AskBearer { token: Password },
+    /// Make an account, and answer with [`Input::Registered`](super::Input::Registered).
+    AskRegister { account: BareJid, password: Password },
     /// Ask whether a token is right. Answer with [`Answer::Token`](super::Answer::Token).
     AskToken(Box<TokenProof>),
     /// Do what the peer wants beside being authenticated (XEP-0388 §2.6.1). Answer with

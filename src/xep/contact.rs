@@ -1,8 +1,8 @@
 //! XEP-0157: Contact Addresses for XMPP Services, as a form beside what service discovery says of a
 //! server (XEP-0128).
 
-use crate::xep::{Asked, Body, Entity, Extension, Work, disco};
-use crate::xmpp::{Field, FieldType, Form, FormType, StanzaError};
+use crate::xep::Extension;
+use crate::xmpp::{Field, FieldType, Form, FormType};
 
 pub(super) const EXTENSION: Extension = Extension {
     number: 157,
@@ -22,19 +22,6 @@ pub struct Contacts {
     pub security: Vec<String>,
     pub status: Vec<String>,
     pub support: Vec<String>,
-}
-
-/// What service discovery says, and of a server its form after that.
-pub(super) fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
-    let work = disco::info(asked)?;
-    match (work, asked.options.contacts.form()) {
-        (Work::Done(Body::Element(query)), Some(form))
-            if asked.target.entity() == Entity::Server && asked.element.attr("node").is_none() =>
-        {
-            Ok(Work::Done(Body::Element(query.with_child(form.to_element()))))
-        }
-        (work, _) => Ok(work),
-    }
 }
 
 impl Contacts {

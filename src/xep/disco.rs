@@ -1,12 +1,13 @@
 //! XEP-0030: Service Discovery, of the server, its pub/sub services, their nodes, and accounts.
 
 use crate::engine::Answer;
-use crate::pubsub::{Node, NodeId, Payloads, Refusal, Request, Selection, Verb, View};
+use crate::messaging::Messaging;
+use crate::pubsub::{Node, NodeId, Payloads, Refusal, Request, Selection, ServicePolicy, Verb, View};
 use crate::store::Item;
 use crate::xep::pubsub::form;
 use crate::xep::{
-    Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Target, Work, archive, commands, features, personal,
-    rsm,
+    Asked, Body, Claim, Entity, Extension, Feature, Options, RequestKind, Target, Work, archive, caps, commands,
+    features, personal, register, rsm,
 };
 use crate::xml::Element;
 use crate::xmpp::{Condition, StanzaError};
@@ -20,7 +21,7 @@ pub(super) const EXTENSION: Extension = Extension {
         Feature::always(NS_ITEMS, &[Entity::Server, Entity::Service, Entity::Node, Entity::Account]),
     ],
     claims: &[
-        Claim { name: "query", ns: NS_INFO, kinds: &[RequestKind::Get], at: AT, handler: super::contact::info },
+        Claim { name: "query", ns: NS_INFO, kinds: &[RequestKind::Get], at: AT, handler: info },
         Claim { name: "query", ns: NS_ITEMS, kinds: &[RequestKind::Get], at: AT, handler: items },
     ],
 };
@@ -32,11 +33,10 @@ pub(super) fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     }
     let entity = asked.target.entity();
     let account_or_other = match &asked.target {
+        Target::Server(_) => return server(asked),
         Target::Service(_) | Target::Account(_) | Target::Contact(_) if asked.element.attr("node").is_some() => {
             return node_info(asked);
         }
-        _ if asked.element.attr("node").is_some() => return Err(no_such_node()),
-        Target::Server(_) => identity("server", "im", &asked.options.server_name),
         Target::Service(_) => identity("pubsub", "service", &asked.options.service_name),
         Target::Account(_) | Target::Contact(_) => identity("account", "registered", ""),
     };
@@ -44,13 +44,32 @@ pub(super) fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     // XEP-0163 §6.1.
     let personal = matches!(entity, Entity::Account | Entity::Contact).then(|| identity("pubsub", "pep", ""));
     let query = query.with_children(personal);
-    Ok(Work::Done(Body::Element(query.with_children(feature_elements(asked, entity)))))
+    let features = feature_elements(entity, &asked.policy, asked.messaging, asked.options);
+    Ok(Work::Done(Body::Element(query.with_children(features))))
+}
+
+/// Of a server, and of the nodes that its capabilities name.
+fn server(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    let info = server_info(&asked.policy, asked.messaging, asked.options);
+    match asked.element.attr("node") {
+        None => Ok(Work::Done(Body::Element(info))),
+        Some(node) if caps::names(node, &info) => Ok(Work::Done(Body::Element(info.with_attr("node", node)))),
+        Some(_) => Err(no_such_node()),
+    }
+}
+
+/// All that is said of a server, with the form of XEP-0157 beside it (XEP-0128).
+pub(super) fn server_info(policy: &ServicePolicy, messaging: &Messaging, options: &Options) -> Element {
+    Element::new("query", NS_INFO)
+        .with_child(identity("server", "im", &options.server_name))
+        .with_children(feature_elements(Entity::Server, policy, messaging, options))
+        .with_children(options.contacts.form().map(|form| form.to_element()))
 }
 
 /// XEP-0060 §5.3, §5.4.
 fn node_info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     let node = node(asked)?;
-    let features: Vec<Element> = feature_elements(asked, Entity::Node).collect();
+    let features = feature_elements(Entity::Node, &asked.policy, asked.messaging, asked.options);
     let request = asked.request(Verb::Metadata { node: node.clone() });
     Ok(Work::ask(request, move |answered| {
         let Answer::Metadata { node: found, leading } = answered.answer else { return None };
@@ -149,12 +168,14 @@ fn identity(category: &str, kind: &str, name: &str) -> Element {
         .with_attr_opt("name", name)
 }
 
-fn feature_elements(asked: &Asked<'_>, entity: Entity) -> impl Iterator<Item = Element> {
-    let offered = move |var: &&str| asked.messaging.archives() || archive::offers_without_messages(entity, var);
-    features(entity, &asked.policy)
-        .into_iter()
-        .filter(offered)
-        .map(|var| Element::new("feature", NS_INFO).with_attr("var", var))
+/// What an entity can, under the operator's settings.
+fn feature_elements(entity: Entity, policy: &ServicePolicy, messaging: &Messaging, options: &Options) -> Vec<Element> {
+    let offered = |var: &&str| match *var {
+        register::NS_REGISTER => options.accounts_are_changed(),
+        _ => messaging.archives() || archive::offers_without_messages(entity, var),
+    };
+    let features = features(entity, policy).into_iter().filter(offered);
+    features.map(|var| Element::new("feature", NS_INFO).with_attr("var", var)).collect()
 }
 
 fn no_such_node() -> StanzaError {

@@ -10,11 +10,13 @@
 
 mod archive;
 mod blocking;
+mod caps;
 mod carbons;
 mod commands;
 mod contact;
 mod disco;
 mod entity_time;
+mod last;
 mod offline;
 mod order;
 mod personal;
@@ -58,6 +60,7 @@ struct Shared {
     options: Options,
     commands: commands::Sessions,
     administration: OnceLock<Administration>,
+    started: Timestamp,
 }
 
 /// What commands on accounts are done with (XEP-0133).
@@ -98,6 +101,15 @@ pub struct Options {
     /// What accounts may do themselves (XEP-0077).
     pub change_password: bool,
     pub remove_account: bool,
+    /// Whether whoever has none may make one, before he authenticates.
+    pub register: bool,
+}
+
+impl Options {
+    /// Whether anything of XEP-0077 is done here.
+    fn accounts_are_changed(&self) -> bool {
+        self.change_password || self.remove_account || self.register
+    }
 }
 
 impl Default for Options {
@@ -116,6 +128,7 @@ impl Default for Options {
             contacts: Contacts::default(),
             change_password: true,
             remove_account: true,
+            register: false,
         }
     }
 }
@@ -147,8 +160,8 @@ impl Xep {
             lifetime_seconds: i64::from(options.command_session_seconds),
         };
         let commands = commands::Sessions::new(limits, &engine.identity().cursor_key);
-        let administration = OnceLock::new();
-        Xep { shared: Arc::new(Shared { engine, messaging, hosts, options, commands, administration }) }
+        let (administration, started) = (OnceLock::new(), engine.clock().now());
+        Xep { shared: Arc::new(Shared { engine, messaging, hosts, options, commands, administration, started }) }
     }
 
     /// Lets administrators see to accounts from now on. To be called once, when the rooms are wired.
@@ -232,6 +245,7 @@ impl Xep {
                 messaging: &self.shared.messaging,
                 engine: &self.shared.engine,
                 now: self.shared.engine.clock().now(),
+                started: self.shared.started,
                 options: &self.shared.options,
                 access: self.shared.administration.get().map(|administration| &administration.access),
             };
@@ -294,6 +308,7 @@ type Handler = fn(&Asked<'_>) -> Result<Work, StanzaError>;
 /// Every specification, by number.
 pub const EXTENSIONS: &[Extension] = &[
     Extension { number: 4, name: "Data Forms", version: "2.13.2", features: &[], claims: &[] },
+    last::EXTENSION,
     disco::EXTENSION,
     private::EXTENSION,
     commands::EXTENSION,
@@ -310,7 +325,7 @@ pub const EXTENSIONS: &[Extension] = &[
     register::EXTENSION,
     Extension { number: 82, name: "XMPP Date and Time Profiles", version: "1.1.1", features: &[], claims: &[] },
     version::EXTENSION,
-    Extension { number: 115, name: "Entity Capabilities", version: "1.6.0", features: &[], claims: &[] },
+    caps::EXTENSION,
     Extension {
         number: 122,
         name: "Data Forms Validation",
@@ -335,6 +350,7 @@ pub const EXTENSIONS: &[Extension] = &[
     archive::EXTENSION,
     Extension { number: 334, name: "Message Processing Hints", version: "1.0.0", features: &[], claims: &[] },
     archive::STANZA_IDS,
+    caps::NEWER,
     vcard::CONVERSION,
     private::BOOKMARKS,
     order::EXTENSION,
@@ -377,6 +393,8 @@ struct Asked<'a> {
     messaging: &'a Messaging,
     engine: &'a Engine,
     now: Timestamp,
+    /// When the server began.
+    started: Timestamp,
     options: &'a Options,
     /// Present once the rooms are wired.
     access: Option<&'a Access>,

@@ -1,5 +1,5 @@
-//! XEP-0077: In-Band Registration, of which an account changes its password here, or goes. Accounts are
-//! made by administrators: nobody registers.
+//! XEP-0077: In-Band Registration, of which an account changes its password here, or goes. Whoever has no
+//! account makes one before he authenticates, where the operator lets him (`stream::registration`).
 
 use crate::access::{Access, NewPassword, NotDone};
 use crate::jid::BareJid;
@@ -94,4 +94,4 @@ fn own_account(asked: &Asked<'_>) -> Result<BareJid, StanzaError> {
 }
 
 const AT: &[Entity] = &[Entity::Server, Entity::Account];
-const NS_REGISTER: &str = "jabber:iq:register";
+pub(super) const NS_REGISTER: &str = "jabber:iq:register";

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::pubsub::tests::{Given, policy};
+use super::pubsub::tests::{Given, engine, messaging, policy};
 use super::*;
 use crate::pubsub::Verb;
 use crate::xml::{Limits, parse_document};
+use crate::xmpp::caps::Mark;
 
 fn xml(text: &str) -> Element {
     parse_document(text.as_bytes(), &Limits::authenticated()).expect(text)
@@ -212,4 +213,75 @@ fn an_answer_is_addressed_back_and_keeps_its_id() {
     let error = StanzaError::new(Condition::Conflict).with_text("no");
     let trouble = Trouble { error: error.clone(), beside: Some(element()) };
     assert_eq!(iq(&envelope.error(&trouble)), expect(IqKind::Error(error, Some(element()))));
+}
+
+fn server(options: Options) -> Xep {
+    let domain = BareJid::parse("b.example").unwrap();
+    let service = BareJid::parse("pubsub.b.example").unwrap();
+    Xep::new(engine(), messaging(), vec![Host { domain, service }], options)
+}
+
+/// What a server says of itself, of a node where one is given.
+async fn info(server: &Xep, node: Option<String>) -> Iq {
+    let query = Element::new("query", "http://jabber.org/protocol/disco#info").with_attr_opt("node", node);
+    let (id, to) = ("i".to_owned(), Some(Jid::parse("b.example").unwrap()));
+    let asked = Iq { id, from: None, to, kind: IqKind::Get(query) };
+    let answer = server.answer(Given::default().caller, asked).await.expect("an answer");
+    let text = String::from_utf8(answer.iq.to_vec()).unwrap().replacen("<iq", "<iq xmlns='jabber:client'", 1);
+    match crate::xmpp::Stanza::parse(xml(&text)) {
+        Ok(crate::xmpp::Stanza::Iq(iq)) => iq,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// XEP-0115 §6.3, XEP-0390 §5.2.
+#[tokio::test]
+async fn the_hashes_that_are_announced_are_those_of_what_is_answered() {
+    let abuse = vec!["mailto:abuse@b.example".to_owned()];
+    let contacts = Contacts { abuse, ..Contacts::default() };
+    let server = server(Options { contacts, ..Options::default() });
+    let announced = server.announced(&BareJid::parse("b.example").unwrap());
+    let [older, newer] = announced.as_slice() else { panic!("{announced:?}") };
+    let presence = |c: &Element| Element::new("presence", NS_CLIENT).with_child(c.clone());
+    for (element, algorithm) in [(older, "sha-1"), (newer, "sha-256")] {
+        let mark = Mark::of(&presence(element), &[algorithm]).expect("a mark");
+        let IqKind::Result(Some(answer)) = info(&server, Some(mark.node.clone())).await.kind else {
+            panic!("nothing is answered to {}", mark.node);
+        };
+        assert_eq!(answer.attr("node"), Some(&*mark.node));
+        let hash = crate::messaging::capabilities_hash(mark.form, &mark.algorithm, &answer);
+        assert_eq!(hash.as_ref(), Some(&mark.hash));
+        let IqKind::Result(Some(plain)) = info(&server, None).await.kind else { panic!("no answer") };
+        assert_eq!(plain.children().collect::<Vec<_>>(), answer.children().collect::<Vec<_>>());
+        assert!(plain.children().any(|child| child.is("x", "jabber:x:data")));
+        let of_another = info(&server, Some(format!("{}x", mark.node))).await.kind;
+        assert!(matches!(of_another, IqKind::Error(error, _) if error.condition == Condition::ItemNotFound));
+    }
+    assert!(server.announced(&BareJid::parse("elsewhere.example").unwrap()).is_empty());
+}
+
+#[tokio::test]
+async fn registration_is_told_of_where_something_of_it_is_done() {
+    for (change_password, remove_account, register, told) in [
+        (false, false, false, false),
+        (true, false, false, true),
+        (false, true, false, true),
+        (false, false, true, true),
+    ] {
+        let server = server(Options { change_password, remove_account, register, ..Options::default() });
+        let IqKind::Result(Some(answer)) = info(&server, None).await.kind else { panic!("no answer") };
+        assert_eq!(crate::xmpp::caps::features(&answer).any(|feature| feature == "jabber:iq:register"), told);
+    }
+}
+
+/// XEP-0012 §5.
+#[test]
+fn a_server_tells_for_how_long_it_has_been_running() {
+    for target in ["b.example", "pubsub.b.example"] {
+        let given = Given { target, kind: RequestKind::Get, ..Given::default() };
+        let Ok(Work::Done(Body::Element(query))) = given.work("<query xmlns='jabber:iq:last'/>") else {
+            panic!("no answer of {target}");
+        };
+        assert_eq!((query.attr("seconds"), query.text()), (Some("90"), String::new()));
+    }
 }

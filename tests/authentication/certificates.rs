@@ -96,6 +96,41 @@ async fn certificates_change_under_connections_that_stand() {
     assert_eq!(shown, after.end_point());
 }
 
+/// Whoever comes back leaves out most of the handshake, and is bound to what the channel yields all the
+/// same; but not past another certificate, and not where clients show one.
+#[tokio::test]
+async fn whoever_comes_back_needs_no_whole_handshake() {
+    let house = House::open(&["tls.reload_seconds=0"]).await;
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let hello = Hello { versions: vec![version], ..Hello::default() };
+        let connector = hello.connector().unwrap();
+        let kind = |client: &crate::client::Client| client.tls.get_ref().1.handshake_kind();
+        let first = hello.connect_with(&connector, house.direct()).await.unwrap();
+        assert_eq!(kind(&first), Some(rustls::HandshakeKind::Full));
+        let mut second = hello.connect_with(&connector, house.direct()).await.unwrap();
+        assert_eq!(kind(&second), Some(rustls::HandshakeKind::Resumed));
+        let data = second.end_point();
+        let ended = second.scram(SASL2, "SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,", &data).await.unwrap();
+        assert!(ended.last.is("success", SASL2), "{}", ended.last);
+        write_certificate(house.dir.path(), "own", &["localhost"]);
+        assert_eq!(house.running.certificates.reload(), Ok(true));
+        let third = hello.connect_with(&connector, house.direct()).await.unwrap();
+        assert_eq!(kind(&third), Some(rustls::HandshakeKind::Full));
+        assert_ne!(third.end_point(), data);
+    }
+    let authority = Authority::new();
+    let dir = tempfile::tempdir().unwrap();
+    let (certificate, key) = write_certificate(dir.path(), "own", &["localhost"]);
+    std::fs::write(dir.path().join("ca.pem"), &authority.pem).unwrap();
+    let house = House::in_dir(dir, certificate, key, "", &["auth.client_ca=DIR/ca.pem"]).await;
+    let hello = Hello::default();
+    let connector = hello.connector().unwrap();
+    for _ in 0..2 {
+        let client = hello.connect_with(&connector, house.direct()).await.unwrap();
+        assert_eq!(client.tls.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+    }
+}
+
 #[tokio::test]
 async fn the_files_of_certificates_are_watched() {
     let house = House::open(&["tls.reload_seconds=1"]).await;

@@ -64,6 +64,11 @@ impl Default for Hello {
 
 impl Hello {
     pub async fn handshake(&self, address: SocketAddr) -> Result<TlsStream<TcpStream>, String> {
+        self.handshake_with(&self.connector()?, address).await
+    }
+
+    /// With what a client remembers of its handshakes.
+    pub fn connector(&self) -> Result<TlsConnector, String> {
         let builder = trusting(&self.versions).map_err(|error| error.to_string())?;
         let mut config = match &self.certificate {
             None => builder.with_no_client_auth(),
@@ -73,15 +78,27 @@ impl Hello {
             }
         };
         config.alpn_protocols.clone_from(&self.alpn);
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    async fn handshake_with(
+        &self,
+        connector: &TlsConnector,
+        address: SocketAddr,
+    ) -> Result<TlsStream<TcpStream>, String> {
         let socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
         let name = ServerName::try_from(self.name.clone()).map_err(|error| error.to_string())?;
-        let handshake = TlsConnector::from(Arc::new(config)).connect(name, socket);
+        let handshake = connector.connect(name, socket);
         tokio::time::timeout(PATIENCE, handshake).await.map_err(|_| "no handshake")?.map_err(|error| error.to_string())
     }
 
     /// A stream whose features have come.
     pub async fn connect(&self, address: SocketAddr) -> Result<Client, String> {
-        let tls = self.handshake(address).await?;
+        self.connect_with(&self.connector()?, address).await
+    }
+
+    pub async fn connect_with(&self, connector: &TlsConnector, address: SocketAddr) -> Result<Client, String> {
+        let tls = self.handshake_with(connector, address).await?;
         let mut client = Client {
             tls,
             domain: self.domain.clone(),

@@ -7,7 +7,7 @@ One node, one watcher on each library; the items come in over HTTP. Every watche
 order, before and after it reconnects and before and after the server is started anew on the same data and ports.
 Before them an administrator on slixmpp manages nodes and accounts by ad-hoc commands. Two people with profanity chat.
 
-slixmpp is looked for in the Python given by --python (requirements.txt), xmpp.js and strophe.js in node_modules beside
+slixmpp and aioxmpp are looked for in the Python given by --python (requirements.txt), xmpp.js and strophe.js in node_modules beside
 this file (package-lock.json); strophe.js runs in Debian's Chromium. Standard library only. The last line is `N passed, N failed`; with a failure the exit code is 1.
 """
 
@@ -31,6 +31,7 @@ import ejabberd
 import profanity
 import prosody
 import strophe
+from neighbour import free_port
 
 HERE = Path(__file__).resolve().parent
 PASSWORD = "interop-" + secrets.token_hex(8)
@@ -42,7 +43,7 @@ ITEMS = 1000
 MORE = 100
 NEWEST = 50
 HOUSES = {"prosody": prosody.Prosody, "ejabberd": ejabberd.Ejabberd}
-KINDS = ["admin", "slixmpp", "component", "xmppjs", "xmppjs-websocket", "strophe-websocket", "strophe-bosh", "profanity"]
+KINDS = ["admin", "slixmpp", "aioxmpp", "component", "xmppjs", "xmppjs-websocket", "strophe-websocket", "strophe-bosh", "profanity"]
 
 
 class Failed(Exception):
@@ -72,6 +73,21 @@ class Checks:
         self.passed += 1
         print(f"ok      {name}{f': {result}' if isinstance(result, str) else ''}", flush=True)
         return result
+
+    def whole(self, does):
+        """Runs a whole series of checks: one that fails ends it, and so does any other mistake."""
+        try:
+            does()
+        except Failed:
+            pass
+        except Exception as error:
+            self.failed += 1
+            print(f"FAILED  {error}", flush=True)
+
+    def told(self):
+        """Says how it went; the exit code."""
+        print(f"{self.passed} passed, {self.failed} failed")
+        return 1 if self.failed or not self.passed else 0
 
 
 class Server:
@@ -394,6 +410,9 @@ class Clients:
         match name:
             case "slixmpp":
                 return self.program(name, [*slixmpp, "--ca", certificate], {}, jid, xmpp)
+            case "aioxmpp":
+                words = [self.options.python, "-u", HERE / "aioxmpp_client.py", "--ca", certificate]
+                return self.program(name, words, {}, jid, xmpp)
             case "component":
                 return self.program(name, slixmpp, {}, COMPONENT, self.server.component)
             case "xmppjs":
@@ -410,7 +429,7 @@ class Clients:
 
 def run(checks, options, folder):
     page = strophe.Strophe(folder) if any(name.startswith("strophe") for name in options.only) else None
-    component = f"127.0.0.1:{prosody.free_port()}"
+    component = f"127.0.0.1:{free_port()}"
     # xmpp.js makes its keys in plain JavaScript: with the default it would take seconds, and more on a busy machine.
     sets = [f"xmpp.listen_component={component}", "auth.scram_iterations=10000"]
     sets += ([f"http.origins={page.site.origin}"] if page else [])
@@ -459,7 +478,7 @@ def run(checks, options, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=Path, default=HERE.parents[1] / "target/debug/tidings", help="the tidings to run")
-    parser.add_argument("--python", default=sys.executable, help="a Python that has slixmpp")
+    parser.add_argument("--python", default=sys.executable, help="a Python that has slixmpp and aioxmpp")
     parser.add_argument("--node", default="node", help="Node.js")
     parser.add_argument("--behind", nargs="*", choices=HOUSES, default=list(HOUSES), help="servers to be a component of")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
@@ -471,15 +490,8 @@ def main():
         parser.error("profanity is missing: install it, or leave it out of --only")
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="interop-") as folder:
-        try:
-            run(checks, options, Path(folder))
-        except Failed:
-            pass
-        except Exception as error:
-            checks.failed += 1
-            print(f"FAILED  {error}", flush=True)
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed or not checks.passed else 0
+        checks.whole(lambda: run(checks, options, Path(folder)))
+    return checks.told()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
@@ -76,21 +78,7 @@ impl Dialer {
     }
 
     async fn negotiate(&self, account: &str, resource: &str) -> Outcome<Client> {
-        let mut tcp = TcpStream::connect(self.address).await?;
-        tcp.set_nodelay(true)?;
-        let mut scanner = Scanner::default();
-        if self.tls == Tls::Start {
-            self.open(&mut tcp, &mut scanner).await?;
-            tcp.write_all(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
-            let answer = next(&mut tcp, &mut scanner).await?;
-            if !answer.starts_with(b"<proceed") {
-                return Err(unexpected("<proceed/>", &answer));
-            }
-            scanner.restart();
-        }
-        let name = ServerName::try_from(self.domain.clone())?;
-        let mut stream = self.connector.connect(name, tcp).await?;
-        let features = self.open(&mut stream, &mut scanner).await?;
+        let (mut stream, mut scanner, features) = self.channel(&self.connector).await?;
         self.authenticate(&mut stream, &mut scanner, &features, account).await?;
         scanner.restart();
         self.open(&mut stream, &mut scanner).await?;
@@ -104,6 +92,101 @@ impl Dialer {
             .await?;
         client.jid = text(&bound, "jid").ok_or("the server bound no JID")?.to_owned();
         Ok(client)
+    }
+
+    /// A connection of somebody who remembers his handshakes, or begins to.
+    pub fn remembering(&self) -> TlsConnector {
+        let mut config = (**self.connector.config()).clone();
+        config.resumption = rustls::client::Resumption::in_memory_sessions(1);
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// TCP, TLS, and a stream whose features have come.
+    async fn channel(&self, connector: &TlsConnector) -> Outcome<(TlsStream<TcpStream>, Scanner, Vec<u8>)> {
+        let mut tcp = TcpStream::connect(self.address).await?;
+        tcp.set_nodelay(true)?;
+        let mut scanner = Scanner::default();
+        if self.tls == Tls::Start {
+            self.open(&mut tcp, &mut scanner).await?;
+            tcp.write_all(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+            let answer = next(&mut tcp, &mut scanner).await?;
+            if !answer.starts_with(b"<proceed") {
+                return Err(unexpected("<proceed/>", &answer));
+            }
+            scanner.restart();
+        }
+        let name = ServerName::try_from(self.domain.clone())?;
+        let mut stream = connector.connect(name, tcp).await?;
+        let features = self.open(&mut stream, &mut scanner).await?;
+        Ok((stream, scanner, features))
+    }
+
+    /// Goes on with a session of before (XEP-0198 §5), authenticated by SCRAM.
+    pub async fn resume(&self, connector: &TlsConnector, account: &str, previd: &str) -> Outcome<Client> {
+        let resuming = async {
+            let (mut stream, mut scanner, features) = self.channel(connector).await?;
+            self.authenticate(&mut stream, &mut scanner, &features, account).await?;
+            scanner.restart();
+            self.open(&mut stream, &mut scanner).await?;
+            send(&mut stream, &resumption(previd)).await?;
+            let answer = next(&mut stream, &mut scanner).await?;
+            if !answer.starts_with(b"<resumed") {
+                return Err(unexpected("<resumed/>", &answer));
+            }
+            Ok(Client { stream, scanner, jid: String::new(), requests: 0 })
+        };
+        tokio::time::timeout(LOGIN_LIMIT, resuming).await.map_err(|_| "nobody resumed in time")?
+    }
+
+    /// The same by SASL2 (XEP-0388), which takes one message less; with it a token is asked for.
+    pub async fn resume_for_token(
+        &self,
+        connector: &TlsConnector,
+        account: &str,
+        previd: &str,
+    ) -> Outcome<(Client, String)> {
+        let resuming = async {
+            let (mut stream, mut scanner, features) = self.channel(connector).await?;
+            let mechanism = self.choose(&features)?;
+            let mut exchange = Exchange::new(mechanism, account, &self.password, &self.nonce());
+            let asked = format!("<request-token xmlns='urn:xmpp:fast:0' mechanism='{TOKEN}'/>");
+            let first = exchange.first(account);
+            send(&mut stream, &authenticate(mechanism.name(), &first, account, &asked, previd)).await?;
+            let challenge = next(&mut stream, &mut scanner).await?;
+            let answer = exchange.answer(text(&challenge, "challenge").unwrap_or_default(), &self.salted)?;
+            send(&mut stream, &format!("<response xmlns='{SASL2}'>{answer}</response>")).await?;
+            let success = next(&mut stream, &mut scanner).await?;
+            exchange.verify(text(&success, "additional-data").unwrap_or_default())?;
+            let success = resumed(success)?;
+            let token = success.split_once("<token ").and_then(|(_, rest)| rest.split_once("token='"));
+            let token = token.and_then(|(_, rest)| rest.split_once('\'')).ok_or("no token was given")?.0.to_owned();
+            Ok((Client { stream, scanner, jid: String::new(), requests: 0 }, token))
+        };
+        tokio::time::timeout(LOGIN_LIMIT, resuming).await.map_err(|_| "nobody resumed in time")?
+    }
+
+    /// The same by a token (XEP-0484): all of it in one message and its answer.
+    pub async fn resume_by_token(
+        &self,
+        connector: &TlsConnector,
+        account: &str,
+        previd: &str,
+        token: &str,
+    ) -> Outcome<Client> {
+        let resuming = async {
+            let (mut stream, mut scanner, _) = self.channel(connector).await?;
+            let proof = crate::scram::keyed(Mechanism::ScramSha256, token.as_bytes(), b"Initiator");
+            let first = BASE64.encode([account.as_bytes(), b"\0", &proof].concat());
+            let fast = "<fast xmlns='urn:xmpp:fast:0'/>";
+            send(&mut stream, &authenticate(TOKEN, &first, account, fast, previd)).await?;
+            resumed(next(&mut stream, &mut scanner).await?)?;
+            Ok(Client { stream, scanner, jid: String::new(), requests: 0 })
+        };
+        tokio::time::timeout(LOGIN_LIMIT, resuming).await.map_err(|_| "nobody resumed in time")?
+    }
+
+    fn nonce(&self) -> String {
+        format!("load{:016x}{:08x}", self.nonces.fetch_add(1, Ordering::Relaxed), std::process::id())
     }
 
     /// Opens a stream and gives the server's features.
@@ -135,8 +218,7 @@ impl Dialer {
     ) -> Outcome<()> {
         let mechanism = self.choose(features)?;
         self.used.get_or_init(|| mechanism);
-        let nonce = format!("load{:016x}{:08x}", self.nonces.fetch_add(1, Ordering::Relaxed), std::process::id());
-        let mut exchange = Exchange::new(mechanism, account, &self.password, &nonce);
+        let mut exchange = Exchange::new(mechanism, account, &self.password, &self.nonce());
         let auth = format!(
             "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='{}'>{}</auth>",
             mechanism.name(),
@@ -167,6 +249,17 @@ impl Dialer {
 }
 
 impl Client {
+    /// Lets the session be resumed (XEP-0198 §3), after presence, whose echo is passed over; the id to ask for.
+    pub async fn manage(&mut self) -> Outcome<String> {
+        self.request("get", "", "<ping xmlns='urn:xmpp:ping'/>").await?;
+        self.send(b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await?;
+        let enabled = next(&mut self.stream, &mut self.scanner).await?;
+        match attribute(&enabled, "id") {
+            Some(id) if enabled.starts_with(b"<enabled") => Ok(id.to_owned()),
+            _ => Err(unexpected("<enabled/>", &enabled)),
+        }
+    }
+
     /// Writes what has been put together, at once.
     pub async fn send(&mut self, bytes: &[u8]) -> Outcome<()> {
         self.stream.write_all(bytes).await?;
@@ -305,5 +398,30 @@ pub fn account(number: usize) -> String {
     format!("load{number}")
 }
 
+/// XEP-0198 §5. Of those that this driver resumes nobody was sent a stanza.
+fn resumption(previd: &str) -> String {
+    format!("<resume xmlns='urn:xmpp:sm:3' h='0' previd='{previd}'/>")
+}
+
+/// XEP-0388 §2.3. Each account is its own client.
+fn authenticate(mechanism: &str, first: &str, account: &str, asked: &str, previd: &str) -> String {
+    let number: String = account.bytes().filter(u8::is_ascii_digit).map(char::from).collect();
+    format!(
+        "<authenticate xmlns='{SASL2}' mechanism='{mechanism}'><initial-response>{first}</initial-response>\
+         <user-agent id='d4565fa7-4d72-4749-b3d3-{number:0>12}'/>{asked}{}</authenticate>",
+        resumption(previd)
+    )
+}
+
+fn resumed(success: Vec<u8>) -> Outcome<String> {
+    let said = String::from_utf8(success)?;
+    match said.starts_with("<success") && said.contains("<resumed ") {
+        true => Ok(said),
+        false => Err(unexpected("success and <resumed/>", said.as_bytes())),
+    }
+}
+
+const SASL2: &str = "urn:xmpp:sasl:2";
+const TOKEN: &str = "HT-SHA-256-NONE";
 const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);

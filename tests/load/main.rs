@@ -32,6 +32,7 @@ mod prosody;
 mod publish;
 mod pubsub;
 mod resume;
+mod resumption;
 mod scan;
 mod scram;
 mod self_check;
@@ -91,6 +92,7 @@ fn run(options: &Options) -> Outcome<bool> {
             Scenario::Login => login::run(options, &server).await,
             Scenario::Watchers => watchers::run(options, &server).await,
             Scenario::Resume => resume::run(options, &server).await,
+            Scenario::Resumption => resumption::run(options, &server).await,
             Scenario::Subscriptions => subscriptions::run(options, &server).await,
             Scenario::Nodes => nodes::run(options, &mut server).await,
             Scenario::Contacts => contacts::run(options, &server).await,

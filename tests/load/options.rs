@@ -16,6 +16,7 @@ pub enum Scenario {
     Login,
     Watchers,
     Resume,
+    Resumption,
     Subscriptions,
     Nodes,
     Contacts,
@@ -98,6 +99,7 @@ impl Options {
                 "login" => scenario = Some(Scenario::Login),
                 "watchers" => scenario = Some(Scenario::Watchers),
                 "resume" => scenario = Some(Scenario::Resume),
+                "resumption" => scenario = Some(Scenario::Resumption),
                 "subscriptions" => scenario = Some(Scenario::Subscriptions),
                 "nodes" => scenario = Some(Scenario::Nodes),
                 "contacts" => scenario = Some(Scenario::Contacts),
@@ -226,7 +228,7 @@ impl Options {
         match self.scenario {
             _ if self.one_account => publishers,
             Scenario::Fanout => self.sessions + 1,
-            Scenario::Login => self.sessions,
+            Scenario::Login | Scenario::Resumption => self.sessions,
             Scenario::Contacts => self.sessions + 1,
             Scenario::Subscriptions => self.levels[0] + 1,
             Scenario::Idle => self.levels.iter().copied().max().unwrap_or(1),
@@ -303,6 +305,7 @@ SCENARIO
   webhooks      deliveries to endpoints on loopback over plain HTTP, in parallel mode (not on Prosody)
   idle          resident memory per logged-in session, as the slope between two numbers of sessions
   login         server CPU per login (TLS handshake, SASL, bind)
+  resumption    server CPU per resumed session (XEP-0198) over a new connection, beside that of a login
   watchers      event streams over HTTP on one node: memory of an idle one, CPU and latency of a delivered event
   resume        long polls from a cursor near the end of a log and from one in its middle, with few and many events
   subscriptions publishes to, and subscriptions of, a node with many subscribers of whom few are online

@@ -25,11 +25,22 @@ pub(super) const IM: &[Setting] = &[
         )
         .sets(|config, value| config.im.change_password = value.flag()),
     setting("im.remove_account", Kind::Flag, "true")
-        .means(
-            "Whether an account may remove itself over XMPP (XEP-0077), with its roster, archive and tokens. \
-             Nobody makes one that way.",
-        )
+        .means("Whether an account may remove itself over XMPP (XEP-0077), with its roster, archive and tokens.")
         .sets(|config, value| config.im.remove_account = value.flag()),
+    setting("im.register", Kind::Flag, "false")
+        .means(
+            "Whether whoever has no account may make one over XMPP (XEP-0077). Under TLS alone, and as often as \
+             `limits.registrations_per_hour` says.",
+        )
+        .why("A server that lets everybody in is found by those who send what nobody wants.")
+        .sets(|config, value| config.im.register = value.flag()),
+    setting("im.client_state", Kind::Flag, "true")
+        .means(
+            "Whether clients that nobody looks at may say so (XEP-0352), and are told of the presence of others when \
+             something comes that cannot wait.",
+        )
+        .why("A telephone's radio sleeps longer.")
+        .sets(|config, value| config.im.client_state = value.flag()),
     setting("im.archive_days", count(0, 36_500), "30")
         .means(
             "How long messages stay in the archives of accounts (XEP-0313); 0 keeps no archives. Events of nodes \

@@ -118,6 +118,10 @@ pub(super) const LIMITS: &[Setting] = &[
     setting("limits.auth_block_seconds", count(1, 86_400), "900")
         .means("For how long it must wait.")
         .sets(|config, value| config.limits.auth_block_seconds = value.count()),
+    setting("limits.registrations_per_hour", count(1, 1_000_000), "5")
+        .means("Attempts from one address prefix to make an account, where `im.register` lets people do so.")
+        .why("A household comes to that; whoever makes accounts by the hundred does not.")
+        .sets(|config, value| config.limits.registrations_per_hour = value.count()),
     setting("limits.negotiation_seconds", count(1, 600), "30")
         .means("The time from the first byte of an XMPP connection to a bound resource.")
         .why("Whoever has not said who he is should not hold anything for long. A TLS handshake has 10 s of it.")

@@ -92,6 +92,17 @@ impl Bosh {
         Arc::new(Bosh { options, gate, sessions, tracker, table: Arc::default() })
     }
 
+    /// Sessions that there are.
+    pub fn sessions(&self) -> usize {
+        self.table.lock().len()
+    }
+
+    /// Requests that are kept waiting for something to be answered with.
+    pub fn waiting(&self) -> usize {
+        let all: Vec<Arc<One>> = self.table.lock().values().cloned().collect();
+        all.iter().map(|one| one.lock().waiting()).sum()
+    }
+
     /// Answers a request, when there is something to answer or it has waited long enough. `secure` says
     /// whether TLS protects it.
     pub async fn answer(&self, bytes: Bytes, peer: SocketAddr, secure: bool) -> Posted {

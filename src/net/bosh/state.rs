@@ -243,6 +243,11 @@ impl State {
         Some(next)
     }
 
+    /// Requests that are not answered.
+    pub fn waiting(&self) -> usize {
+        self.held.len() + self.early.len()
+    }
+
     /// Whether as much waits to be fetched as may.
     pub fn is_full(&mut self, now: Instant) -> bool {
         if self.outbound_bytes >= OUTBOUND_BYTES_MAX {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::accounts::account;
 use super::hand::{Hand, jid};
-use crate::im::{Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
+use crate::im::{Departure, Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Change, Contact, Edge, NodeState, Page, SubId, Subscription, SubscriptionOptions, SubscriptionState,
@@ -110,6 +111,21 @@ pub async fn messages_wait_in_order_and_are_bounded(store: Arc<dyn Store>) {
     assert_eq!(store.kept_messages(alice.clone(), 0, 9).await.unwrap(), rest);
     assert!(keep(&*store, alice, message(4)).await);
     assert_eq!(store.kept_messages(bob, 0, 9).await.unwrap().len(), 1);
+}
+
+pub async fn the_last_departure_is_kept_of_accounts(store: Arc<dyn Store>) {
+    let (alice, nobody) = (jid("alice@localhost"), jid("nobody@localhost"));
+    store.put_account(account("alice@localhost")).await.unwrap();
+    assert_eq!(store.departure(alice.clone()).await.unwrap(), None);
+    let went = |at: i64, status: &str| Departure { at: Timestamp(at), status: status.to_owned() };
+    for departure in [went(1, "home, O'Neill"), went(2, "")] {
+        store.put_departure(alice.clone(), departure.clone()).await.unwrap();
+        assert_eq!(store.departure(alice.clone()).await.unwrap(), Some(departure));
+    }
+    store.put_departure(nobody.clone(), went(3, "")).await.unwrap();
+    assert_eq!(store.departure(nobody).await.unwrap(), None);
+    store.remove_account(alice.clone()).await.unwrap();
+    assert_eq!(store.departure(alice).await.unwrap(), None);
 }
 
 pub async fn removing_an_account_takes_its_roster(store: Arc<dyn Store>) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::im::{Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
+use crate::im::{Departure, Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::Contact;
 
@@ -12,6 +12,7 @@ pub(super) struct Contacts {
     blocked: BTreeMap<BareJid, Vec<Jid>>,
     messages: BTreeMap<BareJid, Vec<(i64, StoredStanza)>>,
     next_message: i64,
+    pub departures: BTreeMap<BareJid, Departure>,
 }
 
 #[derive(Default)]
@@ -86,6 +87,7 @@ impl Contacts {
     pub fn remove(&mut self, owner: &BareJid) {
         self.blocked.remove(owner);
         self.messages.remove(owner);
+        self.departures.remove(owner);
         if let Some(kept) = self.rosters.get_mut(owner) {
             kept.items.clear();
             kept.version += 1;

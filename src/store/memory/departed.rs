@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::{Kept, State};
+use crate::im::Departure;
 use crate::jid::BareJid;
 use crate::pubsub::{Affiliation, Node};
+use crate::store::Failure;
 
 impl State {
     pub(super) fn forget_account(&mut self, jid: &BareJid) {
@@ -12,6 +14,16 @@ impl State {
         self.keys.retain(|address, _| address.service != *jid);
         self.tombstones.retain(|address, _| address.service != *jid);
         self.nodes.values_mut().for_each(|kept| kept.forget_account(jid));
+    }
+}
+
+impl State {
+    /// When an account was available last, if there is such an account.
+    pub(super) fn note_departure(&mut self, owner: BareJid, departure: Departure) -> Result<(), Failure> {
+        if self.accounts.has(&owner) {
+            self.contacts.departures.insert(owner, departure);
+        }
+        Ok(())
     }
 }
 

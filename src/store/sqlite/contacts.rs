@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::im::{Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
+use crate::im::{Departure, Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::Contact;
 use crate::store::counted;
@@ -126,6 +126,23 @@ pub(super) fn forget_messages(db: &Connection, owner: &BareJid, through: i64) ->
     Ok(())
 }
 
+pub(super) fn departure(db: &Connection, owner: &BareJid) -> Result<Option<Departure>, Trouble> {
+    Ok(db
+        .prepare_cached("SELECT time, status FROM departures WHERE owner = ?1")?
+        .query_row([owner.as_str()], |row| Ok(Departure { at: row.get(0)?, status: row.get(1)? }))
+        .optional()?)
+}
+
+pub(super) fn put_departure(db: &Connection, owner: &BareJid, departure: &Departure) -> Result<(), Trouble> {
+    db.prepare_cached(
+        "INSERT INTO departures (owner, time, status) SELECT ?1, ?2, ?3 \
+         WHERE EXISTS (SELECT 1 FROM accounts WHERE jid = ?1) \
+         ON CONFLICT (owner) DO UPDATE SET time = excluded.time, status = excluded.status",
+    )?
+    .execute(params![owner.as_str(), departure.at, departure.status])?;
+    Ok(())
+}
+
 /// All that an account has of others, when the account goes. Its roster's version goes on should the
 /// account come again.
 pub(super) fn remove(db: &Connection, owner: &BareJid) -> Result<(), Trouble> {
@@ -133,6 +150,7 @@ pub(super) fn remove(db: &Connection, owner: &BareJid) -> Result<(), Trouble> {
     db.prepare_cached("DELETE FROM contacts WHERE owner = ?1")?.execute(owner)?;
     db.prepare_cached("DELETE FROM blocked WHERE owner = ?1")?.execute(owner)?;
     db.prepare_cached("DELETE FROM offline_messages WHERE owner = ?1")?.execute(owner)?;
+    db.prepare_cached("DELETE FROM departures WHERE owner = ?1")?.execute(owner)?;
     db.prepare_cached("UPDATE rosters SET version = version + 1 WHERE owner = ?1")?.execute(owner)?;
     Ok(())
 }

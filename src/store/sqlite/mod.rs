@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::{Connection, params};
 
-use crate::im::{Roster, RosterChange, RosterPlace, StoredStanza};
+use crate::im::{Departure, Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Graph, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection, Seq, Subscription,
@@ -418,6 +418,14 @@ impl Store for SqliteStore {
 
     fn forget_messages(&self, owner: BareJid, through: i64) -> Pending<'_, ()> {
         self.write(move |db| contacts::forget_messages(db, &owner, through))
+    }
+
+    fn departure(&self, owner: BareJid) -> Pending<'_, Option<Departure>> {
+        self.read(move |db| contacts::departure(db, &owner))
+    }
+
+    fn put_departure(&self, owner: BareJid, departure: Departure) -> Pending<'_, ()> {
+        self.write(move |db| contacts::put_departure(db, &owner, &departure))
     }
 
     fn webhook(&self, id: String) -> Pending<'_, Option<Webhook>> {

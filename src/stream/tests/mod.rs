@@ -170,6 +170,10 @@ impl Talk {
                 let inlined = Inlined { resumed: self.resumed.take(), bound, token: self.token.take() };
                 ("[inline?]".to_owned(), Some(Input::Inlined(Box::new(inlined))))
             }
+            Output::AskRegister { account, .. } => {
+                let refusal = (account.local() == Some("alice")).then_some(RegisterRefusal::Conflict);
+                (format!("[register? {account}]"), Some(Input::Registered(refusal)))
+            }
             Output::AskBind { account, resource } => {
                 let said = format!("[bind? {}]", resource.as_deref().unwrap_or("-"));
                 let full = account.with_resource(resource.as_deref().unwrap_or("made")).unwrap();
@@ -223,7 +227,7 @@ fn short(written: &str) -> String {
             "[offer tls]",
         ),
         (
-            "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session><sm xmlns='urn:xmpp:sm:3'/><csi xmlns='urn:xmpp:csi:0'/><ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/></stream:features>",
+            "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><session xmlns='urn:ietf:params:xml:ns:xmpp-session'><optional/></session><sm xmlns='urn:xmpp:sm:3'/><ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/><csi xmlns='urn:xmpp:csi:0'/></stream:features>",
             "[offer bind]",
         ),
         ("<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>", "[offer "),

@@ -246,3 +246,31 @@ fn secrets_are_not_printed() {
     assert!(!format!("{password:?}").contains(PASSWORD));
     assert_eq!(format!("{keys:?}"), "Credentials(Scram(ScramOffer { iterations: 4096 }))");
 }
+
+/// XEP-0077 §3.1.1: under TLS alone, where it is offered, and never for those who come without an account.
+#[test]
+fn accounts_are_made_where_that_is_offered() {
+    let asked = |name: &str| {
+        format!(
+            "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>{name}</username>\
+             <password>secret</password></query></iq>"
+        )
+    };
+    let options = Options { register: true, ..Options::default() };
+    let mut talk = Talk::with(Channel::Tls, options.clone());
+    talk.say(OPEN);
+    assert!(talk.say(&asked("alice")).starts_with("[register? alice@localhost]"));
+    assert_eq!(talk.say(&asked("New")), "[register? new@localhost]<iq id='r' type='result'/>");
+    assert_eq!(talk.stream.account(), None, "whoever has made an account has not proved that it is his");
+    let nobody = Options { anonymous: Some(jid("localhost")), ..options.clone() };
+    for (channel, options) in
+        [(Channel::Tls, Options::default()), (Channel::Clear, options.clone()), (Channel::Tls, nobody)]
+    {
+        let mut talk = Talk::with(channel, options);
+        talk.say(OPEN);
+        assert_eq!(talk.say(&asked("new")), "[error not-authorized][end][close, linger]");
+    }
+    let mut talk = Talk::with(Channel::StartTls, options);
+    talk.say(OPEN);
+    assert_eq!(talk.say(&asked("new")), "[error not-authorized][end][close, linger]");
+}

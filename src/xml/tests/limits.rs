@@ -232,6 +232,25 @@ fn a_stanza_takes_no_more_memory_than_eight_times_its_bytes() {
     }
 }
 
+/// X2: what is deepest of all that any limit lets in, the answer to it, and its end need little stack.
+#[test]
+fn the_deepest_tree_needs_little_stack() {
+    let deepest = 2 * Limits::authenticated().depth;
+    let work = move || {
+        let mut tree = Element::new("a", "urn:x").with_attr("b", "c");
+        for _ in 0..deepest {
+            tree = Element::new("a", "urn:x").with_text("t").with_child(tree);
+        }
+        let written = tree.to_bytes();
+        let limits = Limits { depth: deepest + 1, ..Limits::authenticated() };
+        let read = crate::xml::parse_document(&written, &limits).expect("what was written is read");
+        assert!(read == tree && read.clone() == tree);
+        drop((read, tree));
+    };
+    // Tasks have 2 MiB.
+    std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap();
+}
+
 #[test]
 fn an_idle_parser_is_small() {
     assert!(size_of::<Parser>() <= 1024, "{}", size_of::<Parser>());

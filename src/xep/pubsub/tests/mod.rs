@@ -49,12 +49,12 @@ impl Default for Given {
 }
 
 /// Instant messaging with nobody in it.
-fn messaging() -> Messaging {
+pub(in crate::xep) fn messaging() -> Messaging {
     Messaging::new(engine(), Default::default())
 }
 
 /// An engine whose turns nobody runs.
-fn engine() -> crate::engine::Engine {
+pub(in crate::xep) fn engine() -> crate::engine::Engine {
     let store = Arc::new(crate::store::memory::MemoryStore::new());
     crate::engine::Engine::new(store, Arc::new(crate::time::SystemClock), Default::default()).0
 }
@@ -76,6 +76,7 @@ impl Given {
             engine: &engine(),
             access: None,
             now: Timestamp::from_seconds(1_000_000_000),
+            started: Timestamp::from_seconds(1_000_000_000 - 90),
             options: &Options::default(),
         };
         asked.work()
