@@ -186,6 +186,15 @@ impl Delivery {
     }
 }
 
+impl Shared {
+    fn announce(&self, told: Told) {
+        if let Err(error) = self.told.try_send(told) {
+            let told = error.into_inner();
+            tracing::warn!(node = %told.node.address, "too many notices wait to be sent: one is not told");
+        }
+    }
+}
+
 impl Sink for Delivery {
     fn committed(&self, commit: &Committed<'_>) {
         if commit.before < commit.node.last_seq {
@@ -193,10 +202,7 @@ impl Sink for Delivery {
         }
         self.shared.offer(commit);
         for notice in notices(&commit.node.config, commit.by, commit.changes) {
-            let told = Told { node: commit.node.clone(), by: commit.by.cloned(), notice };
-            if self.shared.told.try_send(told).is_err() {
-                tracing::warn!(node = %commit.node.address, "too many notices wait to be sent: one is not told");
-            }
+            self.shared.announce(Told { node: commit.node.clone(), by: commit.by.cloned(), notice });
         }
         for change in commit.changes {
             let Change::SetSubscription { subscription } = change else { continue };

@@ -101,7 +101,8 @@ macro_rules! every_promise {
                 memos_of_a_caller_are_counted_and_forgotten;
             webhooks:
                 a_webhook_comes_back_and_is_listed
-                deliveries_are_settled_as_one;
+                deliveries_are_settled_as_one
+                the_latest_attempts_are_kept_and_no_others;
             accounts:
                 an_account_comes_back_with_either_verifier
                 accounts_are_listed_in_slices

@@ -29,8 +29,8 @@ use crate::pubsub::{
 use crate::store::FastToken;
 use crate::store::page::{SubscriptionEdge, event_bytes};
 use crate::store::{
-    Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey, NodeCommit,
-    Parked, Pending, Settled, Store, Token, Webhook,
+    Account, AccountTotals, Ask, Attempted, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey,
+    NodeCommit, Parked, Pending, Settled, Store, Token, Webhook,
 };
 use crate::time::Timestamp;
 
@@ -552,6 +552,10 @@ impl Store for MemoryStore {
 
     fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>> {
         self.with(move |state| Ok(state.endpoints.parked(&webhook, dead, after, max)))
+    }
+
+    fn attempts(&self, webhook: String) -> Pending<'_, Vec<Attempted>> {
+        self.with(move |state| Ok(state.endpoints.attempts(&webhook)))
     }
 
     fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)> {

@@ -44,7 +44,7 @@ pub use archive::{
 };
 pub use memo::{Memo, MemoKey};
 pub use page::ITEMS_PAGE_BYTES_MAX;
-pub use webhook::{Parked, Settled, Webhook};
+pub use webhook::{ATTEMPTS_KEPT, Attempted, Parked, Settled, Webhook};
 
 /// The answer of a store, later.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
@@ -259,7 +259,7 @@ pub trait Store: Archives + Send + Sync + 'static {
     fn webhook(&self, id: String) -> Pending<'_, Option<Webhook>>;
     /// Creates or replaces; what is parked stays.
     fn put_webhook(&self, webhook: Webhook) -> Pending<'_, ()>;
-    /// With what is parked; whether there was one.
+    /// With what is parked and its log; whether there was one.
     fn remove_webhook(&self, id: String) -> Pending<'_, bool>;
     /// Ordered by id, after the given one; at most `max`.
     fn webhooks(&self, after: Option<String>, max: usize) -> Pending<'_, Vec<Webhook>>;
@@ -269,6 +269,8 @@ pub trait Store: Archives + Send + Sync + 'static {
     /// Deliveries that have failed, in order of seq after the given one: those that are tried again, or
     /// the dead.
     fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>>;
+    /// The latest attempts of an endpoint, oldest first.
+    fn attempts(&self, webhook: String) -> Pending<'_, Vec<Attempted>>;
     /// How many are tried again, and how many are dead.
     fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)>;
 

@@ -41,8 +41,8 @@ use crate::pubsub::{
 };
 use crate::store::FastToken;
 use crate::store::{
-    Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, NodeCommit, Parked, Pending,
-    Settled, Store, Token, Webhook,
+    Account, AccountTotals, Ask, Attempted, Failure, Found, Identity, Item, Lapse, List, LogPage, NodeCommit, Parked,
+    Pending, Settled, Store, Token, Webhook,
 };
 use crate::time::Timestamp;
 
@@ -468,6 +468,10 @@ impl Store for SqliteStore {
 
     fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>> {
         self.read(move |db| webhooks::parked(db, &webhook, dead, after, max))
+    }
+
+    fn attempts(&self, webhook: String) -> Pending<'_, Vec<Attempted>> {
+        self.read(move |db| webhooks::attempts(db, &webhook))
     }
 
     fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)> {
