@@ -133,7 +133,9 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let webhooks = webhooks.map_err(StartError)?;
     rooms.spawn(webhooks.clone().run());
     if let Some(options) = upstream_options(config) {
-        peers.spawn(net::join(config.component_of.host.clone(), options, sessions.clone(), leaving.clone()));
+        let of = &config.component_of;
+        let wait_max = Duration::from_secs(of.retry_seconds);
+        peers.spawn(net::join(of.host.clone(), wait_max, options, sessions.clone(), leaving.clone()));
     }
     let cursors = delivery.cursors().clone();
     let bosh = Bosh::new(bosh_options(config), gate.clone(), sessions.clone(), peers.clone());

@@ -45,6 +45,8 @@ async fn service(dir: &Path, port: u16) -> Running {
         "xmpp.domain=tidings.invalid",
         "pubsub.service=pubsub.other.example",
         "component_of.users=localhost",
+        // It comes back soon after the other server does, however long that took.
+        "component_of.retry_seconds=1",
         &format!("component_of.host=127.0.0.1:{port}"),
     ];
     start(dir, &sets).await

@@ -75,6 +75,7 @@ pub struct ComponentOf {
     pub domain: Option<BareJid>,
     pub secret: Secret,
     pub users: Option<BareJid>,
+    pub retry_seconds: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -318,7 +318,13 @@ fn blank() -> Config {
         hooks: Vec::new(),
         webhooks: blank_webhooks(),
         components: Vec::new(),
-        component_of: ComponentOf { host: String::new(), domain: None, secret: Secret::new(""), users: None },
+        component_of: ComponentOf {
+            host: String::new(),
+            domain: None,
+            secret: Secret::new(""),
+            users: None,
+            retry_seconds: 0,
+        },
         templates: Vec::new(),
         data: Data { dir: PathBuf::new() },
         auth: Auth {

@@ -11,8 +11,14 @@ use crate::session::{Carrier, Pipe, Sessions, UpstreamOptions};
 use crate::stream::Secured;
 
 /// Connects to `host` (with its port) until `stop`; whenever the connection ends, again after a while
-/// that grows while the server does not take us.
-pub async fn join(host: String, options: UpstreamOptions, sessions: Sessions, stop: CancellationToken) {
+/// that grows while the server does not take us, to `wait_max` at most.
+pub async fn join(
+    host: String,
+    wait_max: Duration,
+    options: UpstreamOptions,
+    sessions: Sessions,
+    stop: CancellationToken,
+) {
     let mut upstream = sessions.upstream(options);
     let mut wait = WAIT_MIN;
     loop {
@@ -23,7 +29,7 @@ pub async fn join(host: String, options: UpstreamOptions, sessions: Sessions, st
                 false
             }
         };
-        wait = if accepted { WAIT_MIN } else { (wait * 2).min(WAIT_MAX) };
+        wait = if accepted { WAIT_MIN } else { (wait * 2).min(wait_max) };
         tokio::select! {
             () = upstream.rest(wait.mul_f64(0.75 + jitter() / 2.0)) => {}
             () = stop.cancelled() => return,
@@ -47,4 +53,3 @@ fn jitter() -> f64 {
 
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 const WAIT_MIN: Duration = Duration::from_secs(1);
-const WAIT_MAX: Duration = Duration::from_secs(60);

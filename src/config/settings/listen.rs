@@ -1,6 +1,6 @@
 //! Where clients, components and requests come in, and where this server goes as a component.
 
-use super::{Kind, Setting, follows, setting};
+use super::{Kind, Setting, count, follows, setting};
 use crate::config::Secret;
 
 pub(super) const XMPP: &[Setting] = &[
@@ -36,6 +36,10 @@ pub(super) const COMPONENT_OF: &[Setting] = &[
         .means("The domain of the other server whose users may do what accounts may: create nodes, above all.")
         .why("Everyone else who comes through the other server is a stranger here.")
         .sets(|config, value| config.component_of.users = Some(value.domain())),
+    setting("component_of.retry_seconds", count(1, 3_600), "60")
+        .means("The longest pause between two tries to reach the other server.")
+        .why("The first pause is a second, and each is twice the last: a restart costs little, and a long absence too.")
+        .sets(|config, value| config.component_of.retry_seconds = value.count()),
 ];
 
 pub(super) const HTTP: &[Setting] = &[
