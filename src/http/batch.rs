@@ -130,7 +130,8 @@ fn success(call: &Call, node: &NodeId, published: &[Published], at: Position) ->
     }
     array.end();
     object.end();
-    call.mark(json(StatusCode::OK, out), Some(at))
+    let status = if published.iter().all(|item| item.replaced) { StatusCode::OK } else { StatusCode::CREATED };
+    call.mark(json(status, out), Some(at))
 }
 
 /// A refusal of a batch, with the place of the item that it is about.
@@ -237,10 +238,7 @@ fn read_data(media_type: Option<&str>, data: &RawValue) -> Result<Payload, Probl
             kind.payload(text.as_bytes())
         }
     };
-    payload.map_err(|error| {
-        let detail = error.to_string();
-        Problem::from(error).fault("/data", detail)
-    })
+    payload.map_err(|error| Problem::from(error).within("/data"))
 }
 
 pub(super) const NDJSON: &str = "application/x-ndjson";
