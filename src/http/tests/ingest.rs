@@ -260,6 +260,13 @@ async fn a_stream_of_lines_is_answered_line_by_line() {
     assert_eq!(alice.get("/v1/nodes/n/items/a").await.body, "2");
     assert_eq!(alice.get("/v1/nodes/n/items").await.json()["count"], 2);
 
+    for (key, status) in [(String::new(), 422), ("x".repeat(256), 422), ("x".repeat(255), 201)] {
+        let line = format!("{{\"data\":1,\"key\":\"{key}\"}}");
+        let body = Some(("application/x-ndjson", line.as_bytes()));
+        let reply = alice.ask("POST", "/v1/nodes/n/items:batch", &[], body).await;
+        assert_eq!(reply.json()["status"], status, "{} bytes: {:?}", key.len(), reply.body);
+    }
+
     // A stream as a whole has no key, and no condition.
     for header in ["idempotency-key", "if-match"] {
         let body = Some(("application/x-ndjson", &b"{\"data\":1}"[..]));
