@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::delivery::webhook::{NewWebhook, NotCreated, Refused, Replay, Shown, Webhooks, secret_key, secret_text};
 use crate::delivery::{CursorError, Cursors};
@@ -79,9 +79,9 @@ struct Wish {
     url: String,
     #[serde(default)]
     types: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     secret: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     mode: Option<String>,
 }
 
@@ -94,10 +94,15 @@ struct Change {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Again {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     seq: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     after: Option<String>,
+}
+
+/// What may be left out is still of its type where it stands: null is none.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 async fn read<T: serde::de::DeserializeOwned>(call: &Call, body: Body) -> Result<T, Problem> {

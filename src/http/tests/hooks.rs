@@ -371,6 +371,7 @@ async fn what_fails_is_tried_again_under_the_same_id_and_then_given_up() {
     until(&alice, &path, |shown| shown["dead"] == 0).await;
     assert_eq!(replay(format!("{{\"seq\":{}}}", dead[0]["seq"])).await, 404);
     assert_eq!(replay("{}".to_owned()).await, 422);
+    assert_eq!(replay("{\"after\":\"earliest\",\"seq\":null}".to_owned()).await, 400);
     assert_eq!(replay("{\"after\":\"nonsense\"}".to_owned()).await, 422);
     // And everything from a position.
     assert_eq!(replay("{\"after\":\"earliest\"}".to_owned()).await, 202);
