@@ -190,18 +190,18 @@ async fn bind(config: &Config) -> Result<Bound, StartError> {
     // Without a component nobody is expected there.
     let component = config.xmpp.listen_component.filter(|_| !config.components.is_empty());
     Ok(Bound {
-        component: bind_one(component, "components").await?,
-        xmpp: bind_one(config.xmpp.listen, "XMPP").await?,
-        xmpp_tls: bind_one(config.xmpp.listen_tls, "XMPP over direct TLS").await?,
-        http: bind_one(config.http.listen, "HTTP").await?,
-        admin: bind_one(config.admin.listen, "administration").await?,
+        component: bind_one(component, "xmpp.listen_component").await?,
+        xmpp: bind_one(config.xmpp.listen, "xmpp.listen").await?,
+        xmpp_tls: bind_one(config.xmpp.listen_tls, "xmpp.listen_tls").await?,
+        http: bind_one(config.http.listen, "http.listen").await?,
+        admin: bind_one(config.admin.listen, "admin.listen").await?,
     })
 }
 
-async fn bind_one(address: Option<SocketAddr>, what: &str) -> Result<Option<TcpListener>, StartError> {
+async fn bind_one(address: Option<SocketAddr>, setting: &str) -> Result<Option<TcpListener>, StartError> {
     match address {
         None => Ok(None),
-        Some(address) => net::bind(address, what).await.map(Some).map_err(|error| StartError(error.to_string())),
+        Some(address) => net::bind(address, setting).await.map(Some).map_err(|error| StartError(error.to_string())),
     }
 }
 

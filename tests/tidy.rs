@@ -244,6 +244,40 @@ fn files_and_functions_stay_small() {
 }
 
 #[test]
+fn what_documents_point_to_is_there() {
+    let mut documents = vec![PathBuf::from("README.md")];
+    for folder in ["docs", "docs/decisions", "xeps", "certs", "tests/scenes", "tests/load"] {
+        let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+        documents.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        let beside = document.parent().unwrap();
+        // Words between backticks that begin as our paths do, and links that lead to no other host.
+        let quoted = text.split('`').skip(1).step_by(2).filter(|word| {
+            let ours = ["src/", "tests/", "docs/", "xeps/", "certs/"].iter().any(|room| word.starts_with(room));
+            ours && !word.contains(['<', '*', ' ', '{'])
+        });
+        let linked = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let linked = linked.filter(|target| !target.contains("://") && !target.starts_with('#'));
+        let paths = quoted.map(|word| (word, PathBuf::from(word))).chain(linked.map(|target| {
+            let path = target.split('#').next().unwrap_or_default();
+            (target, beside.join(path))
+        }));
+        for (word, path) in paths {
+            seen += 1;
+            if !path.exists() {
+                wrong.push(format!("{}: {word} is not there", document.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(seen > 50, "the documents are read: {seen}");
+}
+
+#[test]
 fn the_top_level_holds_what_it_should() {
     let wrong: Vec<String> = fs::read_dir(".")
         .unwrap()

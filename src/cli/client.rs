@@ -214,9 +214,14 @@ pub fn told(status: StatusCode, problem: &Value) -> String {
         Some(detail) => detail,
         None => format!("the server answered {status}"),
     };
+    let sentence = told.clone();
     for fault in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
         let part = |name: &str| fault.get(name).and_then(Value::as_str).map(tame).unwrap_or_default();
-        told.push_str(&format!("\n  {} {}", part("pointer"), part("detail")));
+        let (pointer, detail) = (part("pointer"), part("detail"));
+        // A command names few things: whoever reads the sentence knows already where it points.
+        if !sentence.contains(&detail) {
+            told.push_str(&format!("\n  {pointer} {detail}"));
+        }
     }
     if status == StatusCode::UNAUTHORIZED {
         told.push_str("; see TIDINGS_TOKEN, --token-file and the data folder's admin.token");
@@ -335,6 +340,8 @@ mod tests {
     fn a_problem_is_told_with_its_details() {
         let problem = json!({"title": "t", "detail": "d", "errors": [{"pointer": "/x", "detail": "e"}]});
         assert_eq!(told(StatusCode::UNPROCESSABLE_ENTITY, &problem), "d\n  /x e");
+        let same = json!({"detail": "x: too large", "errors": [{"pointer": "/x", "detail": "too large"}]});
+        assert_eq!(told(StatusCode::UNPROCESSABLE_ENTITY, &same), "x: too large", "nothing is said twice");
         assert_eq!(told(StatusCode::BAD_GATEWAY, &Value::Null), "the server answered 502 Bad Gateway");
     }
 }

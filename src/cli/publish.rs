@@ -14,6 +14,7 @@ use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub struct Publish {
+    /// The id of a node, such as orders/42
     node: String,
     /// What is published; - or nothing is stdin
     #[arg(value_name = "DATA")]

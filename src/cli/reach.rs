@@ -26,6 +26,18 @@ pub struct Stopped {
 }
 
 impl Reach {
+    /// For what needs something that is there already: a folder that is not is a slip of the pen, and
+    /// must not be made.
+    pub async fn existing(settings: &Settings, config: &Config) -> Result<Self, Trouble> {
+        let dir = &config.data.dir;
+        if !dir.join(DATABASE).try_exists().unwrap_or(true) {
+            let what = "there is nothing in the data folder";
+            return Err(Trouble::failed(format!("{what} {}: name another with --data", dir.display())));
+        }
+        Self::find(settings, config).await
+    }
+
+    /// For what may be the first thing that is done: makes the data folder where there is none.
     pub async fn find(settings: &Settings, config: &Config) -> Result<Self, Trouble> {
         let dir = &config.data.dir;
         prepare_data_dir(dir)?;

@@ -63,7 +63,7 @@ struct Made {
 }
 
 pub async fn run(settings: &Settings, config: &Config, token: Token) -> Result<(), Trouble> {
-    let reach = Reach::find(settings, config).await?;
+    let reach = Reach::existing(settings, config).await?;
     match token {
         Token::Create(create) => {
             let made = match reach {

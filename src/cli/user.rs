@@ -106,7 +106,11 @@ enum Act<'a> {
 
 /// Answers with what is to be said of it.
 async fn act(settings: &Settings, config: &Config, act: Act<'_>) -> Result<String, Trouble> {
-    match Reach::find(settings, config).await? {
+    let reach = match act {
+        Act::Add(..) => Reach::find(settings, config).await?,
+        Act::Password(..) | Act::Disable(..) | Act::Remove(_) => Reach::existing(settings, config).await?,
+    };
+    match reach {
         Reach::Running(client) => ask(&client, act).await,
         Reach::Stopped(stopped) => {
             let done = change(&stopped.access, act).await.map_err(|why| Trouble::failed(why.to_string()));
@@ -190,7 +194,7 @@ fn text(password: &NewPassword) -> &str {
 }
 
 async fn list(settings: &Settings, config: &Config, json: bool) -> Result<(), Trouble> {
-    let users = match Reach::find(settings, config).await? {
+    let users = match Reach::existing(settings, config).await? {
         Reach::Running(client) => listed(&client).await?,
         Reach::Stopped(stopped) => kept(stopped).await?,
     };

@@ -19,6 +19,7 @@ use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub struct Watch {
+    /// Ids of nodes, such as orders/42
     #[arg(required = true, value_name = "NODE", num_args = 1..=NODES_MAX)]
     nodes: Vec<String>,
     /// Begin after this cursor, or with now or earliest; a cursor belongs to one node

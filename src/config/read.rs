@@ -337,7 +337,7 @@ fn unknown(key: &str) -> String {
         if key.contains('.') { keys.collect() } else { sections.chain(["host", "template"]).collect() };
     let near = candidates.into_iter().map(|candidate| (distance(&shown, candidate), candidate)).min();
     match near {
-        Some((far, candidate)) if far <= TYPO_EDITS_MAX => {
+        Some((far, candidate)) if far <= TYPO_EDITS_MAX.min(shown.chars().count() / LETTERS_FOR_AN_EDIT) => {
             format!("there is no setting {shown}; is it {candidate}?")
         }
         _ => format!("there is no setting {shown}"),
@@ -370,3 +370,5 @@ const KEY_CHARS_SHOWN: usize = 80;
 
 /// Beyond it, another setting was meant than any that there is.
 const TYPO_EDITS_MAX: usize = 3;
+/// A short word is near to every other one.
+const LETTERS_FOR_AN_EDIT: usize = 3;

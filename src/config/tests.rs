@@ -76,6 +76,15 @@ fn every_setting_reaches_the_configuration() {
 }
 
 #[test]
+fn a_guess_is_made_where_a_word_is_near_for_its_length() {
+    let told = load_text("[xmp]\nlisten = 5\n[nope]\nx = 1\n").unwrap_err();
+    assert_eq!(
+        told,
+        "tidings.toml:1: there is no setting xmp; is it xmpp?\ntidings.toml:3: there is no setting nope\n"
+    );
+}
+
+#[test]
 fn a_file_sets_what_it_says() {
     let config = load_text(
         r#"

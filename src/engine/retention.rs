@@ -50,3 +50,25 @@ impl Retention {
         if node.config.persist_items { self.events } else { self.transient_events.min(self.events) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::tail::tests::node;
+    use crate::pubsub::NodeConfig;
+
+    #[test]
+    fn a_node_that_keeps_no_items_has_the_shorter_log() {
+        let retention = Retention { events: 100, transient_events: 10, ..Retention::default() };
+        let after = |persist_items: bool, last_seq: u64| {
+            let node = node(1, "pubsub.localhost");
+            let config = NodeConfig { persist_items, ..(*node.config).clone() };
+            retention.floor_by_count(&Node { config: Arc::new(config), last_seq: Seq(last_seq), ..node })
+        };
+        // A tenth more may gather.
+        assert_eq!([11, 12].map(|last| after(false, last)), [None, Some(Seq(3))]);
+        assert_eq!([12, 110, 111].map(|last| after(true, last)), [None, None, Some(Seq(12))]);
+    }
+}

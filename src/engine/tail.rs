@@ -465,12 +465,12 @@ const CROWDED_TAIL_BYTES: usize = 32 << 10;
 const SWEEP_AT: usize = 1024;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::pubsub::{NodeId, ServicePolicy, WhoCreates};
     use crate::time::Timestamp;
 
-    fn node(key: i64, service: &str) -> Node {
+    pub fn node(key: i64, service: &str) -> Node {
         let service = BareJid::parse(service).unwrap();
         let policy = ServicePolicy {
             service: service.clone(),
@@ -495,6 +495,24 @@ mod tests {
             subscribers: 0,
             version: 1,
         }
+    }
+
+    struct Deaf;
+
+    impl Wake for Deaf {
+        fn wake(&self) {}
+    }
+
+    #[test]
+    fn whoever_is_kept_out_when_that_has_changed_is_told_so() {
+        let tails = Tails::new(1000, 1000);
+        let tail = tails.watch(&node(1, "alice@localhost"));
+        let watcher = tail.add_watcher(Arc::new(Deaf));
+        let access = tail.access();
+        assert!(tail.keep_out(watcher, access));
+        tails.doubt_rights(&BareJid::parse("alice@localhost").unwrap());
+        assert!(!tail.keep_out(watcher, access), "nobody would wake it");
+        assert!(tail.keep_out(watcher, tail.access()));
     }
 
     #[test]

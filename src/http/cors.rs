@@ -135,4 +135,13 @@ mod tests {
         assert_eq!(response.headers()[VARY], "origin");
         assert_eq!(page.answer_preflight().map(|_| ()), None);
     }
+
+    #[test]
+    fn a_browser_may_remember_for_a_while_what_a_page_may_ask() {
+        let asking = Asking::Preflight(HeaderValue::from_static("https://app.example"));
+        let response = asking.answer_preflight().unwrap();
+        assert_eq!(response.headers()[ACCESS_CONTROL_MAX_AGE], "600");
+        assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_METHODS], METHODS);
+        assert_eq!(response.headers()[ACCESS_CONTROL_ALLOW_HEADERS], REQUEST_HEADERS);
+    }
 }

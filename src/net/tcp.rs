@@ -39,8 +39,8 @@ pub struct Serve {
     pub tracker: TaskTracker,
 }
 
-/// Binds, or says in a sentence why not.
-pub async fn bind(address: SocketAddr, what: &str) -> io::Result<TcpListener> {
+/// Binds what a setting says, or says in a sentence why not.
+pub async fn bind(address: SocketAddr, setting: &str) -> io::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => "; another program listens there: stop it, or choose another address",
@@ -48,7 +48,7 @@ pub async fn bind(address: SocketAddr, what: &str) -> io::Result<TcpListener> {
             io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
             _ => "",
         };
-        io::Error::new(error.kind(), format!("cannot listen on {address} for {what}: {error}{advice}"))
+        io::Error::new(error.kind(), format!("cannot listen on {address} ({setting}): {error}{advice}"))
     })
 }
 

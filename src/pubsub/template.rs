@@ -66,6 +66,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_first_template_that_matches_counts() {
+        let template = |glob: &str, auto_create| Template {
+            matching: Glob(Arc::from(glob)),
+            creators: Vec::new(),
+            auto_create,
+            config: Vec::new(),
+        };
+        let templates = [template("orders/new/*", true), template("orders/*", false), template("*", true)];
+        let of = |node: &str| {
+            let found = Template::of(&templates, &NodeId::parse(node).unwrap());
+            found.map(|template| template.matching.0.to_string())
+        };
+        assert_eq!(of("orders/new/1").as_deref(), Some("orders/new/*"));
+        assert_eq!(of("orders/1").as_deref(), Some("orders/*"));
+        assert_eq!(of("x").as_deref(), Some("*"));
+        assert_eq!(Template::of(&templates[..2], &NodeId::parse("x").unwrap()), None);
+    }
+
+    #[test]
     fn a_star_stands_for_anything_and_nothing_else_does() {
         for (glob, text, matches) in [
             ("orders/*", "orders/42", true),

@@ -18,7 +18,7 @@ fn a_port_in_use_is_named() {
     for listener in ["http.listen", "xmpp.listen", "xmpp.listen_tls", "admin.listen"] {
         let told = refused(dir.path(), &[&format!("{listener}={address}")]);
         assert!(told.contains(&format!("cannot listen on {address}")), "{told}");
-        assert!(told.contains("choose another address"), "{told}");
+        assert!(told.contains("choose another address") && told.contains(&format!("({listener})")), "{told}");
     }
     drop(held);
     Server::start(dir.path(), &[&format!("http.listen={taken}")]).kill();
@@ -41,6 +41,22 @@ fn every_mistake_of_a_configuration_file_is_named_with_its_line() {
         }
     }
     assert!(!dir.path().join("tidings-data").exists(), "nothing is made for a server that cannot start");
+}
+
+#[test]
+fn a_command_that_looks_for_something_makes_no_data_folder() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let ask = |words: &[&str]| run(Command::new(PROGRAM).args(words).arg("--data").arg(&data).current_dir(dir.path()));
+    for words in [&["user", "list"][..], &["user", "remove", "alice"], &["token", "list"], &["token", "revoke", "x"]] {
+        let output = ask(words);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), data.exists()), (Some(1), false), "{words:?}: {told}");
+        assert!(told.contains("there is nothing in the data folder"), "{told}");
+    }
+    // What may be the first thing that is done makes it.
+    assert!(ask(&["user", "add", "alice"]).status.success());
+    assert!(ask(&["user", "list"]).status.success());
 }
 
 #[test]

@@ -6,16 +6,17 @@ import shutil
 import subprocess
 import time
 
-from prosody import START_SECONDS, free_port, listens
+from neighbour import START_SECONDS, Neighbour, free_port, listens
 
 CONTROL_SECONDS = 60
 PROGRAM = "/usr/sbin/ejabberdctl"
 
 
-class Ejabberd:
+class Ejabberd(Neighbour):
     """An ejabberd of its own: one host, one account, one component."""
 
     name = "ejabberd"
+    log = "logs/ejabberd.log"
 
     def __init__(self, folder, certificate, key, password):
         self.folder = folder
@@ -97,19 +98,6 @@ modules:
             self.control("stop")
             self.control("stopped")
         return "ejabberd ended"
-
-    def log_end(self):
-        log = self.folder / "logs/ejabberd.log"
-        return "\n".join(log.read_text(errors="replace").splitlines()[-20:]) if log.exists() else ""
-
-    def settings(self):
-        """What Tidings must be told."""
-        return [
-            "xmpp.domain=tidings.invalid",
-            "pubsub.service=pubsub.localhost",
-            f"component_of.host=127.0.0.1:{self.component}",
-            f"component_of.secret={self.secret}",
-        ]
 
 
 def there():

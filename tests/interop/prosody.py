@@ -5,17 +5,17 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
-START_SECONDS = 30
+from neighbour import START_SECONDS, Neighbour, free_port, listens
 
 
-class Prosody:
+class Prosody(Neighbour):
     """A Prosody of its own: one host, one account, one component."""
 
     name = "prosody"
+    log = "prosody.log"
 
     def __init__(self, folder, certificate, key, password):
         self.folder = folder
@@ -80,30 +80,6 @@ Component "pubsub.localhost"
                 self.process.kill()
                 self.process.wait()
         return "Prosody ended"
-
-    def log_end(self):
-        log = self.folder / "prosody.log"
-        return "\n".join(log.read_text(errors="replace").splitlines()[-20:]) if log.exists() else ""
-
-    def settings(self):
-        """What Tidings must be told."""
-        return [
-            "xmpp.domain=tidings.invalid",
-            "pubsub.service=pubsub.localhost",
-            f"component_of.host=127.0.0.1:{self.component}",
-            f"component_of.secret={self.secret}",
-        ]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def there():

@@ -31,6 +31,7 @@ import ejabberd
 import profanity
 import prosody
 import strophe
+from neighbour import free_port
 
 HERE = Path(__file__).resolve().parent
 PASSWORD = "interop-" + secrets.token_hex(8)
@@ -72,6 +73,21 @@ class Checks:
         self.passed += 1
         print(f"ok      {name}{f': {result}' if isinstance(result, str) else ''}", flush=True)
         return result
+
+    def whole(self, does):
+        """Runs a whole series of checks: one that fails ends it, and so does any other mistake."""
+        try:
+            does()
+        except Failed:
+            pass
+        except Exception as error:
+            self.failed += 1
+            print(f"FAILED  {error}", flush=True)
+
+    def told(self):
+        """Says how it went; the exit code."""
+        print(f"{self.passed} passed, {self.failed} failed")
+        return 1 if self.failed or not self.passed else 0
 
 
 class Server:
@@ -413,7 +429,7 @@ class Clients:
 
 def run(checks, options, folder):
     page = strophe.Strophe(folder) if any(name.startswith("strophe") for name in options.only) else None
-    component = f"127.0.0.1:{prosody.free_port()}"
+    component = f"127.0.0.1:{free_port()}"
     # xmpp.js makes its keys in plain JavaScript: with the default it would take seconds, and more on a busy machine.
     sets = [f"xmpp.listen_component={component}", "auth.scram_iterations=10000"]
     sets += ([f"http.origins={page.site.origin}"] if page else [])
@@ -474,15 +490,8 @@ def main():
         parser.error("profanity is missing: install it, or leave it out of --only")
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="interop-") as folder:
-        try:
-            run(checks, options, Path(folder))
-        except Failed:
-            pass
-        except Exception as error:
-            checks.failed += 1
-            print(f"FAILED  {error}", flush=True)
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed or not checks.passed else 0
+        checks.whole(lambda: run(checks, options, Path(folder)))
+    return checks.told()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from run import HERE, Checks, Failed, Server
+from run import HERE, Checks, Server
 
 RUN_SECONDS = 1200
 WAIT_SECONDS = 60
@@ -140,21 +140,19 @@ def main():
             f'account = "{SUBSCRIBER}"\nnode = "{NODE}"\n'
         )
         server = Server(options.binary.resolve(), folder, sets=SETTINGS, file=hook)
-        try:
+
+        def examined():
             token = server.account(SUBSCRIBER.partition("@")[0])
             server.start()
             checks.check("openapi.json, with everything drawn", lambda: examine(server, token, options, folder))
             checks.check("openapi.json, at what is there", lambda: further(server, token, options, folder, secret))
             checks.check("the server ends on SIGTERM", server.stop)
-        except Failed:
-            pass
-        except Exception as error:
-            checks.failed += 1
-            print(f"FAILED  {error}", flush=True)
+
+        try:
+            checks.whole(examined)
         finally:
             server.kill()
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed or not checks.passed else 0
+    return checks.told()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import chromium
-from run import HERE, PASSWORD, Checks, Failed, Server
+from run import HERE, PASSWORD, Checks, Server
 
 NODE = "orders%2F42"
 WAIT_SECONDS = 60
@@ -188,14 +188,12 @@ def main():
     with tempfile.TemporaryDirectory(prefix="watching-") as folder:
         pages = Pages(folder)
         server = Server(options.binary.resolve(), Path(folder), sets=[f"http.origins={pages.allowed.origin}"])
-        try:
+
+        def examples_run():
             token = server.account("watcher")
             server.start()
             publish(server, token, {"mark": "before"})
-            try:
-                checks.check("docs/operations.md: the metrics", lambda: metrics(server))
-            except Failed:
-                pass
+            checks.whole(lambda: checks.check("docs/operations.md: the metrics", lambda: metrics(server)))
             for name, language, code in examples():
                 here = f"docs/watching.md, {name}"
                 runs = []
@@ -205,18 +203,14 @@ def main():
                     runs.append((f"{here} in Chromium", lambda: pages.run(server, token, code)))
                     runs.append((f"{here} in a page of another origin", lambda: pages.refuse(server, token, code)))
                 for told, does in runs:
-                    try:
-                        checks.check(told, does)
-                    except Failed:
-                        pass
-        except Exception as error:
-            checks.failed += 1
-            print(f"FAILED  {error}", flush=True)
+                    checks.whole(lambda: checks.check(told, does))
+
+        try:
+            checks.whole(examples_run)
         finally:
             pages.close()
             server.kill()
-    print(f"{checks.passed} passed, {checks.failed} failed")
-    return 1 if checks.failed or not checks.passed else 0
+    return checks.told()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Done, Feed, Inlet, Page, Watch};
+use super::{Done, Feed, Inlet, Watch};
+use crate::delivery::pages::Page;
 use crate::delivery::{Shared, lock};
 use crate::engine::{Committed, Entry, Tail};
 use crate::jid::{BareJid, Jid};
