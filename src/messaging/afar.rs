@@ -84,16 +84,16 @@ impl Messaging {
     fn hand_on(&self, said: &Said, copied: &Copied, hand_on: HandOn) -> Option<StanzaError> {
         let Said { session, from, to, parsed, stanza } = said;
         let directory = &self.shared.directory;
-        match parsed {
-            Some(Stanza::Presence(presence)) if presence.kind == PresenceType::Unavailable => {
-                directory.direct_no_more(session, to);
-            }
-            Some(Stanza::Presence(presence)) if presence.kind == PresenceType::Available => {
-                if !directory.direct(session, to, self.shared.options.sessions.directed_max) {
-                    return Some(StanzaError::new(Condition::ResourceConstraint));
-                }
-            }
-            _ => {}
+        let shown = match parsed {
+            Some(Stanza::Presence(presence)) => Some(presence.kind),
+            _ => None,
+        };
+        if shown == Some(PresenceType::Unavailable) {
+            directory.direct_no_more(session, to);
+        }
+        let most = self.shared.options.sessions.directed_max;
+        if shown == Some(PresenceType::Available) && !directory.direct(session, to, most) {
+            return Some(StanzaError::new(Condition::ResourceConstraint));
         }
         match hand_on(&wire_bytes(stanza)) {
             Ok(()) => {
