@@ -127,8 +127,10 @@ impl Messaging {
             return;
         }
         let messaging = self.clone();
+        // Its place is taken now: what a later session says of itself comes after it.
+        let turn = self.shared.turns.ask(full.bare());
         self.shared.farewells.spawn(async move {
-            let _turn = messaging.shared.turns.of(full.bare()).await;
+            let _turn = turn.reached().await;
             let facts = match messaging.facts(full.bare(), false).await {
                 Ok(facts) => facts,
                 Err(Failure::Closed) => return,

@@ -138,13 +138,7 @@ impl Session<'_> {
             tokio::select! {
                 moved = std::future::poll_fn(|cx| talk.wire.poll(cx, reading)) => match moved {
                     Ok(Moved::Read) => {
-                        self.last_read = Instant::now();
-                        match self.talk.wire.input().len() {
-                            // A message that brings nothing, such as a ping of a WebSocket, is work all the same.
-                            0 => self.rate.stanza(),
-                            read => self.rate.read(read),
-                        }
-                        (self.pinged, self.rested) = (false, false);
+                        self.was_read();
                     }
                     Ok(Moved::Wrote) => self.last_write = Instant::now(),
                     Ok(Moved::Ended) | Err(_) => return End::Gone,
@@ -182,6 +176,17 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// The peer has shown that it is there.
+    fn was_read(&mut self) {
+        self.last_read = Instant::now();
+        match self.talk.wire.input().len() {
+            // A message that brings nothing, such as a ping of a WebSocket, is work all the same.
+            0 => self.rate.stanza(),
+            read => self.rate.read(read),
+        }
+        (self.pinged, self.rested) = (false, false);
     }
 
     /// Somebody wants the session.
