@@ -248,6 +248,7 @@ fn certificate_files(config: &Config, parts: &Parts) -> Vec<net::CertificateFile
 fn delivery_options(config: &Config) -> delivery::Options {
     delivery::Options {
         bounces_max: config.pubsub.bounces_max,
+        missed_items_max: config.pubsub.missed_items_max,
         multi_subscribe: config.pubsub.subscriptions.multi_subscribe,
         ..delivery::Options::default()
     }

@@ -36,25 +36,25 @@ async fn people(dir: &Path) -> Running {
         "[[component]]\ndomain = 'pubsub.other.example'\nsecret = 'a-secret-of-16-bytes'\n",
     )
     .unwrap();
-    start(dir, &["xmpp.listen_component=127.0.0.1:0"], true).await
+    start(dir, &["xmpp.listen_component=127.0.0.1:0"]).await
 }
 
 async fn service(dir: &Path, port: u16) -> Running {
+    std::fs::write(dir.join("tidings.toml"), "[component_of]\nsecret = 'a-secret-of-16-bytes'\n").unwrap();
     let sets = [
         "xmpp.domain=tidings.invalid",
         "pubsub.service=pubsub.other.example",
-        "component_of.secret=a-secret-of-16-bytes",
         "component_of.users=localhost",
         &format!("component_of.host=127.0.0.1:{port}"),
     ];
-    start(dir, &sets, false).await
+    start(dir, &sets).await
 }
 
-async fn start(dir: &Path, sets: &[&str], file: bool) -> Running {
+async fn start(dir: &Path, sets: &[&str]) -> Running {
     let own = ["xmpp.listen=127.0.0.1:0", "xmpp.listen_tls=off", "http.listen=off", "admin.listen=off"];
     let cheap = ["auth.scram_iterations=4096"];
     let sets = own.iter().chain(&cheap).chain(sets).map(|set| (*set).to_owned()).collect();
-    let file = file.then(|| dir.join("tidings.toml"));
+    let file = Some(dir.join("tidings.toml"));
     let config = config::load(&Sources { sets, file, data: Some(dir.to_owned()), ..Sources::default() }).unwrap();
     let (certificate, key) = (dir.join("cert.pem"), dir.join("cert.key"));
     if !certificate.exists() {

@@ -70,6 +70,29 @@ impl House {
 }
 
 #[tokio::test]
+async fn a_ticket_narrows_to_reading_and_never_administers() {
+    let house = house();
+    let root = jid("root@localhost");
+    let password = NewPassword::Chosen("a password".to_owned());
+    let new = NewUser { name: "root".to_owned(), password, admin: true, verifier: None };
+    house.access.add_user(new).await.unwrap();
+    let login = house.login(&root, "a password").await.unwrap();
+    assert!(login.admin && login.scopes.is_none());
+    let service = jid("pubsub.localhost");
+    let ticket = house.access.issue_ticket(&login, service.clone(), &["n".to_owned()], 60).unwrap();
+    let redeemed = house.access.redeem_ticket(&ticket.text, &service).unwrap();
+    assert_eq!((&redeemed.account, redeemed.admin), (&root, false));
+    assert!(redeemed.scopes.is_some());
+    assert!(matches!(house.access.redeem_ticket(&ticket.text, &service), Err(Denied::Wrong)), "it is good once");
+    // Nor at another service than it was made for, nor later.
+    let ticket = house.access.issue_ticket(&login, service.clone(), &["n".to_owned()], 60).unwrap();
+    assert!(house.access.redeem_ticket(&ticket.text, &root).is_err());
+    let ticket = house.access.issue_ticket(&login, service.clone(), &["n".to_owned()], 60).unwrap();
+    house.clock.pass(60);
+    assert!(house.access.redeem_ticket(&ticket.text, &service).is_err());
+}
+
+#[tokio::test]
 async fn a_password_lets_its_owner_in_and_nobody_else() {
     for kind in [VerifierKind::Scram, VerifierKind::Argon2id] {
         let house = house();

@@ -109,6 +109,7 @@ pub struct Pubsub {
     pub items_max: u64,
     pub subscriptions: SubscriptionPolicy,
     pub bounces_max: u64,
+    pub missed_items_max: usize,
 }
 
 /// A domain whose accounts are kept here, and its pub/sub service.

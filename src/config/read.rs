@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::mistake::{Mistake, Place};
-use super::settings::{Kind, Setting, Value, settings};
+use super::settings::{Kind, SECRET_SETTINGS, Setting, Value, settings};
 use super::{Secret, Served, Sources, VARIABLE_PREFIX};
 use crate::jid::BareJid;
 use crate::pubsub::{Glob, RawField, Template};
@@ -65,6 +65,11 @@ pub fn read(sources: &Sources) -> (Given, Vec<Mistake>) {
     for text in &sources.sets {
         let place = Place::Flag(format!("--set {text}"));
         match text.split_once('=') {
+            Some((key, _)) if SECRET_SETTINGS.contains(&key.trim()) => {
+                // Nor is it shown once more by what is said of it.
+                let place = Place::Flag(format!("--set {}", key.trim()));
+                mistakes.push(Mistake::new(&place, "a command line is read by everybody here: write it to the file"));
+            }
             Some((key, value)) => set(key.trim(), value.trim(), place, &mut given, &mut mistakes),
             None => mistakes.push(Mistake::new(&place, "must be key=value")),
         }

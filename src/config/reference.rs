@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::hooks::FIELDS;
-use super::settings::{Kind, Unset, settings};
+use super::settings::{Kind, SECRET_SETTINGS, Unset, settings};
 
 /// What `tidings config reference` prints, and `docs/configuration.md` holds.
 pub fn reference() -> String {
@@ -25,7 +25,11 @@ pub fn reference() -> String {
         }
         write!(text, "\n- Type: {}\n- Default: {default}\n", described(setting.kind)).expect(WRITES);
         let variable = setting.key.to_ascii_uppercase().replace('.', "__");
-        writeln!(text, "- Also: `--set {}=…`, `TIDINGS__{variable}`", setting.key).expect(WRITES);
+        if SECRET_SETTINGS.contains(&setting.key) {
+            writeln!(text, "- Also: `TIDINGS__{variable}`; a command line is read by everybody").expect(WRITES);
+        } else {
+            writeln!(text, "- Also: `--set {}=…`, `TIDINGS__{variable}`", setting.key).expect(WRITES);
+        }
     }
     text.push_str(HOSTS);
     text.push_str(HOOKS);
@@ -76,7 +80,7 @@ TOML file, variables, and flags.
 
 - The file is the one of `--config FILE`, else of the variable `TIDINGS_CONFIG`, else `./tidings.toml` where it stands.
 - `TIDINGS__XMPP__LISTEN=127.0.0.1:5222` sets `xmpp.listen`, and so on for every setting.
-- `--set key=value` sets one setting; `--data DIR` is short for `--set data.dir=DIR`.
+- `--set key=value` sets one setting, but no secret; `--data DIR` is short for `--set data.dir=DIR`.
 
 `tidings config check` names every mistake with its line; a server does not start with any. This document is what
 `tidings config reference` prints.

@@ -1,5 +1,5 @@
 use super::read::Given;
-use super::settings::Value;
+use super::settings::{SECRET_SETTINGS, Value};
 use super::*;
 
 fn load_text(text: &str) -> Result<Config, String> {
@@ -285,6 +285,51 @@ fn http_beyond_loopback_needs_a_certificate() {
     assert!(load_sets(&["http.listen=0.0.0.0:80", &certificate, &key]).is_ok());
 }
 
+/// H18: strangers come from this machine only, by whichever door, until that is said twice; and nothing that is checked
+/// has a switch.
+#[test]
+fn what_opens_a_server_to_everybody_is_said_twice_or_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, pem) = (dir.path().join("tidings.toml"), dir.path().join("pem"));
+    std::fs::write(&file, "[[host]]\ndomain = 'open.localhost'\n").unwrap();
+    std::fs::write(&pem, "").unwrap();
+    let load = |more: &[&str]| {
+        let (certificate, key) = (format!("tls.certificate={}", pem.display()), format!("tls.key={}", pem.display()));
+        let own = ["auth.anonymous=open.localhost", &certificate, &key];
+        let sets = own.iter().chain(more).map(|set| (*set).to_owned()).collect();
+        let sources = Sources { file: Some(file.clone()), sets, ..Sources::default() };
+        super::load(&sources).map_err(|mistakes| shown(&mistakes, Path::new("/nowhere")))
+    };
+    assert!(load(&[]).is_ok());
+    for listener in ["xmpp.listen", "xmpp.listen_tls", "http.listen"] {
+        for address in ["0.0.0.0:9000", "[::]:9000", "192.0.2.1:9000"] {
+            let public = format!("{listener}={address}");
+            let refused = load(&[&public]).unwrap_err();
+            assert!(refused.contains("auth.anonymous lets everybody in"), "{public}: {refused}");
+            assert!(load(&[&public, "auth.anonymous_public=true"]).is_ok(), "{public}");
+        }
+    }
+    for setting in settings() {
+        for word in ["skip", "insecure", "verify", "unsafe", "disable", "debug", "no_auth", "trust_all", "open"] {
+            assert!(!setting.key.contains(word), "{}", setting.key);
+        }
+    }
+}
+
+/// H16: no secret stands in the list of processes.
+#[test]
+fn a_secret_is_not_taken_from_the_command_line() {
+    let secret = "a-secret-of-16-bytes";
+    let refused = load_sets(&[&format!("component_of.secret={secret}")]).unwrap_err();
+    assert!(refused.contains("--set component_of.secret: a command line is read by everybody"), "{refused}");
+    assert!(!refused.contains(secret), "{refused}");
+    // A password, a key or a secret that is text is one of those that are not; what names a file is none itself.
+    for setting in settings().filter(|setting| matches!(setting.kind, Kind::Text)) {
+        let secret = ["secret", "password", "token"].iter().any(|word| setting.key.ends_with(word));
+        assert_eq!(secret, SECRET_SETTINGS.contains(&setting.key), "{}", setting.key);
+    }
+}
+
 #[test]
 fn two_listeners_cannot_have_one_address() {
     let wrong = load_sets(&["http.listen=127.0.0.1:8081"]).unwrap_err();
@@ -298,7 +343,8 @@ fn two_listeners_cannot_have_one_address() {
 fn the_reference_lists_every_setting() {
     let reference = reference();
     for setting in settings() {
-        assert!(reference.contains(&format!("`--set {}=…`", setting.key)), "{}", setting.key);
+        let set = reference.contains(&format!("`--set {}=…`", setting.key));
+        assert_eq!(set, !SECRET_SETTINGS.contains(&setting.key), "{}", setting.key);
         assert!(reference.contains(setting.meaning), "{}", setting.key);
     }
     assert!(reference.contains("[[host]]") && reference.contains("[[template]]"));

@@ -191,7 +191,12 @@ impl Checks {
             let what = format!("auth.anonymous {domain} must be a [[host]] of its own, and not xmpp.domain");
             self.wrong("auth.anonymous", what);
         }
-        let listeners = [("xmpp.listen", config.xmpp.listen), ("xmpp.listen_tls", config.xmpp.listen_tls)];
+        // Streams come over WebSockets and BOSH, too.
+        let listeners = [
+            ("xmpp.listen", config.xmpp.listen),
+            ("xmpp.listen_tls", config.xmpp.listen_tls),
+            ("http.listen", config.http.listen),
+        ];
         for (key, address) in listeners {
             let public = address.filter(|address| !address.ip().to_canonical().is_loopback());
             if let Some(address) = public.filter(|_| !config.auth.anonymous_public) {
@@ -307,6 +312,7 @@ fn blank() -> Config {
             items_max: 0,
             subscriptions: SubscriptionPolicy::default(),
             bounces_max: 0,
+            missed_items_max: 0,
         },
         hosts: Vec::new(),
         hooks: Vec::new(),

@@ -6,6 +6,7 @@
 mod again;
 mod collection;
 mod load;
+mod missed;
 mod personal;
 mod rights;
 mod watch;
@@ -25,6 +26,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::passing::Was;
 use super::recent::{Hold, Moment};
 use super::{Delivery, Shared, lock};
 use crate::engine::{Entry, Tail, Wake};
@@ -73,6 +75,7 @@ pub struct Feed {
     personal: Personal,
     /// What is watched by way of collections, by the subscriptions to these.
     collections: HashMap<(NodeKey, SubId), collection::Gathered>,
+    away: missed::Away,
 }
 
 /// An event for a session, or several in a digest, while they are being shown.
@@ -192,6 +195,7 @@ impl Delivery {
             behind: None,
             personal: Personal::default(),
             collections: HashMap::new(),
+            away: missed::Away::default(),
         };
         feed.load();
         feed
@@ -213,10 +217,19 @@ impl Feed {
             self.load();
         } else {
             self.available = None;
+            self.away = missed::Away::default();
             self.end_temporary();
+            self.publisher_left(Was::Available);
             let bare = |watch: &Watch| matches!(watch.to, Jid::Bare(_));
             let gone: Vec<u64> = self.watches.iter().filter(|(_, watch)| bare(watch)).map(|(id, _)| *id).collect();
             gone.into_iter().for_each(|id| self.end(id));
+        }
+    }
+
+    /// The session went offline: its account has, where no other session is there as this one was.
+    fn publisher_left(&self, was: Was) {
+        if let Some(full) = self.inlet.whom.session() {
+            self.shared.departed(full.bare().clone(), was);
         }
     }
 
@@ -492,9 +505,10 @@ impl fmt::Display for Behind {
 impl Drop for Feed {
     fn drop(&mut self) {
         self.unfollow();
-        self.inlet.available.store(false, Ordering::Release);
+        let available = self.inlet.available.swap(false, Ordering::AcqRel);
         self.end_temporary();
         self.shared.leave(&self.inlet);
+        self.publisher_left(if available { Was::Available } else { Was::Silent });
     }
 }
 

@@ -1,5 +1,5 @@
 //! Subscriptions that end by themselves: leases at their time (XEP-0060 §12.19), temporary ones when
-//! their subscriber goes (§12.5).
+//! their subscriber goes (§12.5); and items that end with the presence of their publisher (`passing`).
 //!
 //! The store knows which lease ends next, so that nothing is forgotten by a restart and nothing is
 //! kept in memory for a lease. Here is only the patience to wait for it.
@@ -16,13 +16,13 @@ use crate::store::{Failure, Lapse};
 use crate::time::Timestamp;
 
 impl Delivery {
-    /// Ends the temporary subscriptions of subscribers who cannot be there any more, for nobody is there
+    /// Ends the temporary subscriptions of subscribers, and the passing items of publishers, who cannot be there any more, for nobody is there
     /// yet: before the first session begins.
     pub async fn end_temporary(&self) -> Result<(), Failure> {
         loop {
             let temporary = self.shared.engine.store().lapsing(Lapse::WithPresence, AT_ONCE).await?;
             if temporary.is_empty() {
-                return Ok(());
+                return self.shared.let_all_pass().await;
             }
             for (address, subscription) in temporary {
                 match self.shared.lapse(address, subscription).await {
@@ -62,6 +62,7 @@ impl Shared {
 
     /// Ends what is due; how long there is nothing to do then.
     async fn end_due(&self) -> Result<Duration, Failure> {
+        self.let_pass_of_departed().await?;
         let mut gone = std::mem::take(&mut *lock(&self.gone)).into_iter();
         while let Some((address, subscription)) = gone.next() {
             if let Err(wrong) = self.end(address.clone(), subscription.clone()).await {

@@ -8,13 +8,14 @@ mod feed;
 mod follow;
 mod leases;
 mod pages;
+mod passing;
 mod recent;
 #[cfg(test)]
 mod tests;
 mod told;
 pub mod webhook;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -46,6 +47,8 @@ pub struct Options {
     /// Notifications that come back one after the other, with an error that may pass, before their
     /// subscription ends; 0 for any number.
     pub bounces_max: u64,
+    /// Items that a session is shown of those that it has missed (XEP-0312); the newest of each node.
+    pub missed_items_max: usize,
     /// One JID may have several subscriptions to a node, so that notifications name theirs.
     pub multi_subscribe: bool,
     /// Notices of subscriptions and affiliations that wait to be sent; what comes beyond is not told.
@@ -61,6 +64,7 @@ impl Default for Options {
             watches_per_session_max: 10_000,
             watches_per_link_max: 1_000_000,
             bounces_max: 16,
+            missed_items_max: 1000,
             multi_subscribe: false,
             notices_waiting_max: 16_384,
         }
@@ -89,6 +93,8 @@ struct Shared {
     recent: recent::Recent,
     /// Temporary subscriptions whose subscribers have gone. As many as sessions had.
     gone: Mutex<Vec<(NodeAddress, Subscription)>>,
+    /// Accounts whose last session has gone. As many as there were sessions.
+    departed: Mutex<HashSet<(BareJid, passing::Was)>>,
     /// Rung when a lease may end earlier than was known.
     lease: Notify,
     pages: pages::Pages,
@@ -119,6 +125,7 @@ impl Delivery {
                 growth: Notify::new(),
                 recent: recent::Recent::default(),
                 gone: Mutex::default(),
+                departed: Mutex::default(),
                 lease: Notify::new(),
                 pages: pages::Pages::default(),
                 catchups,
@@ -179,6 +186,15 @@ impl Delivery {
     }
 }
 
+impl Shared {
+    fn announce(&self, told: Told) {
+        if let Err(error) = self.told.try_send(told) {
+            let told = error.into_inner();
+            tracing::warn!(node = %told.node.address, "too many notices wait to be sent: one is not told");
+        }
+    }
+}
+
 impl Sink for Delivery {
     fn committed(&self, commit: &Committed<'_>) {
         if commit.before < commit.node.last_seq {
@@ -186,10 +202,7 @@ impl Sink for Delivery {
         }
         self.shared.offer(commit);
         for notice in notices(&commit.node.config, commit.by, commit.changes) {
-            let told = Told { node: commit.node.clone(), by: commit.by.cloned(), notice };
-            if self.shared.told.try_send(told).is_err() {
-                tracing::warn!(node = %commit.node.address, "too many notices wait to be sent: one is not told");
-            }
+            self.shared.announce(Told { node: commit.node.clone(), by: commit.by.cloned(), notice });
         }
         for change in commit.changes {
             let Change::SetSubscription { subscription } = change else { continue };

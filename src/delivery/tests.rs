@@ -492,3 +492,43 @@ async fn nothing(feed: &mut Feed) {
     // All that it waits for is done by tasks of this thread, which have their turns meanwhile.
     assert!(tokio::time::timeout(Duration::from_millis(60), idle).await.is_err());
 }
+
+/// Items go with the last available session of who published them, and no others do.
+#[tokio::test]
+async fn what_a_publisher_leaves_behind_goes_where_its_node_wants_that() {
+    let stage = Stage::new().await;
+    tokio::spawn(stage.delivery.clone().run_leases(stage.stop.clone()));
+    configure(&stage, &[("purge_offline", "1"), ("publish_model", "open"), ("notify_retract", "1")]).await;
+    let publish = async |who: &str, id: &str| {
+        let verb = Verb::Publish { node: node(), items: vec![new_item(id)], options: None, create: false };
+        stage.ask(who, verb).await.unwrap();
+    };
+    stage.subscribe(bare("carol").into()).await;
+    let mut watching = stage.online(full("carol"), Show::Online);
+    let here = stage.online(full("bob"), Show::Online);
+    let mut there = stage.online(bare("bob").with_resource("there").unwrap(), Show::Online);
+    publish("owner", "o").await;
+    publish("bob", "b").await;
+    assert_eq!(notified(&mut watching, 2).await, [["o"], ["b"]]);
+    drop(here);
+    // Another session is available.
+    publish("bob", "c").await;
+    assert_eq!(notified(&mut watching, 1).await, [["c"]]);
+    there.set_available(None, stage.delivery.moment());
+    let mut gone = notified(&mut watching, 2).await.concat();
+    gone.sort();
+    assert_eq!(gone, ["-b", "-c"]);
+    // Who never becomes available goes offline with his last session.
+    drop(there);
+    let silent = stage.delivery.attach(full("bob"), Role::Account, stage.delivery.moment());
+    publish("bob", "s").await;
+    assert_eq!(notified(&mut watching, 1).await, [["s"]]);
+    drop(silent);
+    assert_eq!(notified(&mut watching, 1).await, [["-s"]]);
+    // As when the server starts: nobody is online.
+    publish("bob", "d").await;
+    stage.delivery.end_temporary().await.unwrap();
+    let mut rest = notified(&mut watching, 3).await.concat();
+    rest.sort();
+    assert_eq!(rest, ["-d", "-o", "d"]);
+}

@@ -56,6 +56,12 @@ impl Delivery {
         }
     }
 
+    /// The last item is due to somebody who has subscribed, and was not answered over XMPP. `node` is as it was when
+    /// the subscription began: what is newer comes as a notification.
+    pub fn owe_last(&self, node: Arc<Node>, subscription: Subscription) {
+        self.shared.announce(Told { node, by: None, notice: Notice::Last(subscription) });
+    }
+
     /// Who waits for the approval of this owner.
     pub async fn waiting_for(&self, owner: BareJid, max: usize) -> Result<Vec<(Node, Subscription)>, Failure> {
         self.engine().store().read_pending(None, Some(owner), None, max).await

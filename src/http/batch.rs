@@ -15,7 +15,7 @@ use crate::engine::{Once, Position, Wrong};
 use crate::http::body::{Kind, unsupported};
 use crate::http::cloudevents::{Naming, invalid_event};
 use crate::http::conditional::WriteCondition;
-use crate::http::idempotency::{self, Fingerprint};
+use crate::http::idempotency::{self, Fingerprint, KEY_BYTES_MAX};
 use crate::http::json::Object;
 use crate::http::problem::Problem;
 use crate::http::publish::{may_publish, published};
@@ -130,7 +130,8 @@ fn success(call: &Call, node: &NodeId, published: &[Published], at: Position) ->
     }
     array.end();
     object.end();
-    call.mark(json(StatusCode::OK, out), Some(at))
+    let status = if published.iter().all(|item| item.replaced) { StatusCode::OK } else { StatusCode::CREATED };
+    call.mark(json(status, out), Some(at))
 }
 
 /// A refusal of a batch, with the place of the item that it is about.
@@ -199,7 +200,7 @@ impl Entry {
         };
         let key = match raw.key {
             Some(key) if key.is_empty() || key.len() > KEY_BYTES_MAX => {
-                return Err(fault("/key", "a key has 1 to 255 bytes"));
+                return Err(fault("/key", &format!("a key has 1 to {KEY_BYTES_MAX} bytes")));
             }
             key => key.map(|key| Arc::from(format!("key:{key}"))),
         };
@@ -237,16 +238,12 @@ fn read_data(media_type: Option<&str>, data: &RawValue) -> Result<Payload, Probl
             kind.payload(text.as_bytes())
         }
     };
-    payload.map_err(|error| {
-        let detail = error.to_string();
-        Problem::from(error).fault("/data", detail)
-    })
+    payload.map_err(|error| Problem::from(error).within("/data"))
 }
 
 pub(super) const NDJSON: &str = "application/x-ndjson";
 const EVENTS: &str = "application/cloudevents-batch+json";
 const BATCH_TYPES: &str = "application/json, application/x-ndjson, application/cloudevents-batch+json";
-const KEY_BYTES_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {

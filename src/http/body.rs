@@ -77,15 +77,7 @@ pub(super) fn require_json(headers: &HeaderMap, types: &'static str) -> Result<(
 /// Takes the body. It is refused before a byte of it is read when its length says that it is too long,
 /// and cut when it turns out to be too long or too slow.
 pub(super) async fn receive(door: &Door, headers: &HeaderMap, body: Body) -> Result<Received, Problem> {
-    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let detail = "compressed bodies are not taken";
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported-encoding",
-            "Unsupported encoding",
-            detail,
-        ));
-    }
+    refuse_compressed(headers)?;
     let options = &door.options;
     let size = body.size_hint();
     if size.lower() > options.body_bytes_max as u64 {
@@ -102,6 +94,14 @@ pub(super) async fn receive(door: &Door, headers: &HeaderMap, body: Body) -> Res
         Some(memory.map_err(|_| Problem::unavailable("overloaded", detail, 1))?)
     };
     Ok(Received { bytes: gather(options, body).await?, _memory: memory })
+}
+
+pub(super) fn refuse_compressed(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let (status, detail) = (StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not taken");
+    Err(Problem::new(status, "unsupported-encoding", "Unsupported encoding", detail))
 }
 
 async fn gather(options: &Options, mut body: Body) -> Result<Bytes, Problem> {
@@ -132,17 +132,18 @@ async fn gather(options: &Options, mut body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-struct Window {
-    ends: Instant,
-    bytes: u64,
+/// In which so much of a body must come.
+pub(super) struct Window {
+    pub(super) ends: Instant,
+    pub(super) bytes: u64,
 }
 
 impl Window {
-    fn begin(options: &Options) -> Self {
+    pub(super) fn begin(options: &Options) -> Self {
         Window { ends: Instant::now() + options.body_window, bytes: 0 }
     }
 
-    fn was_slow(&self, options: &Options) -> bool {
+    pub(super) fn was_slow(&self, options: &Options) -> bool {
         let seconds = options.body_window.max(Duration::from_millis(1)).as_secs_f64();
         (self.bytes as f64) < options.body_rate_min as f64 * seconds
     }

@@ -10,9 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
-use crate::delivery::webhook::{
-    Logged, NewWebhook, NotCreated, Refused, Replay, Shown, Webhooks, secret_key, secret_text,
-};
+use crate::delivery::webhook::{NewWebhook, NotCreated, Refused, Replay, Shown, Webhooks, secret_key, secret_text};
 use crate::delivery::{CursorError, Cursors};
 use crate::engine::{Answer, Position, Wrong};
 use crate::http::Door;
@@ -24,7 +22,7 @@ use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope, json, no_content};
 use crate::pubsub::{EventKind, Node, NodeId, Refusal, Seq, Verb};
-use crate::store::{Parked, Webhook};
+use crate::store::{Attempted, Parked, Webhook};
 
 /// Everything below `…/webhooks`.
 pub(super) async fn answer(
@@ -289,12 +287,12 @@ fn shown(call: &Call, shown: &Shown) -> Result<Response, Problem> {
     object.number("dead", shown.dead);
     object.text("breaker", if shown.breaker_open { "open" } else { "closed" });
     let mut log = object.array("log");
-    for Logged { seq, attempt, time, took, outcome, success } in &shown.log {
+    for Attempted { seq, attempt, time, took_ms, outcome, success, .. } in &shown.log {
         let mut entry = log.object();
         entry.number("seq", seq.0);
         entry.number("attempt", u64::from(*attempt));
         entry.plain("time", time);
-        entry.number("milliseconds", took.as_millis() as u64);
+        entry.number("milliseconds", *took_ms);
         entry.text("outcome", outcome);
         entry.boolean("success", *success);
         entry.end();

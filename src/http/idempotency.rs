@@ -125,7 +125,8 @@ pub(super) fn mark_replayed(mut response: Response) -> Response {
 }
 
 pub(super) const NAME: &str = "idempotency-key";
-const KEY_BYTES_MAX: usize = 255;
+/// However a key comes: in the header, or with a line of a stream.
+pub(super) const KEY_BYTES_MAX: usize = 255;
 const EXHAUSTED_RETRY_SECONDS: u64 = 60;
 
 #[cfg(test)]

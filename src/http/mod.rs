@@ -25,6 +25,7 @@ mod fetch;
 mod heads;
 mod health;
 mod hooks;
+mod http2;
 mod idempotency;
 mod items;
 mod json;

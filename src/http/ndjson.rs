@@ -6,7 +6,7 @@
 //! that takes no answers is paused by this, and cut by the patience of the connection.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
@@ -14,11 +14,11 @@ use futures_util::future::join_all;
 use futures_util::stream::unfold;
 use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::engine::{Once, Position};
 use crate::http::batch::{Entry, NDJSON};
-use crate::http::body::PERMIT_BYTES;
+use crate::http::body::{PERMIT_BYTES, Window, refuse_compressed};
 use crate::http::idempotency;
 use crate::http::json::Object;
 use crate::http::problem::Problem;
@@ -29,11 +29,7 @@ use crate::pubsub::{NewItem, NodeId, Precondition, Published, Verb};
 /// Begins the stream. What is wrong with a line is told in its line of the answer.
 pub(super) fn stream(call: Call, node: NodeId, create: bool, body: Body) -> Result<Response, Problem> {
     let headers = &call.parts.headers;
-    if headers.contains_key(CONTENT_ENCODING) {
-        let detail = "compressed bodies are not taken";
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(Problem::new(status, "unsupported-encoding", "Unsupported encoding", detail));
-    }
+    refuse_compressed(headers)?;
     if headers.contains_key(idempotency::NAME) {
         return Err(Problem::bad_request("a stream is not one request: give each line a key of its own, as \"key\""));
     }
@@ -44,8 +40,9 @@ pub(super) fn stream(call: Call, node: NodeId, create: bool, body: Body) -> Resu
     })?;
     let lines =
         Lines { line_bytes_max: call.door.options.body_bytes_max, buffer: BytesMut::new(), skipping: false, number: 0 };
+    let window = Window::begin(&call.door.options);
     let target = Target { call, node, create };
-    let stream = Stream { target, body, lines, ended: false, _memory: memory };
+    let stream = Stream { target, body, lines, window, ended: false, _memory: memory };
     let answer = unfold(stream, |mut stream| async move {
         let piece = stream.next().await?;
         Some((Ok::<_, std::convert::Infallible>(Bytes::from(piece)), stream))
@@ -59,6 +56,8 @@ struct Stream {
     target: Target,
     body: Body,
     lines: Lines,
+    /// In which something must come: a line, or its bytes at the rate of a body.
+    window: Window,
     ended: bool,
     _memory: OwnedSemaphorePermit,
 }
@@ -83,7 +82,9 @@ impl Stream {
         loop {
             let piece = self.lines.piece(self.ended);
             if !piece.is_empty() {
-                return Some(self.target.publish(piece).await);
+                let answers = self.target.publish(piece).await;
+                self.window = Window::begin(&self.target.call.door.options);
+                return Some(answers);
             }
             if self.ended {
                 return None;
@@ -110,14 +111,17 @@ impl Stream {
             let detail = "the credentials do not stand any more";
             return told(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", detail));
         }
-        let patience = door.options.body_window;
         let frame = tokio::select! {
-            frame = timeout(patience, self.body.frame()) => frame,
+            frame = timeout_at(self.window.ends, self.body.frame()) => frame,
             () = door.closing.cancelled() => {
                 return told(Problem::unavailable("stopping", "the server stops; this line and what follows was not read", 5));
             }
         };
         match frame {
+            Err(_) if !self.window.was_slow(&door.options) => {
+                self.window = Window::begin(&door.options);
+                Ok(())
+            }
             Err(_) => {
                 let detail = "no more lines came in time";
                 told(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "Body too slow", detail))
@@ -130,7 +134,10 @@ impl Stream {
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
                     // A sender beyond its rate is slowed down, not refused.
+                    let came = Instant::now();
                     door.quotas.pace(&call.login.account, data.len() as u64).await;
+                    self.window.ends += came.elapsed();
+                    self.window.bytes += data.len() as u64;
                     self.lines.buffer.extend_from_slice(&data);
                 }
                 Ok(())

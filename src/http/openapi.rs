@@ -76,7 +76,8 @@ fn in_path(template: &str, service: bool) -> Vec<Value> {
     let parameter = |name: &str| {
         // What is no name at all, or one that a client would tidy away, is none here either.
         let schema = json!({"type": "string", "minLength": 1});
-        json!({"name": name, "in": "path", "required": true, "schema": schema})
+        let example = &EXAMPLES["parameters"][name];
+        json!({"name": name, "in": "path", "required": true, "schema": schema, "example": example})
     };
     names.iter().filter(|(_, there)| *there).map(|(name, _)| parameter(name)).collect()
 }
@@ -95,7 +96,7 @@ fn operation(row: &Operation, service: bool) -> Value {
     for answer in row.answers {
         let mut object = json!({"description": answer.what});
         if !answer.content.is_empty() {
-            object["content"] = contents(answer.content);
+            object["content"] = contents(answer.content, &Value::Null);
         }
         answers.insert(answer.status.to_owned(), object);
     }
@@ -107,7 +108,7 @@ fn operation(row: &Operation, service: bool) -> Value {
         object["security"] = json!([]);
     }
     if !row.body.is_empty() {
-        object["requestBody"] = json!({"content": contents(row.body)});
+        object["requestBody"] = json!({"content": contents(row.body, &EXAMPLES[row.id])});
     }
     object
 }
@@ -150,9 +151,13 @@ fn webhooks() -> Value {
     })
 }
 
-fn contents(contents: &[Content]) -> Value {
+fn contents(contents: &[Content], examples: &Value) -> Value {
     let media = |Content(media, schema): &Content| {
-        ((*media).to_owned(), json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}}))
+        let mut object = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}});
+        if let Some(example) = examples.get(*media) {
+            object["example"] = example.clone();
+        }
+        ((*media).to_owned(), object)
     };
     Value::Object(contents.iter().map(media).collect())
 }
@@ -162,6 +167,9 @@ fn schemas() -> Value {
     serde_json::from_str(include_str!("docs/schemas.json")).expect("a test reads the schemas")
 }
 
+/// Of every body, by operation and media type, kept as JSON; a test sends them all.
+static EXAMPLES: LazyLock<Value> =
+    LazyLock::new(|| serde_json::from_str(include_str!("docs/examples.json")).expect("a test reads the examples"));
 const SERVICE: &str = "/v1/services/{service}";
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; \
                            form-action 'none'; frame-ancestors 'none'";

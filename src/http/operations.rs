@@ -97,6 +97,14 @@ const PAYLOADS: &[Content] = &[
     Content("application/cloudevents+json", "CloudEvent"),
 ];
 
+/// An event is an envelope, which no sender of webhooks uses.
+const HOOKED: &[Content] = &[
+    Content(JSON, "Anything"),
+    Content("text/plain", "Text"),
+    Content("application/xml", "Xml"),
+    Content("application/atom+xml", "Xml"),
+];
+
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         template: TICKETS,
@@ -216,11 +224,11 @@ pub(super) const OPERATIONS: &[Operation] = &[
             Content("application/cloudevents-batch+json", "CloudEvents"),
         ],
         answers: &[
-            answer("201", "All are committed.", &[Content(JSON, "Anything")]),
+            answer("201", "All are committed, and there are new ones.", &[Content(JSON, "PublishedBatch")]),
             answer(
                 "200",
                 "All were there and are replaced; or a line for each line.",
-                &[Content(JSON, "Anything"), Content("application/x-ndjson", "Text")],
+                &[Content(JSON, "PublishedBatch"), Content("application/x-ndjson", "Text")],
             ),
         ],
     },
@@ -437,7 +445,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         summary: "A webhook of a configured sender, with its signature.",
         query: &[],
         headers: &[],
-        body: PAYLOADS,
+        body: HOOKED,
         answers: &[answer("200", "It was published, now or before.", &[Content(JSON, "Hooked")])],
     },
 ];
@@ -478,7 +486,7 @@ pub(super) const QUERY: &[Parameter] = &[
     Parameter("initial", r#"{"type":"boolean"}"#, "The current items first, where no cursor holds."),
     Parameter(
         "types",
-        r#"{"type":"string","pattern":"^(published|retracted|purged|configured|deleted)(,(published|retracted|purged|configured|deleted))*$"}"#,
+        r#"{"type":"string","pattern":"^(published|retracted|purged|configured|associated|dissociated|deleted)(,(published|retracted|purged|configured|associated|dissociated|deleted))*$"}"#,
         "The events to be told of; all when not given.",
     ),
     Parameter("timeout", r#"{"type":"integer","minimum":1,"maximum":86400}"#, "The seconds after which a stream ends."),

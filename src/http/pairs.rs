@@ -65,7 +65,8 @@ impl Pairs {
 }
 
 pub(super) fn malformed(error: serde_json::Error) -> Problem {
-    Problem::bad_request(format!("the body is not the JSON that is expected: {error}"))
+    let detail = format!("the body is not the JSON that is expected: {error}");
+    Problem::bad_request(detail.clone()).fault("", detail)
 }
 
 /// What the members of an object are.

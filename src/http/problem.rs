@@ -304,7 +304,8 @@ impl From<PayloadError> for Problem {
             | PayloadError::NotAtom
             | PayloadError::Character(_) => StatusCode::UNPROCESSABLE_ENTITY,
         };
-        Problem::new(status, "invalid-payload", "Invalid payload", text)
+        // Of the whole; what it is a part of says where it stands.
+        Problem::new(status, "invalid-payload", "Invalid payload", text.clone()).fault("", text)
     }
 }
 

@@ -19,11 +19,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::auth::Peer;
+use crate::http::http2::Answers;
 use crate::http::pushing::Pushing;
 use crate::http::takeover::Takeover;
 use crate::http::watch::Streaming;
@@ -182,7 +183,7 @@ impl Connection {
     async fn run_http1(self, stream: Box<dyn Socket>, read: Vec<u8>) -> Option<(Streaming, Io)> {
         let takeover = Takeover::default();
         let asked = Arc::new(AtomicUsize::new(0));
-        let service = self.service(Some(takeover.clone()), asked.clone());
+        let service = self.service(Some(takeover.clone()), None, asked.clone());
         let io = TokioIo::new(Pushing::of_requests(stream, read, self.options.write_stall_time, takeover.clone()));
         // In a box, which is given back when a stream takes over.
         let mut connection = Box::new(
@@ -229,7 +230,8 @@ impl Connection {
 
     async fn run_http2(self, stream: Box<dyn Socket>, read: Vec<u8>) {
         let asked = Arc::new(AtomicUsize::new(0));
-        let service = self.service(None, asked.clone());
+        let answers = Answers::new();
+        let service = self.service(None, Some(answers.clone()), asked.clone());
         let io = TokioIo::new(Pushing::new(stream, read, self.options.write_stall_time));
         let mut connection = Box::pin(
             http2::Builder::new(TokioExecutor::new())
@@ -247,6 +249,10 @@ impl Connection {
                 .serve_connection(io, service),
         );
         let (mut idle_at, mut leaving) = (asked.load(Ordering::Relaxed), false);
+        let every = |time: Duration| interval(time.max(Duration::from_millis(1)));
+        let (mut looks, mut idles) = (every(self.options.write_stall_time), every(self.options.header_time));
+        // The first tick of each comes at once.
+        idles.tick().await;
         let outcome = loop {
             tokio::select! {
                 outcome = connection.as_mut() => break outcome,
@@ -254,8 +260,14 @@ impl Connection {
                     connection.as_mut().graceful_shutdown();
                     break connection.await;
                 }
+                _ = looks.tick() => {
+                    if answers.stand_still(self.options.write_stall_time) {
+                        tracing::debug!(peer = %self.peer.address, "a peer makes no room for an answer");
+                        break Ok(());
+                    }
+                }
                 // A connection on which nothing is asked, and nothing was asked for a while, is closed.
-                () = sleep(self.options.header_time) => {
+                _ = idles.tick() => {
                     let now = asked.load(Ordering::Relaxed);
                     if now == idle_at && now & UNDER_WAY == 0 {
                         // A peer that was told so has to say that it knows; one that does not is cut.
@@ -278,6 +290,7 @@ impl Connection {
     fn service(
         &self,
         takeover: Option<Takeover>,
+        answers: Option<Answers>,
         asked: Arc<AtomicUsize>,
     ) -> impl Service<
         Request<Incoming>,
@@ -292,10 +305,16 @@ impl Connection {
             let under_way = UnderWay(asked.clone());
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(link.clone());
-            let answer = api.clone().answer(request);
+            let (answer, answers) = (api.clone().answer(request), answers.clone());
             async move {
                 // The request is under way until its answer has been sent.
-                Ok(answer.await.map(|body| Answer { body, _under_way: under_way }))
+                Ok(answer.await.map(|body| {
+                    let body = match answers {
+                        Some(answers) => answers.piecewise(body),
+                        None => body,
+                    };
+                    Answer { body, _under_way: under_way }
+                }))
             }
         })
     }

@@ -46,6 +46,8 @@ pub struct NodeConfig {
     pub deliver_notifications: bool,
     /// Whether only sessions that are available are told (XEP-0060 §12.6).
     pub presence_based_delivery: bool,
+    /// Items stand as long as their publishers are online.
+    pub purge_offline: bool,
     /// Whether owners are told who subscribes and unsubscribes.
     pub notify_sub: bool,
     /// Whether subscriptions last as long as the presence of their subscribers (XEP-0060 §12.5).
@@ -184,6 +186,7 @@ impl NodeConfig {
             item_reply: ItemReply::Publisher,
             deliver_notifications: true,
             presence_based_delivery: false,
+            purge_offline: false,
             notify_sub: false,
             tempsub: false,
             node_type: NodeType::Leaf,
@@ -430,7 +433,6 @@ const FIXED: &[(&str, &[&str], &str)] = &[
     ("children", &[""], "the node holds no others"),
     ("body_xslt", &[""], "payloads are not transformed"),
     ("dataform_xslt", &[""], "payloads are not transformed"),
-    ("purge_offline", &["0", "false"], "items stay when their publisher goes offline"),
 ];
 const ITEMS_MAX_NEW: u64 = 1000;
 const PAYLOAD_BYTES_MAX_NEW: u64 = 131_072;

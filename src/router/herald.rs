@@ -49,6 +49,7 @@ impl Herald {
                     self.send_last(&node, &changed).await;
                 }
             }
+            Notice::Last(subscribed) => self.send_last(&node, &subscribed).await,
             Notice::Deleted(waited, redirect) => {
                 self.router.send(&waited.jid, approval::deleted(&node.address, &waited.jid, redirect.as_deref()));
             }

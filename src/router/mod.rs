@@ -17,8 +17,8 @@ use crate::delivery::{Bounce, Personal, Shown};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
 use crate::pubsub::{Caller, NodeKey, Role, Show};
-use crate::xep::Xep;
 use crate::xep::pubsub::notify;
+use crate::xep::{Xep, since};
 use crate::xml::Element;
 use crate::xmpp::{
     Condition, ErrorType, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType,
@@ -62,6 +62,8 @@ pub struct Outcome {
     pub then: Vec<(Jid, Bytes)>,
     /// The session became available, or unavailable, to what goes to its account's bare JID.
     pub available: Option<Option<Show>>,
+    /// For how many seconds it says to have been away, before it became available (XEP-0312).
+    pub away: Option<u64>,
     /// What it follows of accounts without a subscription.
     pub follows: Option<Personal>,
 }
@@ -221,7 +223,13 @@ impl Router {
         let Some(to) = stanza.to.clone() else {
             return match stanza.kind {
                 PresenceType::Available | PresenceType::Unavailable => {
-                    self.told(session, show, async move { messaging.announce(&place, stanza).await })
+                    let away = since::away_seconds(&stanza);
+                    match self.told(session, show, async move { messaging.announce(&place, stanza).await }) {
+                        Reaction::Later(told) => {
+                            Reaction::Later(Box::pin(async move { Outcome { away, ..told.await } }))
+                        }
+                        other => other,
+                    }
                 }
                 // RFC 6121 §3, §4.3: these are always for somebody.
                 _ => Reaction::Nothing,
@@ -264,7 +272,7 @@ impl Router {
             let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
             let follows = told.follows.map(|Follows { accounts, nodes }| Personal { accounts, nodes });
             let available = told.available.map(|available| available.then_some(show));
-            Outcome { reply: None, then, available, follows }
+            Outcome { reply: None, then, available, away: None, follows }
         }))
     }
 

@@ -94,6 +94,9 @@ impl Standing {
             managed.handled.done(number);
         }
         if let Some(show) = outcome.available {
+            if let Some(seconds) = outcome.away {
+                self.feed.was_away(seconds);
+            }
             self.feed.set_available(show, moment);
         }
         if let Some(follows) = outcome.follows {

@@ -85,6 +85,7 @@ macro_rules! every_promise {
                 what_an_account_watches_is_read_in_slices
                 what_a_domain_watches_is_read_in_slices
                 nodes_of_accounts_come_with_their_last_items
+                items_that_pass_with_their_publishers_are_found
                 lists_of_what_is_absent_are_empty;
             access:
                 owners_are_found_and_bounded
@@ -100,7 +101,8 @@ macro_rules! every_promise {
                 memos_of_a_caller_are_counted_and_forgotten;
             webhooks:
                 a_webhook_comes_back_and_is_listed
-                deliveries_are_settled_as_one;
+                deliveries_are_settled_as_one
+                the_latest_attempts_are_kept_and_no_others;
             accounts:
                 an_account_comes_back_with_either_verifier
                 accounts_are_listed_in_slices

@@ -23,14 +23,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::im::{Departure, Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Event, Expire, Graph, ItemId, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection,
-    Seq, Subscription, SubscriptionState, Tombstone,
+    Affiliation, Event, Expire, Graph, ItemFact, ItemId, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads,
+    Selection, Seq, Subscription, SubscriptionState, Tombstone,
 };
 use crate::store::FastToken;
 use crate::store::page::{SubscriptionEdge, event_bytes};
 use crate::store::{
-    Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey, NodeCommit,
-    Parked, Pending, Settled, Store, Token, Webhook,
+    Account, AccountTotals, Ask, Attempted, Failure, Found, Identity, Item, Lapse, List, LogPage, Memo, MemoKey,
+    NodeCommit, Parked, Pending, Settled, Store, Token, Webhook,
 };
 use crate::time::Timestamp;
 
@@ -281,6 +281,19 @@ impl Store for MemoryStore {
             let present = every.filter_map(|address| state.nodes.get(state.keys.get(&address)?));
             Ok(present.map(|kept| ((*kept.node).clone(), kept.with_newest().map(|(_, item)| item))).collect())
         })
+    }
+
+    fn next_passing(&self, after: String) -> Pending<'_, Option<BareJid>> {
+        self.with(move |state| Ok(state.next_passing(&after)))
+    }
+
+    fn read_passing(&self, publisher: BareJid, max: usize) -> Pending<'_, Option<Vec<(Node, ItemFact)>>> {
+        self.with(move |state| Ok(state.passing(&publisher, max)))
+    }
+
+    fn settle_passing(&self, _publisher: BareJid) -> Pending<'_, ()> {
+        // What is known is read from the items themselves.
+        self.with(|_| Ok(()))
     }
 
     fn read_newest(&self, nodes: Vec<NodeAddress>) -> Pending<'_, Vec<(Node, Item)>> {
@@ -539,6 +552,10 @@ impl Store for MemoryStore {
 
     fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>> {
         self.with(move |state| Ok(state.endpoints.parked(&webhook, dead, after, max)))
+    }
+
+    fn attempts(&self, webhook: String) -> Pending<'_, Vec<Attempted>> {
+        self.with(move |state| Ok(state.endpoints.attempts(&webhook)))
     }
 
     fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)> {

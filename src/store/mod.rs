@@ -44,7 +44,7 @@ pub use archive::{
 };
 pub use memo::{Memo, MemoKey};
 pub use page::ITEMS_PAGE_BYTES_MAX;
-pub use webhook::{Parked, Settled, Webhook};
+pub use webhook::{ATTEMPTS_KEPT, Attempted, Parked, Settled, Webhook};
 
 /// The answer of a store, later.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
@@ -154,6 +154,17 @@ pub trait Store: Archives + Send + Sync + 'static {
     /// Those of these nodes that there are and that have an item, each with its newest, in the order asked.
     fn read_newest(&self, nodes: Vec<NodeAddress>) -> Pending<'_, Vec<(Node, Item)>>;
 
+    /// Who has published to nodes whose items stand as long as their publishers are online: the first after this
+    /// one (bytewise).
+    fn next_passing(&self, after: String) -> Pending<'_, Option<BareJid>>;
+
+    /// Items of a publisher at such nodes; at most `max`. Nothing where it is not known to have any, and an empty
+    /// list where it had.
+    fn read_passing(&self, publisher: BareJid, max: usize) -> Pending<'_, Option<Vec<(Node, ItemFact)>>>;
+
+    /// A publisher is no longer known to have items at such nodes, but where it has.
+    fn settle_passing(&self, publisher: BareJid) -> Pending<'_, ()>;
+
     /// Subscriptions that wait for approval, at nodes of a service, or of an owner, or at one node;
     /// ordered by node key, bare JID, resource and subid; at most `max`.
     fn read_pending(
@@ -248,7 +259,7 @@ pub trait Store: Archives + Send + Sync + 'static {
     fn webhook(&self, id: String) -> Pending<'_, Option<Webhook>>;
     /// Creates or replaces; what is parked stays.
     fn put_webhook(&self, webhook: Webhook) -> Pending<'_, ()>;
-    /// With what is parked; whether there was one.
+    /// With what is parked and its log; whether there was one.
     fn remove_webhook(&self, id: String) -> Pending<'_, bool>;
     /// Ordered by id, after the given one; at most `max`.
     fn webhooks(&self, after: Option<String>, max: usize) -> Pending<'_, Vec<Webhook>>;
@@ -258,6 +269,8 @@ pub trait Store: Archives + Send + Sync + 'static {
     /// Deliveries that have failed, in order of seq after the given one: those that are tried again, or
     /// the dead.
     fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>>;
+    /// The latest attempts of an endpoint, oldest first.
+    fn attempts(&self, webhook: String) -> Pending<'_, Vec<Attempted>>;
     /// How many are tried again, and how many are dead.
     fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)>;
 

@@ -44,6 +44,23 @@ pub struct Parked {
     pub body: Arc<[u8]>,
 }
 
+/// One attempt to deliver, as the log of an endpoint has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempted {
+    /// Counted from the endpoint's first; the latest [`ATTEMPTS_KEPT`] are kept.
+    pub number: u64,
+    pub seq: Seq,
+    /// Of this delivery, from 1.
+    pub attempt: u32,
+    pub time: Timestamp,
+    pub took_ms: u64,
+    pub outcome: String,
+    pub success: bool,
+}
+
+/// Attempts that are kept of one endpoint.
+pub const ATTEMPTS_KEPT: u64 = 100;
+
 /// What has become of an endpoint's deliveries, to be kept as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
@@ -54,6 +71,8 @@ pub struct Settled {
     pub parked: Vec<Parked>,
     /// Parked ones that were delivered.
     pub delivered: Vec<Seq>,
+    /// New ones of the log.
+    pub attempts: Vec<Attempted>,
 }
 
 impl fmt::Debug for Webhook {

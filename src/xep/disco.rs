@@ -4,6 +4,7 @@ use crate::engine::Answer;
 use crate::messaging::Messaging;
 use crate::pubsub::{Node, NodeId, Payloads, Refusal, Request, Selection, ServicePolicy, Verb, View};
 use crate::store::Item;
+use crate::xep::filter::{self, Types};
 use crate::xep::pubsub::form;
 use crate::xep::{
     Asked, Body, Claim, Entity, Extension, Feature, Options, RequestKind, Target, Work, archive, caps, commands,
@@ -95,7 +96,7 @@ fn items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
         // Which resources are online is for those who may see their presence (XEP-0030 §8), and they
         // are told by presence: an account's items are its nodes.
         Target::Service(_) | Target::Account(_) => nodes(asked),
-        Target::Contact(_) => Ok(personal::readable_nodes(asked)),
+        Target::Contact(_) => Ok(personal::readable_nodes(asked, Types::of(&asked.element)?)),
         Target::Server(host) => {
             let services = asked.hosts.iter().filter(|other| other.domain == host.domain).map(|host| {
                 Element::new("item", NS_ITEMS)
@@ -109,6 +110,9 @@ fn items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
 
 /// XEP-0060 §5.2.
 fn nodes(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    if let Some(types) = Types::of(&asked.element)? {
+        return filter::nodes(asked, types);
+    }
     let wanted = rsm::wanted(&asked.element, asked.options.list_entries_max)?;
     let service = asked.target.service().clone();
     Ok(Work::ask(asked.request(Verb::Nodes { page: wanted.page }), move |answered| {

@@ -16,6 +16,7 @@ mod commands;
 mod contact;
 mod disco;
 mod entity_time;
+mod filter;
 mod last;
 mod offline;
 mod order;
@@ -27,6 +28,7 @@ mod reference;
 mod register;
 mod roster;
 mod rsm;
+pub mod since;
 mod vcard;
 mod version;
 
@@ -347,6 +349,7 @@ pub const EXTENSIONS: &[Extension] = &[
     pubsub::associate::EXTENSION,
     carbons::EXTENSION,
     Extension { number: 297, name: "Stanza Forwarding", version: "1.0", features: &[], claims: &[] },
+    since::EXTENSION,
     archive::EXTENSION,
     Extension { number: 334, name: "Message Processing Hints", version: "1.0.0", features: &[], claims: &[] },
     archive::STANZA_IDS,
@@ -356,6 +359,7 @@ pub const EXTENSIONS: &[Extension] = &[
     order::EXTENSION,
     archive::PREFERENCES,
     archive::OF_NODES,
+    filter::EXTENSION,
 ];
 
 impl Feature {

@@ -8,6 +8,7 @@ use crate::jid::BareJid;
 use crate::messaging::Messaging;
 use crate::pubsub::{Caller, Node, Request, Verb};
 use crate::xep::disco::{NS_INFO, NS_ITEMS};
+use crate::xep::filter::Types;
 use crate::xep::{Asked, Body, Entity, Extension, Feature, Work, pubsub};
 use crate::xml::Element;
 use crate::xmpp::{Condition, Iq, IqKind, StanzaError};
@@ -49,7 +50,7 @@ pub(super) fn admission(messaging: &Messaging, caller: &Caller, to: &BareJid, iq
 
 /// The nodes of somebody else's account that the caller may read (XEP-0163 §6.2). They are few, and come
 /// on one page.
-pub(super) fn readable_nodes(asked: &Asked<'_>) -> Work {
+pub(super) fn readable_nodes(asked: &Asked<'_>, types: Option<Types>) -> Work {
     let (engine, caller, service) = (asked.engine.clone(), asked.caller.clone(), asked.target.service().clone());
     let list =
         asked.request(Verb::Nodes { page: crate::pubsub::Page { max: NODES_MAX, edge: crate::pubsub::Edge::First } });
@@ -59,7 +60,7 @@ pub(super) fn readable_nodes(asked: &Asked<'_>) -> Work {
             return Err(StanzaError::new(Condition::InternalServerError));
         };
         let mut query = Element::new("query", NS_ITEMS);
-        for node in list.entries {
+        for node in list.entries.into_iter().filter(|node| types.as_ref().is_none_or(|types| types.have(node))) {
             let verb = Verb::Watch { node: node.address.node.clone() };
             let may = Request { caller: caller.clone(), service: service.clone(), verb };
             if engine.ask(may).await.is_ok() {

@@ -7,7 +7,7 @@ use crate::jid::BareJid;
 use crate::pubsub::{FIELDS, FieldKind, NodeConfig, OPTIONS, ServicePolicy, SubscriptionOptions, SubscriptionPolicy};
 use crate::xep::Entity;
 use crate::xep::commands::{self, Command, Question, Whom};
-use crate::xep::pubsub::form::field_type;
+use crate::xep::pubsub::form::{self, field_type};
 
 /// The document, with the limits that hold where nothing is set.
 pub fn reference() -> String {
@@ -39,6 +39,10 @@ fn configuration(out: &mut String, policy: &ServicePolicy) {
             takes(field.kind, field.range(policy)),
             field.label,
         );
+    }
+    for (name, label) in [form::COLLECTION, form::CHILDREN] {
+        let (json, kind) = (json_type(FieldKind::Texts), field_type(FieldKind::Texts).as_str());
+        let _ = writeln!(out, "| `pubsub#{name}` | `{name}` {json} | {kind} | nothing | names of nodes | {label} |");
     }
 }
 

@@ -20,8 +20,11 @@ class Neighbour:
             "xmpp.domain=tidings.invalid",
             "pubsub.service=pubsub.localhost",
             f"component_of.host=127.0.0.1:{self.component}",
-            f"component_of.secret={self.secret}",
         ]
+
+    def file(self):
+        """What is not for the command line."""
+        return f'[component_of]\nsecret = "{self.secret}"\n'
 
 
 def free_port():

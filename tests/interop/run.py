@@ -309,7 +309,7 @@ def watch(checks, server, name, client, token):
 def behind(checks, options, folder, theirs, certificate):
     """Tidings as a component of another server: a user of that watches what is published over HTTP."""
     name = theirs.name
-    ours = Server(options.binary.resolve(), folder, f"component-of-{name}", theirs.settings(), "tidings.invalid")
+    ours = Server(options.binary.resolve(), folder, f"component-of-{name}", theirs.settings(), "tidings.invalid", theirs.file())
     watcher = None
     try:
         token = checks.check(f"{name}: a publisher's account", lambda: ours.account("publisher", "--admin"))

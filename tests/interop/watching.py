@@ -178,6 +178,36 @@ def metrics(server):
     return f"{len(told)} metrics"
 
 
+def shown(server, pages):
+    """/docs, in a browser, shows every operation of /openapi.json with its examples."""
+    connection = http.client.HTTPConnection(server.addresses["http"], timeout=WAIT_SECONDS)
+    connection.request("GET", "/openapi.json")
+    api = json.loads(connection.getresponse().read())
+    connection.close()
+    operations, examples = [], 0
+    for path, place in api["paths"].items():
+        if not path.startswith("/v1/services/"):
+            operations += [one["operationId"] for method, one in place.items() if method != "parameters"]
+            examples += sum(
+                "example" in content for method, one in place.items() if method != "parameters"
+                for content in one.get("requestBody", {}).get("content", {}).values()
+            )
+    page = pages.browser.open(f"http://{server.addresses['http']}/docs")
+    try:
+        deadline = time.monotonic() + WAIT_SECONDS
+        missing = operations
+        while missing and time.monotonic() < deadline:
+            there = page.evaluate("[...document.querySelectorAll('details[id]')].map((one) => one.id)")
+            missing = [name for name in operations if name not in there]
+            time.sleep(0.1)
+        told = page.evaluate("[...document.querySelectorAll('p')].filter((one) => one.textContent == 'For example').length")
+    finally:
+        page.close()
+    if missing or not operations or told != examples:
+        raise RuntimeError(f"{missing} of {len(operations)} are not shown, nor {examples - told} of {examples} examples")
+    return f"{len(operations)} operations, {examples} examples"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=Path, default=HERE.parents[1] / "target/debug/tidings", help="the tidings to run")
@@ -194,6 +224,7 @@ def main():
             server.start()
             publish(server, token, {"mark": "before"})
             checks.whole(lambda: checks.check("docs/operations.md: the metrics", lambda: metrics(server)))
+            checks.whole(lambda: checks.check("/docs in Chromium", lambda: shown(server, pages)))
             for name, language, code in examples():
                 here = f"docs/watching.md, {name}"
                 runs = []

@@ -307,7 +307,7 @@ SCENARIO
   login         server CPU per login (TLS handshake, SASL, bind)
   resumption    server CPU per resumed session (XEP-0198) over a new connection, beside that of a login
   watchers      event streams over HTTP on one node: memory of an idle one, CPU and latency of a delivered event
-  resume        long polls from a cursor near the end of a log, with few and with many events before it
+  resume        long polls from a cursor near the end of a log and from one in its middle, with few and many events
   subscriptions publishes to, and subscriptions of, a node with many subscribers of whom few are online
   nodes         start-up time and resident memory with few nodes stored and with many, after a restart
   contacts      logins of one account that is notified of the last items of five nodes of each of its contacts

@@ -37,6 +37,9 @@ pub enum Unset {
     Follows(&'static str),
 }
 
+/// Settings that are secrets: not taken from the command line, which every user of the machine can read.
+pub const SECRET_SETTINGS: &[&str] = &["component_of.secret"];
+
 /// Every setting, section by section.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
     SECTIONS.iter().copied().flatten()

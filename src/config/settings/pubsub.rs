@@ -47,6 +47,10 @@ pub(super) const PUBSUB: &[Setting] = &[
         )
         .why("One that says that nobody is there ends the subscription at once (XEP-0060 §12.4).")
         .sets(|config, value| config.pubsub.bounces_max = value.count()),
+    setting("pubsub.missed_items", count(1, 100_000), "1000")
+        .means("Items that a session is shown of those that it has missed, where it says for how long it was away (XEP-0312).")
+        .why("Of each node the newest come; whoever wants more retrieves them.")
+        .sets(|config, value| config.pubsub.missed_items_max = value.count()),
 ];
 
 pub(super) const RETENTION: &[Setting] = &[

@@ -61,6 +61,8 @@ impl Feed {
     }
 
     pub(super) fn personal_found(&mut self, found: Vec<Found>) {
+        let away = if found.is_empty() { None } else { self.away.personal.take() };
+        let first = self.next_watch;
         for (tail, node, last) in found {
             // What was asked for may not be wanted any more.
             if !self.personal.has(node.address.service.clone(), &node.address.node) {
@@ -71,12 +73,16 @@ impl Feed {
             self.watch(tail, implicit(&self.inlet), head);
             let wanted = node.config.send_last_published_item == SendLast::OnSubAndPresence;
             if self.watches.len() > known
+                && away.is_none()
                 && wanted
                 && let Some(watch) = self.watches.get_mut(&(self.next_watch - 1))
                 && let Some(item) = last
             {
                 watch.show_first(&node, item);
             }
+        }
+        if let Some(since) = away {
+            self.want_missed((first..self.next_watch).collect(), since);
         }
     }
 

@@ -53,6 +53,10 @@ impl fmt::Display for Whom {
 }
 
 impl Inlet {
+    pub fn is_available(&self) -> bool {
+        self.available.load(Ordering::Acquire)
+    }
+
     /// Whether a subscription of this JID goes to this feed.
     pub fn wants(&self, jid: &Jid) -> bool {
         match (&self.whom, jid) {

@@ -8,7 +8,7 @@ use super::{Behind, Feed, Loaded, Whom, collection, personal};
 use crate::delivery::pages::Page;
 use crate::delivery::recent::Hold;
 use crate::jid::Jid;
-use crate::pubsub::{Node, Seq};
+use crate::pubsub::{Event, Node, Seq};
 use crate::store::{Failure, Item};
 
 /// Work that a feed waited for.
@@ -34,6 +34,8 @@ pub(super) enum Done {
     Gathered(collection::Found),
     /// Of accounts that it follows.
     Personal(Vec<personal::Found>),
+    /// What was published while a session was away, by the watches that show it.
+    Missed(Vec<(u64, Vec<Event>)>),
     /// Last items of nodes that an account has subscribed to.
     Last(Vec<(Node, Item)>),
 }
@@ -74,6 +76,7 @@ impl Feed {
             Done::LetIn { watch, last } => self.shown_in(watch, last),
             Done::Gathered(found) => self.gathered(found),
             Done::Personal(found) => self.personal_found(found),
+            Done::Missed(found) => self.missed(found),
             Done::Last(found) => self.last_items(found),
             Done::Read { watch: id, after, page } => self.read_done(id, after, page),
             Done::Unsubscribed => {}
@@ -102,9 +105,13 @@ impl Feed {
             let moment = hold.as_ref().map_or_else(|| self.shared.recent.moment(), Hold::moment);
             self.gather(key, moment);
         }
-        self.want_last_items(first);
+        match self.away.subscriptions {
+            Some(since) => self.want_missed((first..self.next_watch).collect(), since),
+            None => self.want_last_items(first),
+        }
         self.loading -= 1;
         if self.loading == 0 {
+            self.away.subscriptions = None;
             self.went.clear();
             (self.bound, self.available) = (None, None);
         }

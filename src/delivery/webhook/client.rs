@@ -24,6 +24,7 @@ use tokio_rustls::TlsConnector;
 
 use super::lock;
 use super::target::{Host, Networks, Refused, Target, choose};
+use crate::time::Timestamp;
 
 /// Finds the addresses of a name; a test may answer something else each time.
 pub type Resolver = Arc<dyn Fn(String, u16) -> Resolving + Send + Sync>;
@@ -55,8 +56,41 @@ struct Idle {
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) status: u16,
-    pub(super) retry_after: Option<u64>,
+    pub(super) retry_after: Option<RetryAfter>,
     pub(super) body: Bytes,
+}
+
+/// When an endpoint wants to be called again (RFC 9110 §10.2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RetryAfter {
+    Seconds(u64),
+    At(Timestamp),
+}
+
+impl RetryAfter {
+    fn read(text: &str) -> Option<Self> {
+        let text = text.trim();
+        match text.parse() {
+            Ok(seconds) => Some(RetryAfter::Seconds(seconds)),
+            Err(_) => http_date(text).map(RetryAfter::At),
+        }
+    }
+
+    pub(super) fn seconds(self, now: Timestamp) -> u64 {
+        match self {
+            RetryAfter::Seconds(seconds) => seconds,
+            RetryAfter::At(at) => u64::try_from(at.seconds().saturating_sub(now.seconds())).unwrap_or(0),
+        }
+    }
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7); its older forms nobody writes.
+fn http_date(text: &str) -> Option<Timestamp> {
+    let (_, text) = text.split_once(", ")?;
+    let words: Vec<&str> = text.split(' ').collect();
+    let [day, month, year, time, "GMT"] = words[..] else { return None };
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    Timestamp::parse(&format!("{year}-{month:02}-{day}T{time}Z"))
 }
 
 /// Why there is no answer.
@@ -102,8 +136,7 @@ impl Client {
 
     async fn answered(&self, response: Response<Incoming>, idle: Idle, pool: &Pool) -> Result<Answered, Unsent> {
         let status = response.status().as_u16();
-        let retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| RetryAfter::read(value.to_str().ok()?));
         let mut incoming = response.into_body();
         let mut body = Vec::new();
         while let Some(frame) = incoming.frame().await {
@@ -202,9 +235,34 @@ impl fmt::Display for Unsent {
     }
 }
 
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// How much of an answer is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Connections of one endpoint that are kept.
 const IDLE_MAX: usize = 64;
 /// For how long one resolution of a name holds.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_says_when_in_seconds_or_as_a_date() {
+        let now = Timestamp::parse("1994-11-06T08:48:37Z").unwrap();
+        for (text, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(60)),
+            ("Sat, 05 Nov 1994 08:49:37 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:49:37", None),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
+            ("Sun, 99 Nov 1994 08:49:37 GMT", None),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(RetryAfter::read(text).map(|after| after.seconds(now)), seconds, "{text}");
+        }
+    }
+}

@@ -34,7 +34,7 @@ use super::Delivery;
 use crate::engine::{Answer, Wrong};
 use crate::jid::BareJid;
 use crate::pubsub::{Caller, Node, NodeId, Refusal, Reply, Request, Role, Seq, Verb};
-use crate::store::{Failure, Parked, Webhook};
+use crate::store::{ATTEMPTS_KEPT, Attempted, Failure, Parked, Webhook};
 use crate::time::Timestamp;
 
 pub use client::{Resolver, Resolving};
@@ -97,18 +97,10 @@ struct Running {
 #[derive(Default)]
 struct View {
     open: AtomicBool,
-    log: Mutex<VecDeque<Logged>>,
-}
-
-/// One attempt, as the delivery log shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Logged {
-    pub seq: Seq,
-    pub attempt: u32,
-    pub time: Timestamp,
-    pub took: Duration,
-    pub outcome: String,
-    pub success: bool,
+    /// Whether the log is what the store has, and more.
+    begun: AtomicBool,
+    /// The latest attempts, [`ATTEMPTS_KEPT`] at most; the store follows.
+    log: Mutex<VecDeque<Attempted>>,
 }
 
 /// What somebody wants an endpoint to be.
@@ -142,8 +134,8 @@ pub struct Shown {
     pub retrying: u64,
     pub dead: u64,
     pub breaker_open: bool,
-    /// The latest attempts, oldest first; of this run of the server.
-    pub log: Vec<Logged>,
+    /// The latest attempts, oldest first.
+    pub log: Vec<Attempted>,
 }
 
 /// What is delivered once more.
@@ -288,7 +280,11 @@ impl Webhooks {
         let (retrying, dead) = store.parked_counts(webhook.id.clone()).await?;
         let view = lock(&self.inner.running).get(&webhook.id).map(|running| running.view.clone());
         let breaker_open = view.as_ref().is_some_and(|view| view.open.load(Ordering::Relaxed));
-        let log = view.map_or_else(Vec::new, |view| lock(&view.log).iter().cloned().collect());
+        let log = match &view {
+            Some(view) if view.begun.load(Ordering::Relaxed) => lock(&view.log).iter().cloned().collect(),
+            // Nobody delivers there, or not yet.
+            _ => store.attempts(webhook.id.clone()).await?,
+        };
         Ok(Shown { webhook, retrying, dead, breaker_open, log })
     }
 
@@ -329,6 +325,7 @@ impl Webhooks {
             failing_since: None,
             parked: vec![],
             delivered: vec![],
+            attempts: vec![],
         };
         let found = match replay {
             Replay::After(seq) => {
@@ -453,13 +450,20 @@ impl View {
         self.open.store(open, Ordering::Relaxed);
     }
 
-    fn log(&self, seq: Seq, attempt: u32, time: Timestamp, took: Duration, outcome: &str, success: bool) {
+    /// What an earlier worker has left; the number of the attempt that comes next.
+    fn begin(&self, kept: Vec<Attempted>) -> u64 {
+        let next = kept.last().map_or(0, |last| last.number + 1);
+        *lock(&self.log) = kept.into();
+        self.begun.store(true, Ordering::Relaxed);
+        next
+    }
+
+    fn log(&self, attempted: Attempted) {
         let mut log = lock(&self.log);
-        if log.len() == LOG_MAX {
+        while log.len() as u64 >= ATTEMPTS_KEPT {
             log.pop_front();
         }
-        let outcome = outcome.chars().take(OUTCOME_CHARS_MAX).collect();
-        log.push_back(Logged { seq, attempt, time, took, outcome, success });
+        log.push_back(attempted);
     }
 }
 
@@ -518,9 +522,6 @@ impl fmt::Display for NotCreated {
     }
 }
 
-/// Attempts that the log of one endpoint holds.
-const LOG_MAX: usize = 100;
-const OUTCOME_CHARS_MAX: usize = 200;
 const START_SLICE: usize = 256;
 /// After the storage has failed.
 const AGAIN: Duration = Duration::from_secs(5);

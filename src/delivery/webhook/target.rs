@@ -2,7 +2,7 @@
 //! network are nobody's business (SSRF).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use hyper::Uri;
 
@@ -107,10 +107,7 @@ impl Host {
 pub(super) fn choose(addresses: &[SocketAddr], networks: &Networks, own: &[SocketAddr]) -> Result<SocketAddr, Refused> {
     for address in addresses {
         let ip = address.ip().to_canonical();
-        if own
-            .iter()
-            .any(|own| own.port() == address.port() && (own.ip().to_canonical() == ip || own.ip().is_unspecified()))
-        {
+        if own.iter().any(|own| own.port() == address.port() && reaches(own.ip().to_canonical(), ip)) {
             return Err(Refused::Address("it is this server itself"));
         }
         if let Some(why) = forbidden(ip).filter(|_| !networks.hold(ip)) {
@@ -118,6 +115,12 @@ pub(super) fn choose(addresses: &[SocketAddr], networks: &Networks, own: &[Socke
         }
     }
     addresses.first().copied().ok_or(Refused::Unresolved)
+}
+
+/// Whether a listener at one address takes what is sent to the other. One at no address in particular takes what is
+/// sent to any of this machine's, which are those that a socket can be bound to.
+fn reaches(own: IpAddr, ip: IpAddr) -> bool {
+    own == ip || own.is_unspecified() && (ip.is_unspecified() || UdpSocket::bind((ip, 0)).is_ok())
 }
 
 impl Networks {
@@ -314,6 +317,11 @@ mod tests {
         assert!(
             !choose("127.0.0.1:8080") && !choose("127.0.0.1:5222") && !choose("10.0.0.1:80") && !choose("[fc00::1]:80")
         );
+        // The same port of somebody else's machine is none of ours.
+        let everywhere = ["0.0.0.0:443".parse().unwrap(), "[::]:5222".parse().unwrap()];
+        let choose = |text: &str| super::choose(&[text.parse().unwrap()], &open, &everywhere).is_ok();
+        assert!(choose("1.1.1.1:443") && choose("[2606:4700::1]:443") && choose("8.8.8.8:5222"));
+        assert!(!choose("127.0.0.1:443") && !choose("127.7.7.7:5222") && !choose("[::1]:5222"));
         assert_eq!(Networks::parse(""), Some(Networks::default()));
         assert!(Networks::parse("0.0.0.0/0,::/0").unwrap().hold("10.1.2.3".parse().unwrap()));
         for wrong in ["127.0.0.1", "10.0.0.0/33", "x/8", "10.0.0.0/8 172.16.0.0/12"] {

@@ -21,7 +21,7 @@ use super::{Inner, View};
 use crate::delivery::{Ending, Followed, Follower, Ring, Start};
 use crate::engine::{Entry, Position, Wrong};
 use crate::pubsub::{Refusal, Seq};
-use crate::store::{Failure, Parked, Settled, Webhook};
+use crate::store::{ATTEMPTS_KEPT, Attempted, Failure, Parked, Settled, Webhook};
 use crate::time::Timestamp;
 
 /// Why a worker has ended.
@@ -56,6 +56,10 @@ pub(super) struct Worker {
     failing_since: Option<Timestamp>,
     parked: Vec<Parked>,
     delivered: Vec<Seq>,
+    /// Of the log, what is not kept yet; no more than the store would keep.
+    attempts: Vec<Attempted>,
+    /// The number of the next attempt.
+    attempt: u64,
     /// When what is not kept yet is kept.
     settle_at: Option<Instant>,
 }
@@ -122,6 +126,7 @@ impl Worker {
             Some((parked.seq, waiting))
         });
         let waiting = waiting.collect();
+        let attempt = view.begin(store.attempts(webhook.id.clone()).await.map_err(|_| Exit::Again)?);
         Ok(Worker {
             handed: webhook.position,
             failing_since: webhook.failing_since,
@@ -139,6 +144,8 @@ impl Worker {
             outstanding: BTreeSet::new(),
             parked: vec![],
             delivered: vec![],
+            attempts: vec![],
+            attempt,
             settle_at: None,
         })
     }
@@ -286,7 +293,15 @@ impl Worker {
         };
         let success = status.is_some_and(|status| (200..300).contains(&status));
         let now = self.inner.now();
-        self.view.log(seq, attempts + 1, now, took, &told, success);
+        self.log(Attempted {
+            number: self.attempt,
+            seq,
+            attempt: attempts + 1,
+            time: now,
+            took_ms: took.as_millis() as u64,
+            outcome: told.chars().take(OUTCOME_CHARS_MAX).collect(),
+            success,
+        });
         self.breaker.end(!success, Instant::now());
         if success {
             self.failing_since = None;
@@ -305,10 +320,21 @@ impl Worker {
             return Err(Exit::Disabled("nothing but failure for too long".to_owned()));
         }
         let retry_after = match outcome {
-            Outcome::Answered(answered) => answered.retry_after.unwrap_or(0).min(RETRY_AFTER_SECONDS_MAX),
+            Outcome::Answered(answered) => {
+                answered.retry_after.map_or(0, |after| after.seconds(now)).min(RETRY_AFTER_SECONDS_MAX)
+            }
             Outcome::Unsent(_) | Outcome::Forbidden | Outcome::Failed(_) => 0,
         };
         self.park(seq, attempts + 1, told, body, Duration::from_secs(retry_after)).await
+    }
+
+    fn log(&mut self, attempted: Attempted) {
+        self.attempt += 1;
+        if self.attempts.len() as u64 >= ATTEMPTS_KEPT {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(attempted.clone());
+        self.view.log(attempted);
     }
 
     /// To be tried again, or given up.
@@ -367,11 +393,13 @@ impl Worker {
             failing_since: self.failing_since,
             parked: self.parked.clone(),
             delivered: self.delivered.clone(),
+            attempts: self.attempts.clone(),
         };
         match self.inner.ledger.settle(settled).await {
             Ok(true) => {
                 self.parked.clear();
                 self.delivered.clear();
+                self.attempts.clear();
                 Ok(())
             }
             Ok(false) => Err(Exit::Stopped),
@@ -472,6 +500,8 @@ fn spread() -> f64 {
 const FORBIDDEN: &str = "its owner may not read the node any more";
 const NO_ACCOUNT: &str = "its owner has no account any more";
 const NO_NODE: &str = "the node was deleted";
+/// What is kept of what became of an attempt.
+const OUTCOME_CHARS_MAX: usize = 200;
 /// Events taken from the log at once, and no more once they have so many bytes.
 const SHOWN_MAX: usize = 64;
 const SHOWN_BYTES_MAX: usize = 64 << 10;

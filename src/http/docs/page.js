@@ -24,9 +24,12 @@ function resolve(api, object) {
 }
 
 function contents(parent, api, content) {
-  for (const [media, { schema }] of Object.entries(content || {})) {
+  for (const [media, { schema, example }] of Object.entries(content || {})) {
     element("p", media, parent);
     element("pre", JSON.stringify(resolve(api, schema), null, 2), parent);
+    if (example === undefined) continue;
+    element("p", "For example", parent);
+    element("pre", typeof example === "string" ? example : JSON.stringify(example, null, 2), parent);
   }
 }
 

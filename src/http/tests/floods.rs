@@ -244,3 +244,55 @@ async fn streams_beyond_the_limit_are_refused() {
     assert_eq!(answered, 100);
     stage.close().await;
 }
+
+/// A peer that makes no room for its answers, while it is well otherwise and has something else under way.
+#[tokio::test]
+async fn an_answer_that_is_given_no_room_ends_the_connection() {
+    let (stage, alice) = stage().await;
+    alice.publish("n", "a", &format!("\"{}\"", "x".repeat(100_000))).await;
+    let path = header(":path", "/v1/nodes/n/items/a");
+    let head = [&[0x82, 0x86], &path[..], &header("authorization", &alice.credential)].concat();
+    // RFC 9113 §6.5.2: SETTINGS_INITIAL_WINDOW_SIZE of nothing.
+    let begin = [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
+    let wants = frame(HEADERS, END_STREAM | END_HEADERS, 1, &head);
+    let polls = frame(HEADERS, END_STREAM | END_HEADERS, 3, &poll(&alice, 60));
+    let began = tokio::time::Instant::now();
+    Answer::until_the_end(stage.http, &[begin, wants, polls].concat()).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "only the poll has ended it");
+    stage.close().await;
+}
+
+/// Who takes an answer slowly has it whole, though nothing else is asked on the connection meanwhile.
+#[tokio::test]
+async fn a_slow_reader_of_http2_has_its_whole_answer() {
+    let options = Options { header_time: Duration::from_millis(100), ..Options::default() };
+    let stage = Stage::with(options, engine::Options::default()).await;
+    let alice = stage.caller("alice", &[]).await;
+    alice.create("n", "{}").await;
+    for number in 0..10 {
+        alice.publish("n", &number.to_string(), &format!("\"{}\"", "x".repeat(100_000))).await;
+    }
+    let socket = TcpStream::connect(stage.http).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+        .initial_stream_window_size(65_535)
+        .initial_connection_window_size(65_535)
+        .handshake(TokioIo::new(socket))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = hyper::Request::builder()
+        .uri("http://localhost/v1/nodes/n/items")
+        .header("authorization", &alice.credential)
+        .body(Full::new(Bytes::new()))
+        .unwrap();
+    let mut body = timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap().into_body();
+    let mut whole = vec![];
+    while let Some(frame) = timeout(PATIENCE, body.frame()).await.unwrap() {
+        whole.extend_from_slice(&frame.expect("the connection stays").into_data().unwrap());
+        // Slower than several times the patience with a connection that asks for nothing.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let page: Value = serde_json::from_slice(&whole).unwrap();
+    assert_eq!(page["items"].as_array().unwrap().len(), 10);
+    stage.close().await;
+}

@@ -94,6 +94,14 @@ async fn affiliations_decide_for_senders_too() {
     assert_eq!(send().await, 403);
     bob.json("PUT", "/v1/nodes/n/affiliations", r#"{"alice@localhost":"publisher"}"#).await;
     assert_eq!(send().await, 200);
+    // Nor does anybody publish in the name of an account that is disabled.
+    let alice = BareJid::parse("alice@localhost").unwrap();
+    stage.access.set_disabled(&alice, true).await.unwrap();
+    let refused = sender.ask("POST", "/v1/hooks/gitlab", &headers, Some(("application/json", b"{\"n\":1}"))).await;
+    assert_eq!((refused.status, refused.problem().as_str()), (403, "forbidden"));
+    assert!(refused.header("ratelimit").contains("bytes"), "every answer tells the rate");
+    stage.access.set_disabled(&alice, false).await.unwrap();
+    assert_eq!(send().await, 200);
     stage.close().await;
 }
 
@@ -458,6 +466,30 @@ async fn whoever_loses_the_right_to_read_is_sent_nothing_more() {
     let shown = until(&alice, &path, |shown| shown["enabled"] == false).await;
     assert!(shown["disabled"].as_str().unwrap().contains("may not read"), "{shown}");
     assert!(endpoint.calls().iter().all(|call| call.event["subject"] != "b"));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn the_log_of_deliveries_outlives_the_server() {
+    let (stage, alice, endpoint) = stage_with(near()).await;
+    let path = created(&alice, &endpoint, "").await;
+    alice.publish("n", "a", "1").await;
+    endpoint.called(1).await;
+    endpoint.script(&[Does::Answer(500); 3]);
+    alice.publish("n", "b", "2").await;
+    let whole = |shown: &Value| shown["log"].as_array().is_some_and(|log| log.len() == 4);
+    let before = until(&alice, &path, whole).await["log"].clone();
+    let told = (&before[0]["success"], &before[3]["success"], &before[3]["attempt"]);
+    assert_eq!(told, (&true.into(), &false.into(), &3.into()));
+    let store = stage.store.clone();
+    stage.close().await;
+    let stage = Stage::over(store, Options::default(), engine::Options::default(), near()).await;
+    let alice = Caller { address: stage.http, ..alice };
+    assert_eq!(alice.get(&path).await.json()["log"], before);
+    alice.publish("n", "c", "3").await;
+    let after = until(&alice, &path, |shown| shown["log"].as_array().is_some_and(|log| log.len() == 5)).await;
+    assert_eq!(after["log"][3], before[3]);
+    assert_eq!(after["log"][4]["outcome"], "answered 204");
     stage.close().await;
 }
 

@@ -129,7 +129,7 @@ async fn an_array_is_published_whole_or_not_at_all() {
 
     let reply =
         batch(r#"[{"id":"a","data":{"n":1.10}},{"data":"T","type":"text/plain"},{"id":"c","data":null}]"#).await;
-    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.status, 201, "{reply:?}");
     let items = reply.json()["items"].clone();
     assert_eq!((&items[0]["id"], &items[0]["replaced"], &items[2]["id"]), (&"a".into(), &false.into(), &"c".into()));
     let seq = |at: usize| items[at]["seq"].as_u64().unwrap();
@@ -140,7 +140,9 @@ async fn an_array_is_published_whole_or_not_at_all() {
 
     let again = || keyed(&alice, "POST", "/v1/nodes/n/items:batch", "k", r#"[{"data":1},{"data":2}]"#);
     let (one, two) = (again().await, again().await);
-    assert_eq!((one.status, two.header("idempotent-replayed")), (200, "true"));
+    assert_eq!((one.status, two.status, two.header("idempotent-replayed")), (201, 201, "true"));
+    // Where nothing is new, everything was replaced.
+    assert_eq!(batch(r#"[{"id":"a","data":{"n":1.10}},{"id":"c","data":null}]"#).await.status, 200);
     assert_eq!(one.body, two.body);
     assert_eq!(alice.get("/v1/nodes/n/items").await.json()["count"], 5);
     stage.close().await;
@@ -194,7 +196,7 @@ async fn cloud_events_come_in_three_modes() {
         let reply = post(path, batch_type, &wrong).await;
         assert_eq!((reply.status, &reply.json()["errors"][0]["pointer"]), (422, &"/1/type".into()), "{reply:?}");
         let reply = post(&format!("{path}?item=id"), batch_type, &format!("[{},{}]", event("x"), event(path))).await;
-        assert_eq!((reply.status, &reply.json()["items"][1]["id"]), (200, &path.into()), "{reply:?}");
+        assert_eq!((reply.status, &reply.json()["items"][1]["id"]), (201, &path.into()), "{reply:?}");
     }
     assert_eq!(post("/v1/nodes/n/items?item=colour", event_type, structured).await.status, 400);
     assert_eq!(post("/v1/nodes/n/items?item=id", "application/json", "1").await.status, 400);
@@ -257,6 +259,13 @@ async fn a_stream_of_lines_is_answered_line_by_line() {
     assert_eq!(answers[3]["type"], "urn:tidings:problem:key-reused");
     assert_eq!(alice.get("/v1/nodes/n/items/a").await.body, "2");
     assert_eq!(alice.get("/v1/nodes/n/items").await.json()["count"], 2);
+
+    for (key, status) in [(String::new(), 422), ("x".repeat(256), 422), ("x".repeat(255), 201)] {
+        let line = format!("{{\"data\":1,\"key\":\"{key}\"}}");
+        let body = Some(("application/x-ndjson", line.as_bytes()));
+        let reply = alice.ask("POST", "/v1/nodes/n/items:batch", &[], body).await;
+        assert_eq!(reply.json()["status"], status, "{} bytes: {:?}", key.len(), reply.body);
+    }
 
     // A stream as a whole has no key, and no condition.
     for header in ["idempotency-key", "if-match"] {
@@ -349,6 +358,31 @@ async fn an_idle_stream_is_cut_and_a_revoked_one_too() {
     stage.access.set_disabled(&BareJid::parse("alice@localhost").unwrap(), true).await.unwrap();
     socket.write_all(chunk("{\"data\":1}\n").as_bytes()).await.unwrap();
     read_until(&mut socket, &mut seen, "urn:tidings:problem:").await;
+    stage.close().await;
+}
+
+/// H1: a line that comes byte by byte, so that something always has come of late.
+#[tokio::test]
+async fn a_line_that_dribbles_is_cut_and_lines_that_come_now_and_then_are_not() {
+    let options = Options { body_window: Duration::from_millis(300), ..Options::default() };
+    let stage = Stage::with(options, engine::Options::default()).await;
+    let alice = stage.caller("alice", &[]).await;
+    alice.create("n", "{}").await;
+    for (lines, cut) in [(true, false), (false, true)] {
+        let (mut socket, mut seen) = (stream(&stage, &alice).await, String::new());
+        socket.write_all(chunk("{\"data\":\"").as_bytes()).await.unwrap();
+        for _ in 0..20 {
+            let sent = if lines { "\"}\n{\"data\":\"" } else { "x" };
+            // What is cut may have been closed by now.
+            let _ = socket.write_all(chunk(sent).as_bytes()).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let _ = socket.write_all(chunk("\"}\n").as_bytes()).await;
+        let _ = socket.write_all(b"0\r\n\r\n").await;
+        read_until(&mut socket, &mut seen, "0\r\n\r\n").await;
+        assert_eq!(seen.contains("urn:tidings:problem:body-too-slow"), cut, "{seen}");
+        assert_eq!(seen.matches("\"status\":201").count(), if lines { 21 } else { 0 }, "{seen}");
+    }
     stage.close().await;
 }
 

@@ -5,12 +5,14 @@ mod attacks;
 mod browsers;
 mod connections;
 mod endpoint;
+mod examples;
 mod floods;
 mod hooks;
 mod ingest;
 mod initial;
 mod publish;
 mod read;
+mod refusals;
 mod subscriptions;
 mod transports;
 mod watch;
@@ -43,6 +45,7 @@ use crate::time::SystemClock;
 /// A server, and what it takes to talk to it.
 struct Stage {
     door: Arc<Door>,
+    store: Arc<MemoryStore>,
     http: SocketAddr,
     admin: SocketAddr,
     access: Access,
@@ -83,17 +86,27 @@ impl Stage {
         engine_options: engine::Options,
         webhook_options: webhook::Options,
     ) -> Self {
+        Stage::over(Arc::new(MemoryStore::new()), options, engine_options, webhook_options).await
+    }
+
+    /// A server over what another one has left.
+    async fn over(
+        store: Arc<MemoryStore>,
+        options: Options,
+        engine_options: engine::Options,
+        webhook_options: webhook::Options,
+    ) -> Self {
         let (closing, over) = (CancellationToken::new(), CancellationToken::new());
-        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(SystemClock));
+        let clock = Arc::new(SystemClock);
         let access_options = access::Options { scram_iterations: 4096, ..access::Options::default() };
         let access = Access::new(store.clone(), clock.clone(), access_options);
-        let (engine, turns) = Engine::new(store, clock.clone(), engine_options);
+        let (engine, turns) = Engine::new(store.clone(), clock.clone(), engine_options);
         let delivery = Delivery::new(engine.clone(), delivery::Options::default(), closing.clone());
         tokio::spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
         tokio::spawn(delivery.clone().run(over.clone()));
         let cursors = delivery.cursors().clone();
         let webhooks = Webhooks::new(delivery.clone(), webhook_options, closing.clone()).unwrap();
-        tokio::spawn(webhooks.clone().run());
+        let calling = tokio::spawn(webhooks.clone().run());
         let metric = Metric {
             name: "tidings_engine_test",
             help: "What another room tells.",
@@ -105,13 +118,13 @@ impl Stage {
         let service = BareJid::parse("pubsub.localhost").unwrap();
         let door = Door::new(rooms, service, closing.clone(), options.clone());
         let mut addresses = vec![];
-        let mut served = vec![];
+        let mut served = vec![calling];
         for api in [Api::Public(door.clone()), Api::Admin(door.clone())] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             served.push(tokio::spawn(serve(listener, api, None, closing.clone(), options.clone())));
         }
-        Stage { door, http: addresses[0], admin: addresses[1], access, closing, over, served }
+        Stage { door, store, http: addresses[0], admin: addresses[1], access, closing, over, served }
     }
 
     /// How many watches are open.

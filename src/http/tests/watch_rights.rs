@@ -127,31 +127,79 @@ async fn a_reader_that_stood_still_is_encoded_nothing_after_its_removal() {
     }
 }
 
+/// A watch of one node and one of several, on every transport: each is done when it has ended, and gives what it was told.
+async fn every_watch(stage: &Stage, caller: &Arc<Caller>) -> Vec<(String, JoinHandle<String>)> {
+    let mut watches = vec![];
+    for path in [WATCH, "/v1/watch?node=n&node=m"] {
+        for accept in ["text/event-stream", "application/x-ndjson"] {
+            let response = caller.send("GET", path, &[("accept", accept)], None).await;
+            assert_eq!(response.status(), 200, "{path} {accept}");
+            let told = async move { response.into_body().collect().await.unwrap().to_bytes() };
+            let told = async move { String::from_utf8(told.await.to_vec()).unwrap() };
+            watches.push((format!("{path} {accept}"), tokio::spawn(told)));
+        }
+        let mut socket = caller.socket(path).await;
+        let told = async move {
+            loop {
+                let object = socket.object().await;
+                if object["type"] == "end" {
+                    return object.to_string();
+                }
+            }
+        };
+        watches.push((format!("{path} by WebSocket"), tokio::spawn(told)));
+        let (polling, at) = (caller.clone(), format!("{path}&wait=60"));
+        let told = async move {
+            let reply = polling.get(&at).await;
+            assert_eq!(reply.status, 401, "{reply:?}");
+            reply.json().to_string()
+        };
+        watches.push((format!("{path} by long poll"), tokio::spawn(told)));
+    }
+    // The polls must have begun; what counts is that they end.
+    while stage.watches() < watches.len() as u64 {
+        tokio::task::yield_now().await;
+    }
+    watches
+}
+
+async fn brief(stage: &Stage, expires_seconds: Option<u64>) -> (Arc<Caller>, String) {
+    let alice = stage.caller("alice", &[]).await;
+    alice.create("n", "{}").await;
+    alice.create("m", "{}").await;
+    let account = BareJid::parse("alice@localhost").unwrap();
+    let issued = stage.access.create_token(NewToken { account, scopes: vec![], expires_seconds }).await.unwrap();
+    (Arc::new(Caller { address: stage.http, credential: format!("Bearer {}", issued.text) }), issued.id)
+}
+
 /// H7: whoever may not watch any more is told at once, on every transport.
 #[tokio::test]
 async fn a_revocation_ends_every_transport_at_once() {
-    let (stage, _) = Stage::with_node().await;
-    let account = BareJid::parse("alice@localhost").unwrap();
-    let issued = stage.access.create_token(NewToken { account, scopes: vec![], expires_seconds: None }).await.unwrap();
-    let brief = Arc::new(Caller { address: stage.http, credential: format!("Bearer {}", issued.text) });
-    let mut streams = vec![];
-    for accept in ["text/event-stream", "application/x-ndjson"] {
-        let response = brief.send("GET", WATCH, &[("accept", accept)], None).await;
-        assert_eq!(response.status(), 200);
-        streams.push(tokio::spawn(async move { response.into_body().collect().await.unwrap().to_bytes() }));
+    let stage = Stage::open().await;
+    let (brief, id) = brief(&stage, None).await;
+    let watches = every_watch(&stage, &brief).await;
+    stage.access.revoke_token(&id).await.unwrap();
+    for (name, watch) in watches {
+        let told = timeout(AT_ONCE, watch).await.unwrap_or_else(|_| panic!("{name} goes on")).unwrap();
+        assert!(told.contains("credential-ended"), "{name}: {told}");
     }
-    let polling = brief.clone();
-    let polled = tokio::spawn(async move { polling.get(&format!("{WATCH}&wait=20")).await.status });
-    // The poll must have begun; what counts is that it ends.
-    while stage.watches() < 3 {
-        tokio::task::yield_now().await;
+    stage.close().await;
+}
+
+/// H7: a credential ends by itself, and with it what it has opened.
+#[tokio::test]
+async fn an_expiry_ends_every_transport_in_time() {
+    const LASTS: Duration = Duration::from_secs(5);
+    let stage = Stage::open().await;
+    let began = tokio::time::Instant::now();
+    let (brief, _) = brief(&stage, Some(LASTS.as_secs())).await;
+    for (name, watch) in every_watch(&stage, &brief).await {
+        // Five seconds are promised; the token was made after `began`.
+        let told = tokio::time::timeout_at(began + LASTS + AT_ONCE, watch).await;
+        let told = told.unwrap_or_else(|_| panic!("{name} goes on")).unwrap();
+        assert!(told.contains("credential-ended"), "{name}: {told}");
     }
-    stage.access.revoke_token(&issued.id).await.unwrap();
-    for stream in streams {
-        let all = timeout(AT_ONCE, stream).await.expect("the stream ends at once").unwrap();
-        assert!(String::from_utf8_lossy(&all).contains("credential-ended"));
-    }
-    assert_eq!(timeout(AT_ONCE, polled).await.expect("the poll ends at once").unwrap(), 401);
+    assert!(began.elapsed() >= LASTS, "nothing ends before its time");
     stage.close().await;
 }
 

@@ -14,7 +14,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use crate::engine::Once;
@@ -91,11 +91,25 @@ pub(super) async fn receive_hook(door: &Door, parts: &Parts, source: &str, body:
     let told = door.quotas.admit(&hook.account, received.bytes.len() as u64)?;
     let said = Said::read(hook, delivery, &received.bytes);
     if let Some(challenge) = said.challenge(hook) {
-        return Ok(plain(challenge));
+        return Ok(told.mark(plain(challenge)));
     }
-    let kind = Kind::read(&parts.headers)?;
-    let response = publish(door, hook, &said, kind, &received.bytes).await?;
-    Ok(told.mark(response))
+    let published = async {
+        require_enabled(door, hook).await?;
+        let kind = Kind::read(&parts.headers)?;
+        publish(door, hook, &said, kind, &received.bytes).await
+    };
+    Ok(told.mark(published.await.unwrap_or_else(IntoResponse::into_response)))
+}
+
+/// Nothing is published in the name of an account that was disabled.
+async fn require_enabled(door: &Door, hook: &Hook) -> Result<(), Problem> {
+    match door.rooms.access.account(&hook.account).await {
+        Ok(Some(account)) if account.disabled => {
+            Err(Problem::forbidden("the account in whose name this source publishes is disabled"))
+        }
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::unavailable("storage-unreadable", "the storage cannot be read", 5)),
+    }
 }
 
 fn rejection(source: &str, rejected: Rejected) -> Problem {

@@ -329,6 +329,18 @@ pub const FIELDS: &[Field] = &[
         },
     },
     Field {
+        name: "purge_offline",
+        origin: Origin::Registered,
+        kind: FieldKind::Boolean,
+        label: "Whether an item goes when its publisher goes offline, or the server starts anew",
+        in_metadata: false,
+        get: |config| boolean(config.purge_offline),
+        set: |config, values, _| {
+            config.purge_offline = one_boolean(values)?;
+            Ok(())
+        },
+    },
+    Field {
         name: "notification_type",
         origin: Origin::Registered,
         kind: FieldKind::Choice(&[

@@ -418,6 +418,52 @@ pub async fn nodes_of_accounts_come_with_their_last_items(store: Arc<dyn Store>)
     assert_eq!((&newest[1].0, newest[1].1.payload.is_some()), (&tune.node, true));
 }
 
+pub async fn items_that_pass_with_their_publishers_are_found(store: Arc<dyn Store>) {
+    let passes = |hand: &mut Hand, value: &str| {
+        let field = crate::pubsub::RawField { name: "pubsub#purge_offline".into(), values: vec![value.to_owned()] };
+        let config = Arc::new(hand.node.config.with(&[field], &super::hand::policy()).unwrap());
+        hand.node.config = config.clone();
+        hand.tell(crate::pubsub::EventKind::Configured { config });
+    };
+    let bob = jid("bob@localhost");
+    let found = async || {
+        let found = store.read_passing(bob.clone(), 9).await.unwrap();
+        found.map(|found| found.into_iter().map(|(node, fact)| (node.key, fact.seq)).collect::<Vec<_>>())
+    };
+    let mut stays = Hand::create(&*store, SERVICE, "stays").await;
+    stays.publish("a", "<a/>");
+    stays.commit(&*store).await;
+    assert_eq!((found().await, store.next_passing(String::new()).await.unwrap()), (None, None));
+    // What stands when it is configured, and what comes after.
+    let mut hand = Hand::create(&*store, SERVICE, "n").await;
+    let first = hand.publish("a", "<a/>");
+    hand.commit(&*store).await;
+    passes(&mut hand, "1");
+    let second = hand.publish("b", "<b/>");
+    hand.commit(&*store).await;
+    let key = hand.node.key;
+    assert_eq!(found().await, Some(vec![(key, first), (key, second)]));
+    assert_eq!(store.next_passing(String::new()).await.unwrap(), Some(bob.clone()));
+    assert_eq!(store.next_passing(bob.to_string()).await.unwrap(), None);
+    assert_eq!(store.read_passing(jid("alice@localhost"), 9).await.unwrap(), None);
+    // As long as he has one he is known to have.
+    hand.retract("a");
+    hand.commit(&*store).await;
+    store.settle_passing(bob.clone()).await.unwrap();
+    assert_eq!(found().await, Some(vec![(key, second)]));
+    hand.retract("b");
+    hand.commit(&*store).await;
+    store.settle_passing(bob.clone()).await.unwrap();
+    assert_eq!(found().await, None);
+    // Until the node keeps its items whoever goes.
+    hand.publish("c", "<c/>");
+    hand.commit(&*store).await;
+    assert!(found().await.is_some());
+    passes(&mut hand, "0");
+    hand.commit(&*store).await;
+    assert_eq!(found().await, None);
+}
+
 pub async fn lists_of_what_is_absent_are_empty(store: Arc<dyn Store>) {
     let (key, service, carol) = (NodeKey(404), jid(SERVICE), jid("carol@localhost"));
     let these = Selection::These(vec![ItemId::parse("i").unwrap()]);

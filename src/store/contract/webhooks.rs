@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::hand::{Hand, SERVICE, jid};
 use crate::pubsub::Seq;
-use crate::store::{Parked, Settled, Store, Webhook};
+use crate::store::{ATTEMPTS_KEPT, Attempted, Parked, Settled, Store, Webhook};
 use crate::time::Timestamp;
 
 pub async fn a_webhook_comes_back_and_is_listed(store: Arc<dyn Store>) {
@@ -37,6 +37,7 @@ pub async fn deliveries_are_settled_as_one(store: Arc<dyn Store>) {
         failing_since: Some(Timestamp(5)),
         parked: vec![parked(3, Some(30)), parked(5, Some(10)), parked(6, None)],
         delivered: vec![],
+        attempts: vec![attempted(0), attempted(1)],
     };
     assert_eq!(store.settle_webhooks(vec![settled.clone()]).await.unwrap(), [true]);
     let kept = store.webhook("a".to_owned()).await.unwrap().unwrap();
@@ -55,6 +56,7 @@ pub async fn deliveries_are_settled_as_one(store: Arc<dyn Store>) {
         failing_since: None,
         parked: vec![Parked { attempts: 10, ..parked(3, None) }],
         delivered: vec![Seq(5)],
+        attempts: vec![attempted(2)],
         ..settled.clone()
     };
     let stranger = Settled { id: "x".to_owned(), ..settled.clone() };
@@ -62,10 +64,47 @@ pub async fn deliveries_are_settled_as_one(store: Arc<dyn Store>) {
     assert_eq!(of("a", false, 0).await.unwrap(), []);
     let dead: Vec<(Seq, u32)> = of("a", true, 0).await.unwrap().iter().map(|dead| (dead.seq, dead.attempts)).collect();
     assert_eq!(dead, [(Seq(3), 10), (Seq(6), 2)]);
+    assert_eq!(store.attempts("a".to_owned()).await.unwrap(), [attempted(0), attempted(1), attempted(2)]);
+    assert_eq!(store.attempts("b".to_owned()).await.unwrap(), []);
     // Of an endpoint that is no more, nothing is kept.
     store.remove_webhook("a".to_owned()).await.unwrap();
     assert_eq!(store.settle_webhooks(vec![settled]).await.unwrap(), [false]);
+    assert_eq!(store.attempts("a".to_owned()).await.unwrap(), []);
     assert_eq!(store.parked_counts("a".to_owned()).await.unwrap(), (0, 0));
+}
+
+pub async fn the_latest_attempts_are_kept_and_no_others(store: Arc<dyn Store>) {
+    let hand = Hand::create(&*store, SERVICE, "n").await;
+    store.put_webhook(webhook("a", &hand)).await.unwrap();
+    store.put_webhook(webhook("b", &hand)).await.unwrap();
+    let settle = async |id: &str, numbers: std::ops::Range<u64>| {
+        let attempts = numbers.map(attempted).collect();
+        let (id, position) = (id.to_owned(), Seq(7));
+        let settled = Settled { id, position, failing_since: None, parked: vec![], delivered: vec![], attempts };
+        assert_eq!(store.settle_webhooks(vec![settled]).await.unwrap(), [true]);
+    };
+    let numbers = async |id: &str| -> Vec<u64> {
+        store.attempts(id.to_owned()).await.unwrap().iter().map(|attempted| attempted.number).collect()
+    };
+    settle("a", 0..70).await;
+    settle("b", 0..1).await;
+    settle("a", 70..ATTEMPTS_KEPT + 30).await;
+    assert_eq!(numbers("a").await, (30..ATTEMPTS_KEPT + 30).collect::<Vec<_>>());
+    settle("a", ATTEMPTS_KEPT + 30..3 * ATTEMPTS_KEPT).await;
+    assert_eq!(numbers("a").await, (2 * ATTEMPTS_KEPT..3 * ATTEMPTS_KEPT).collect::<Vec<_>>());
+    assert_eq!(numbers("b").await, [0]);
+}
+
+fn attempted(number: u64) -> Attempted {
+    Attempted {
+        number,
+        seq: Seq(number + 3),
+        attempt: 2,
+        time: Timestamp(1_000_000 + number.cast_signed()),
+        took_ms: 17,
+        outcome: "answered 204".to_owned(),
+        success: number.is_multiple_of(2),
+    }
 }
 
 fn webhook(id: &str, hand: &Hand) -> Webhook {

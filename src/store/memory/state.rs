@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Kept, State};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Node, NodeAddress, NodeKey, NodeState, Subscription, SubscriptionState, Tombstone,
+    Affiliation, Change, ItemFact, Node, NodeAddress, NodeKey, NodeState, Subscription, SubscriptionState, Tombstone,
 };
 use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::page::SubscriptionEdge;
@@ -75,6 +75,22 @@ impl State {
             }
             Ask::Contact(owner, contact) => Found::Contact(self.contacts.fact(owner, contact)),
         }
+    }
+
+    pub(super) fn next_passing(&self, after: &str) -> Option<BareJid> {
+        let publishers = self.passing_items().map(|(_, fact)| fact.publisher).filter(|jid| jid.as_str() > after);
+        publishers.min_by(|one, other| one.as_str().cmp(other.as_str()))
+    }
+
+    pub(super) fn passing(&self, publisher: &BareJid, max: usize) -> Option<Vec<(Node, ItemFact)>> {
+        let items = self.passing_items().filter(|(_, fact)| fact.publisher == *publisher);
+        let items: Vec<(Node, ItemFact)> = items.take(max).map(|(node, fact)| ((**node).clone(), fact)).collect();
+        (!items.is_empty()).then_some(items)
+    }
+
+    fn passing_items(&self) -> impl Iterator<Item = (&Arc<Node>, ItemFact)> {
+        let nodes = self.nodes.values().filter(|kept| kept.node.config.purge_offline);
+        nodes.flat_map(|kept| kept.facts().into_iter().map(|fact| (&kept.node, fact)))
     }
 
     /// Whether the whole batch can be applied, each part seeing what those before it will have done.

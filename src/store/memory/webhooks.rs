@@ -1,14 +1,15 @@
 //! Endpoints and their deliveries that have failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::pubsub::{NodeKey, Seq};
-use crate::store::{Parked, Settled, Webhook};
+use crate::store::{ATTEMPTS_KEPT, Attempted, Parked, Settled, Webhook};
 
 #[derive(Default)]
 pub(super) struct Endpoints {
     webhooks: BTreeMap<String, Webhook>,
     parked: BTreeMap<(String, Seq), Parked>,
+    attempts: BTreeMap<String, VecDeque<Attempted>>,
 }
 
 impl Endpoints {
@@ -22,6 +23,7 @@ impl Endpoints {
 
     pub(super) fn remove(&mut self, id: &str) -> bool {
         self.parked.retain(|(webhook, _), _| webhook != id);
+        self.attempts.remove(id);
         self.webhooks.remove(id).is_some()
     }
 
@@ -45,6 +47,11 @@ impl Endpoints {
             let kept = self.parked.entry((settled.id.clone(), parked.seq)).or_insert_with(|| parked.clone());
             *kept = Parked { body: kept.body.clone(), ..parked };
         }
+        let attempts = self.attempts.entry(settled.id).or_default();
+        attempts.extend(settled.attempts);
+        while attempts.len() as u64 > ATTEMPTS_KEPT {
+            attempts.pop_front();
+        }
         true
     }
 
@@ -53,6 +60,10 @@ impl Endpoints {
             webhook == id && *seq > after && parked.due.is_none() == dead
         };
         self.parked.iter().filter(of).take(max).map(|(_, parked)| parked.clone()).collect()
+    }
+
+    pub(super) fn attempts(&self, id: &str) -> Vec<Attempted> {
+        self.attempts.get(id).into_iter().flatten().cloned().collect()
     }
 
     pub(super) fn counts(&self, id: &str) -> (u64, u64) {

@@ -15,6 +15,7 @@ use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::sqlite::graph;
 use crate::store::sqlite::lists;
 use crate::store::sqlite::memos;
+use crate::store::sqlite::passing;
 use crate::store::sqlite::row::{Count, event_columns};
 use crate::store::sqlite::trouble::Trouble;
 use crate::store::sqlite::writer::Configs;
@@ -47,6 +48,7 @@ pub(super) fn write(db: &Connection, configs: &Configs, batch: &[NodeCommit]) ->
         }
         if !deletes {
             note_due(db, commit)?;
+            passing::note(db, commit)?;
         }
         if let Some(from) = commit.trim_from
             && !deletes
@@ -331,6 +333,7 @@ pub(super) fn erase(db: &Connection, key: i64) -> Result<(), Trouble> {
         "DELETE FROM affiliations WHERE node = ?1",
         "DELETE FROM children WHERE parent = ?1",
         "DELETE FROM children WHERE child = ?1",
+        "DELETE FROM passing WHERE node = ?1",
         "DELETE FROM nodes WHERE key = ?1",
     ] {
         db.prepare_cached(sql)?.execute([key])?;

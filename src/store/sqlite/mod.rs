@@ -17,6 +17,7 @@ mod graph;
 mod lists;
 mod memos;
 mod open;
+mod passing;
 mod queue;
 mod read;
 mod row;
@@ -35,12 +36,13 @@ use rusqlite::{Connection, params};
 use crate::im::{Departure, Roster, RosterChange, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Graph, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection, Seq, Subscription,
+    Affiliation, Graph, ItemFact, Node, NodeAddress, NodeId, NodeKey, Order, Page, Payloads, Selection, Seq,
+    Subscription,
 };
 use crate::store::FastToken;
 use crate::store::{
-    Account, AccountTotals, Ask, Failure, Found, Identity, Item, Lapse, List, LogPage, NodeCommit, Parked, Pending,
-    Settled, Store, Token, Webhook,
+    Account, AccountTotals, Ask, Attempted, Failure, Found, Identity, Item, Lapse, List, LogPage, NodeCommit, Parked,
+    Pending, Settled, Store, Token, Webhook,
 };
 use crate::time::Timestamp;
 
@@ -293,6 +295,18 @@ impl Store for SqliteStore {
         })
     }
 
+    fn next_passing(&self, after: String) -> Pending<'_, Option<BareJid>> {
+        self.read(move |db| passing::next(db, &after))
+    }
+
+    fn read_passing(&self, publisher: BareJid, max: usize) -> Pending<'_, Option<Vec<(Node, ItemFact)>>> {
+        self.read(move |db| passing::of(db, &publisher, max))
+    }
+
+    fn settle_passing(&self, publisher: BareJid) -> Pending<'_, ()> {
+        self.write(move |db| passing::settle(db, &publisher))
+    }
+
     fn stale_logs(&self, keeps_items: bool, before: Timestamp, max: usize) -> Pending<'_, Vec<NodeAddress>> {
         self.read(move |db| read::stale_logs(db, keeps_items, before, max))
     }
@@ -454,6 +468,10 @@ impl Store for SqliteStore {
 
     fn parked(&self, webhook: String, dead: bool, after: Seq, max: usize) -> Pending<'_, Vec<Parked>> {
         self.read(move |db| webhooks::parked(db, &webhook, dead, after, max))
+    }
+
+    fn attempts(&self, webhook: String) -> Pending<'_, Vec<Attempted>> {
+        self.read(move |db| webhooks::attempts(db, &webhook))
     }
 
     fn parked_counts(&self, webhook: String) -> Pending<'_, (u64, u64)> {

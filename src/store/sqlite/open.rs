@@ -272,6 +272,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_contacts_by_contact.sql"),
     include_str!("migrations/0012_children.sql"),
     include_str!("migrations/0013_departures.sql"),
+    include_str!("migrations/0014_webhook_attempts.sql"),
+    include_str!("migrations/0015_passing_items.sql"),
 ];
 /// `tdng`, which migration 1 writes into the file's header.
 const APPLICATION_ID: i64 = 0x7464_6e67;

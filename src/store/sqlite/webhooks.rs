@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::pubsub::{NodeAddress, NodeKey, Seq};
 use crate::store::sqlite::trouble::Trouble;
-use crate::store::{Parked, Settled, Webhook, counted};
+use crate::store::{ATTEMPTS_KEPT, Attempted, Parked, Settled, Webhook, counted};
 
 pub(super) fn put(db: &Connection, webhook: &Webhook) -> Result<(), Trouble> {
     db.prepare_cached(
@@ -34,6 +34,7 @@ pub(super) fn put(db: &Connection, webhook: &Webhook) -> Result<(), Trouble> {
 
 pub(super) fn remove(db: &Connection, id: &str) -> Result<bool, Trouble> {
     db.prepare_cached("DELETE FROM parked WHERE webhook = ?1")?.execute([id])?;
+    db.prepare_cached("DELETE FROM webhook_attempts WHERE webhook = ?1")?.execute([id])?;
     Ok(db.prepare_cached("DELETE FROM webhooks WHERE id = ?1")?.execute([id])? > 0)
 }
 
@@ -85,7 +86,37 @@ pub(super) fn settle(db: &Connection, settled: &Settled) -> Result<bool, Trouble
         )?
         .execute(params![settled.id, parked.seq, parked.attempts, parked.due, parked.error, &*parked.body])?;
     }
+    // Each has a slot, in which the one that goes for it stood.
+    let first = settled.attempts.len().saturating_sub(ATTEMPTS_KEPT as usize);
+    for it in &settled.attempts[first..] {
+        let (number, slot) = (it.number.cast_signed(), (it.number % ATTEMPTS_KEPT).cast_signed());
+        let took = it.took_ms.cast_signed();
+        db.prepare_cached(
+            "INSERT OR REPLACE INTO webhook_attempts (webhook, slot, number, seq, attempt, time, took_ms, outcome, \
+             success) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![settled.id, slot, number, it.seq, it.attempt, it.time, took, it.outcome, it.success])?;
+    }
     Ok(true)
+}
+
+pub(super) fn attempts(db: &Connection, id: &str) -> Result<Vec<Attempted>, Trouble> {
+    let mut statement = db.prepare_cached(
+        "SELECT number, seq, attempt, time, took_ms, outcome, success FROM webhook_attempts WHERE webhook = ?1 \
+         ORDER BY number",
+    )?;
+    let rows = statement.query_map([id], |row| {
+        Ok(Attempted {
+            number: row.get::<_, i64>(0)?.cast_unsigned(),
+            seq: row.get(1)?,
+            attempt: row.get(2)?,
+            time: row.get(3)?,
+            took_ms: row.get::<_, i64>(4)?.cast_unsigned(),
+            outcome: row.get(5)?,
+            success: row.get(6)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn parked(db: &Connection, id: &str, dead: bool, after: Seq, max: usize) -> Result<Vec<Parked>, Trouble> {

@@ -6,7 +6,7 @@ use crate::pubsub::{Edge, FieldKind, Node, NodeConfig, NodeId, Page, RawField, R
 use crate::xep::Entity;
 use crate::xep::commands::answers::{self, Answers, Question, table};
 use crate::xep::commands::{Command, NS_OURS, Note, Run, Screen, Then, Whom, errors};
-use crate::xep::pubsub::form::to_fill_in;
+use crate::xep::pubsub::form::to_fill_in_of_node;
 use crate::xmpp::{Field, FieldType, Form, FormType, StanzaError};
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -66,7 +66,8 @@ async fn create(run: &Run) -> Result<Screen, StanzaError> {
         Some(filled) => configuration(filled),
         None if run.finish => Vec::new(),
         None => {
-            let form = titled(run, &NodeConfig::new(&run.policy()), node.as_ref().map_or("a new node", NodeId::as_str));
+            let name = node.as_ref().map_or("a new node", NodeId::as_str);
+            let form = titled(to_fill_in_of_node(&NodeConfig::new(&run.policy()), &run.policy(), &[], &[]), name);
             return Ok(Screen::Ask(form, Then::Complete));
         }
     };
@@ -88,8 +89,11 @@ async fn configure(run: &Run) -> Result<Screen, StanzaError> {
     let node = named.node("node")?;
     let Some(filled) = run.answers.get(1) else {
         let answered = run.ask(Verb::Configuration { node: node.clone() }).await?;
-        let Answer::Configuration { node: found, .. } = answered.answer else { return Err(errors::internal()) };
-        return Ok(Screen::Ask(titled(run, &found.config, node.as_str()), Then::Complete));
+        let Answer::Configuration { node: found, collections, children } = answered.answer else {
+            return Err(errors::internal());
+        };
+        let form = to_fill_in_of_node(&found.config, &run.policy(), &collections, &children);
+        return Ok(Screen::Ask(titled(form, node.as_str()), Then::Complete));
     };
     let config = configuration(filled);
     run.ask(Verb::Configure { node: node.clone(), config }).await?;
@@ -245,8 +249,7 @@ impl Search {
 }
 
 /// A configuration to be filled in, and whose it is.
-fn titled(run: &Run, config: &NodeConfig, node: &str) -> Form {
-    let mut form = to_fill_in(config, &run.policy());
+fn titled(mut form: Form, node: &str) -> Form {
     form.title = Some(format!("Configuration of {node}"));
     form
 }

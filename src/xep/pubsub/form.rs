@@ -1,7 +1,7 @@
 //! Configurations as forms (XEP-0060 §16.4), made from the one description of every field.
 
 use crate::jid::BareJid;
-use crate::pubsub::{Affiliation, FIELDS, Field, FieldKind, Node, NodeConfig, NodeId, ServicePolicy};
+use crate::pubsub::{Affiliation, FIELDS, Field, FieldKind, Node, NodeConfig, NodeId, PREFIX, ServicePolicy};
 use crate::xep::pubsub::{NS_METADATA, NS_NODE_CONFIG};
 use crate::xmpp::{Field as FormField, FieldType, Form, FormType, Validation};
 
@@ -26,18 +26,22 @@ pub(in crate::xep) fn to_fill_in_of_node(
     children: &[NodeId],
 ) -> Form {
     let mut form = to_fill_in(config, policy);
-    let field = |name: &str, label: &str, nodes: &[NodeId]| FormField {
+    let field = |(name, label): (&str, &str), nodes: &[NodeId]| FormField {
         values: nodes.iter().map(|node| node.as_str().to_owned()).collect(),
-        ..FormField::new(name, FieldType::TextMulti).with_label(label)
+        ..FormField::new(&format!("{PREFIX}{name}"), FieldType::TextMulti).with_label(label)
     };
     if !policy.is_personal() {
-        form.fields.push(field("pubsub#collection", "The collections in which the node stands", collections));
+        form.fields.push(field(COLLECTION, collections));
         if config.is_collection() {
-            form.fields.push(field("pubsub#children", "The nodes that the collection holds", children));
+            form.fields.push(field(CHILDREN, children));
         }
     }
     form
 }
+
+/// What a form says of the graph of collections, which is no part of a configuration.
+pub(in crate::xep) const COLLECTION: (&str, &str) = ("collection", "The collections in which the node stands");
+pub(in crate::xep) const CHILDREN: (&str, &str) = ("children", "The nodes that the collection holds");
 
 /// Whether a field says anything of a node of this type.
 pub(super) fn fits(field: &Field, config: &NodeConfig) -> bool {
@@ -143,6 +147,7 @@ const OF_LEAVES: &[&str] = &[
     "deliver_payloads",
     "max_payload_size",
     "notify_retract",
+    "purge_offline",
     "send_last_published_item",
 ];
 

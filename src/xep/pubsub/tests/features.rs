@@ -85,6 +85,13 @@ fn manners() -> BTreeSet<&'static str> {
     holds("presence-notifications", available.is_ok_and(|config| config.presence_based_delivery));
     let command = "http://jabber.org/protocol/pubsub#get-pending";
     holds("get-pending", crate::xep::commands::all().any(|offered| offered.node == command));
+    let ago = crate::xml::Element::new("ago", "urn:xmpp:ago:0").with_attr("secs", "60");
+    let came = crate::xml::Element::new("presence", crate::xmpp::NS_CLIENT).with_child(ago);
+    let came = match crate::xmpp::Stanza::parse(came) {
+        Ok(crate::xmpp::Stanza::Presence(came)) => came,
+        _ => unreachable!("it is a presence"),
+    };
+    holds("since", crate::xep::since::away_seconds(&came) == Some(60));
     let refuses = config.with(&[field("publish_node_full", &["reject"])], &policy());
     holds("publish-node-full", refuses.is_ok_and(|config| config.node_full == crate::pubsub::NodeFull::Reject));
     let state = crate::pubsub::SubscriptionState::Subscribed;
