@@ -24,7 +24,7 @@ use crate::store::{
 };
 use crate::time::Timestamp;
 use crate::xml::Element;
-use crate::xmpp::{Message, MessageType, NS_CLIENT};
+use crate::xmpp::{Delay, Message, MessageType, NS_CLIENT};
 
 /// What archives keep.
 #[derive(Clone, Debug)]
@@ -286,11 +286,19 @@ fn is_archived(message: &Message) -> bool {
     }
 }
 
-/// Takes out the ids that only the archives of these may give (XEP-0359 §3, rule 2).
-pub(super) fn strip_ids(content: &mut Element, accounts: [&BareJid; 2]) {
+/// Takes out of what somebody sends what only the server says: ids in the archives of these accounts and of the
+/// server's own entities (XEP-0359 §3, rule 2), and delays in the name of those. `here` is a domain of the server.
+pub(super) fn strip_forged(content: &mut Element, accounts: [&BareJid; 2], here: &str) {
+    let of_server = |jid: &BareJid| {
+        let below = jid.domain().strip_suffix(here);
+        jid.local().is_none() && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+    };
+    let speaks = |jid: &BareJid| accounts.contains(&jid) || of_server(jid);
     let forged = |child: &Element| {
-        child.is("stanza-id", NS_SID)
-            && child.attr("by").and_then(|by| BareJid::parse(by).ok()).is_some_and(|by| accounts.contains(&&by))
+        let by =
+            child.is("stanza-id", NS_SID).then(|| child.attr("by").and_then(|by| BareJid::parse(by).ok())).flatten();
+        let delayed = Delay::parse(child).and_then(|delay| delay.from).filter(|from| of_server(from.bare()));
+        by.as_ref().is_some_and(speaks) || delayed.is_some()
     };
     if content.children().any(forged) {
         content.retain_children(|child| !forged(child));

@@ -142,8 +142,7 @@ impl Directory {
         match sessions.iter().position(|session| session.full == full) {
             Some(old) => {
                 let old = sessions.remove(old);
-                // A session that cannot even be told is as good as gone: its queue is full.
-                let _ = old.inbox.try_send(Routed::Replaced);
+                let _ = old.inbox.try_send(Routed::Replaced); // There is room for it; or its task has ended.
                 replaced = Some(Left { available: old.priority.is_some(), directed: old.directed });
             }
             None if sessions.len() >= sessions_max => return Err(BindFailed::TooMany),
@@ -180,8 +179,7 @@ impl Directory {
             Jid::Bare(_) => true,
         };
         let ended = account.sessions.extract_if(.., meant).map(|session| {
-            // One that cannot even be told does not read any more, and is given up for that.
-            let _ = session.inbox.try_send(Routed::Ended);
+            let _ = session.inbox.try_send(Routed::Ended); // There is room for it; or its task has ended.
             (session.full, Left { available: session.priority.is_some(), directed: session.directed })
         });
         let ended = ended.collect();
@@ -412,7 +410,7 @@ impl Directory {
             |session: &&Session| session.capable.as_ref().is_some_and(|capable| !capable.interests.is_empty());
         for session in sessions.filter(follows) {
             // A session whose queue is full asks when it announces itself the next time.
-            let _ = session.inbox.try_send(Routed::Follow);
+            session.give(Routed::Follow);
         }
     }
 
@@ -449,7 +447,13 @@ impl Account {
 impl Session {
     /// Whether there was room in its queue.
     fn take(&self, stanza: &Bytes) -> bool {
-        self.inbox.try_send(Routed::Stanza(stanza.clone())).is_ok()
+        self.give(Routed::Stanza(stanza.clone()))
+    }
+
+    /// Whatever others send, there is room left to tell a session that it is over: one that is slow to read
+    /// must not go on beside the one that has its name now. Everything is given under the lock.
+    fn give(&self, routed: Routed) -> bool {
+        self.inbox.capacity() > LAST_WORDS && self.inbox.try_send(routed).is_ok()
     }
 
     fn is(&self, of: Of) -> bool {
@@ -461,9 +465,34 @@ impl Session {
     }
 }
 
+/// Room that is kept in every queue for that a session has ended, or was replaced: it is told one of them, once.
+const LAST_WORDS: usize = 1;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_session_whose_queue_is_full_is_told_that_it_is_over() {
+        let directory = Directory::default();
+        let fill = |full: FullJid| {
+            let (inbox, heard) = mpsc::channel(3);
+            directory.bind(full.clone(), inbox, 10).unwrap();
+            while directory.to_one(&full, &stanza()) {}
+            heard
+        };
+        let last = |mut heard: mpsc::Receiver<Routed>| {
+            let all: Vec<Routed> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
+            assert_eq!(all.len(), 3);
+            all.last().cloned()
+        };
+        let (replaced, ended) = (fill(full("a")), fill(full("b")));
+        let (other, _other) = mpsc::channel(3);
+        directory.bind(full("a"), other, 10).unwrap();
+        assert!(matches!(last(replaced), Some(Routed::Replaced)));
+        directory.end(&Jid::Full(full("b")));
+        assert!(matches!(last(ended), Some(Routed::Ended)));
+    }
 
     fn full(resource: &str) -> FullJid {
         BareJid::parse("alice@localhost").unwrap().with_resource(resource).unwrap()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Messaging;
-use super::archive::{Copied, strip_ids};
+use super::archive::{Copied, strip_forged};
 use super::directory::Between;
 use super::words::{self, wire_bytes};
 use crate::im::{self, StoredStanza};
@@ -43,7 +43,7 @@ impl Messaging {
     /// Takes a message from a session to an account of this server.
     pub fn message(&self, mut message: Message, to: Jid) -> Sending {
         if let Some(from) = &message.from {
-            strip_ids(&mut message.content, [from.bare(), to.bare()]);
+            strip_forged(&mut message.content, [from.bare(), to.bare()], to.domain());
         }
         self.send_message(message, to, Copies::Made)
     }

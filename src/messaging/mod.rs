@@ -24,8 +24,8 @@ mod turns;
 mod words;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -36,7 +36,7 @@ use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Failure, Store};
 
-pub use afar::HandOn;
+pub use afar::{HandOn, TellAfar};
 pub use archive::{ArchiveOptions, ArchiveWish, FoundMessage, FoundMessages, WishPlace};
 pub use caps::{Interests, capabilities_hash};
 pub use directory::{BindFailed, Place, Routed};
@@ -100,6 +100,8 @@ struct Shared {
     archive: archive::Archive,
     questions: AtomicU64,
     farewells: TaskTracker,
+    /// How to tell those of presence for whom others speak.
+    afar: OnceLock<TellAfar>,
     options: Options,
 }
 
@@ -155,8 +157,8 @@ impl Messaging {
         let (directory, turns) = (Directory::default(), turns::Turns::default());
         let (caps, questions) = (caps::Cache::default(), AtomicU64::new(0));
         let archive = archive::Archive::new(engine.identity());
-        let farewells = TaskTracker::new();
-        let shared = Shared { engine, directory, turns, caps, archive, questions, farewells, options };
+        let (farewells, afar) = (TaskTracker::new(), OnceLock::new());
+        let shared = Shared { engine, directory, turns, caps, archive, questions, farewells, afar, options };
         Messaging { shared: Arc::new(shared) }
     }
 

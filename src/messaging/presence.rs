@@ -127,8 +127,10 @@ impl Messaging {
             return;
         }
         let messaging = self.clone();
+        // Its place is taken now: what a later session says of itself comes after it.
+        let turn = self.shared.turns.ask(full.bare());
         self.shared.farewells.spawn(async move {
-            let _turn = messaging.shared.turns.of(full.bare()).await;
+            let _turn = turn.reached().await;
             let facts = match messaging.facts(full.bare(), false).await {
                 Ok(facts) => facts,
                 Err(Failure::Closed) => return,
@@ -322,10 +324,16 @@ impl Messaging {
 
     /// Delivers presence that is not about subscriptions (RFC 6121 §8.5.2.1.2, §8.5.3.1).
     fn show(&self, to: &Jid, said: &Spoken) {
-        match to {
-            Jid::Bare(bare) => self.shared.directory.to_all(bare, Of::Available, &said.to(to)),
-            Jid::Full(full) => usize::from(self.shared.directory.to_one(full, &said.to(to))),
+        let stanza = said.to(to);
+        let told = match to {
+            Jid::Bare(bare) => self.shared.directory.to_all(bare, Of::Available, &stanza),
+            Jid::Full(full) => usize::from(self.shared.directory.to_one(full, &stanza)),
         };
+        if told == 0
+            && let Some(tell) = self.shared.afar.get()
+        {
+            tell(to, &stanza);
+        }
     }
 
     /// Whether an account that is online has blocked somebody. Those who are available have said whom.

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Reaction, Routed, Router, iq_error, message_error, refuse, sending};
+use super::{Presence, Reaction, Routed, Router, iq_error, message_error, refuse, sending};
 use crate::jid::{BareJid, Jid};
-use crate::messaging::{presence_error, wire_bytes};
+use crate::messaging::{TellAfar, presence_error, wire_bytes};
 use crate::pubsub::Caller;
 use crate::xml::Element;
 use crate::xmpp::{Condition, Iq, IqKind, Presence as PresenceStanza, PresenceType, Stanza, StanzaError};
@@ -36,6 +36,15 @@ pub struct Place {
 impl Links {
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands on what is said for sessions that have gone.
+    pub(super) fn teller(&self) -> TellAfar {
+        let links = self.clone();
+        Box::new(move |to, stanza| {
+            // Sessions are not of the domain that we speak for as a component.
+            links.send("", to, stanza);
+        })
     }
 
     /// Whether somebody speaks for `to` who takes what comes from there.
@@ -100,7 +109,7 @@ impl Router {
 
     /// Sends a stanza of a session to whoever speaks for the domain that it is for; it comes back where
     /// nobody does.
-    pub(super) fn outward_of_session(&self, element: Element) -> Result<Reaction, Element> {
+    pub(super) fn outward_of_session(&self, session: &Presence, element: Element) -> Result<Reaction, Element> {
         let jid = |name: &str| element.attr(name).and_then(|text| Jid::parse(text).ok());
         let (Some(from), Some(to)) = (jid("from"), jid("to")) else { return Err(element) };
         if self.is_local(&to) || !self.links.reaches(from.domain(), &to) {
@@ -113,7 +122,7 @@ impl Router {
             // Whoever spoke for it has gone meanwhile.
             None => Err(Condition::RemoteServerNotFound),
         });
-        Ok(sending(self.messaging.outward(from, to, element, hand_on)))
+        Ok(sending(self.messaging.outward(session.place(), from, to, element, hand_on)))
     }
 
     /// Sends a stanza from afar to whoever speaks for the domain that it is for; it comes back where

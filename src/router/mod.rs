@@ -72,7 +72,9 @@ impl Router {
     pub fn new(messaging: Messaging, xep: Xep) -> Self {
         let (arrivals, arrived) = mpsc::channel(herald::ARRIVALS_MAX);
         let arrived = Arc::new(Mutex::new(Some(arrived)));
-        Router { messaging, links: links::Links::default(), xep, arrivals, arrived }
+        let links = links::Links::default();
+        messaging.tell_afar(links.teller());
+        Router { messaging, links, xep, arrivals, arrived }
     }
 
     /// Enters a session under its address.
@@ -95,7 +97,7 @@ impl Router {
 
     /// Takes a stanza from a session. Its `from` has been set to the session's address.
     pub fn stanza(&self, caller: &Caller, presence: &Presence, element: Element) -> Reaction {
-        let element = match self.outward_of_session(element) {
+        let element = match self.outward_of_session(presence, element) {
             Ok(reaction) => return reaction,
             Err(element) => element,
         };

@@ -138,9 +138,7 @@ impl Session<'_> {
             tokio::select! {
                 moved = std::future::poll_fn(|cx| talk.wire.poll(cx, reading)) => match moved {
                     Ok(Moved::Read) => {
-                        self.last_read = Instant::now();
-                        self.rate.read(self.talk.wire.input().len());
-                        (self.pinged, self.rested) = (false, false);
+                        self.was_read();
                     }
                     Ok(Moved::Wrote) => self.last_write = Instant::now(),
                     Ok(Moved::Ended) | Err(_) => return End::Gone,
@@ -178,6 +176,17 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// The peer has shown that it is there.
+    fn was_read(&mut self) {
+        self.last_read = Instant::now();
+        match self.talk.wire.input().len() {
+            // A message that brings nothing, such as a ping of a WebSocket, is work all the same.
+            0 => self.rate.stanza(),
+            read => self.rate.read(read),
+        }
+        (self.pinged, self.rested) = (false, false);
     }
 
     /// Somebody wants the session.
@@ -468,9 +477,9 @@ enum Waits {
     ForFeed,
 }
 
-/// A deadline that is no deadline.
 /// So long after its last word a peer is taken to say nothing more for a while.
 const REST_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
+/// A deadline that is no deadline.
 const FAR: std::time::Duration = std::time::Duration::from_secs(3600);
 /// A session with a connection may have so many times more unacknowledged than one without: requests
 /// are answered, and the peer is given time to acknowledge.

@@ -20,6 +20,11 @@ fn messages_of_sasl() {
 }
 
 #[test]
+fn stanzas() {
+    run("stanza", checks::stanza::check);
+}
+
+#[test]
 fn streams_of_xml() {
     run("xml_parser", checks::xml_parser::check);
 }
@@ -79,6 +84,14 @@ const TELLING: &[&[u8]] = &[
     b"/",
     b"<",
     b">",
+    b"</",
+    b"/>",
+    b" type='error'",
+    b" type='result'",
+    b" id=''",
+    b" to='a@'",
+    b"<value/>",
+    b"<max>-1</max>",
     b"&amp;",
     b"xmlns=''",
     "ß".as_bytes(),

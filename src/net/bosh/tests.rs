@@ -246,6 +246,18 @@ fn what_waits_to_be_fetched_is_limited() {
     assert!(!state.is_full(now));
 }
 
+/// A pause is answered at once, so that nothing else holds up whoever asks for one after the other.
+#[test]
+fn what_waits_to_be_read_is_limited() {
+    let (mut state, now) = session(1);
+    let large = format!("<iq>{}</iq>", "x".repeat(200 << 10));
+    let answers = (101..200).map(|rid| text(&mut ask(&mut state, &format!("rid='{rid}' pause='1'"), &large, now)));
+    let answers: Vec<String> = answers.take_while(|answer| !answer.contains("condition=")).collect();
+    let bytes = answers.len() * large.len();
+    assert!(((4 << 20)..=(4 << 20) + large.len()).contains(&bytes), "{bytes} bytes were taken");
+    assert!(state.is_over());
+}
+
 #[test]
 fn the_lower_version_is_spoken_and_numbers_are_numbers() {
     for (theirs, ours) in [("1.6", "1.6"), ("1.11", "1.11"), ("1.20", "1.11"), ("1.9", "1.9"), ("2.0", "1.11")] {
