@@ -157,6 +157,11 @@ impl Sessions {
         self.shared.options.limits.stanza_bytes + MESSAGE_MARGIN
     }
 
+    /// The same of a peer that has not said who it is.
+    pub fn message_bytes_unauthenticated_max(&self) -> usize {
+        self.shared.options.limits_unauthenticated.stanza_bytes + MESSAGE_MARGIN
+    }
+
     /// What one message may consist of, by the same measure.
     pub fn message_limits(&self) -> xml::Limits {
         xml::Limits { stanza_bytes: self.message_bytes_max(), ..self.shared.options.limits }
