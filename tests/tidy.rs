@@ -321,6 +321,39 @@ fn no_table_hashes_in_a_way_that_can_be_foreseen() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The first release without the advisories that concern us; a crate that is not in the lock file needs none.
+const FLOORS: &[(&str, [u64; 3])] = &[
+    ("aws-lc-rs", [1, 12, 0]),
+    ("bytes", [1, 11, 1]),
+    ("h2", [0, 4, 16]),
+    ("idna", [1, 0, 3]),
+    ("jsonwebtoken", [10, 3, 0]),
+    ("quick-xml", [0, 41, 0]),
+    ("ring", [0, 17, 12]),
+    ("rustls", [0, 23, 18]),
+    ("rustls-webpki", [0, 103, 13]),
+    ("rxml", [0, 14, 0]),
+    ("time", [0, 3, 47]),
+    ("tungstenite", [0, 20, 1]),
+];
+
+#[test]
+fn no_dependency_is_older_than_its_advisories() {
+    let lock = std::fs::read_to_string("Cargo.lock").unwrap();
+    let mut held = 0;
+    for package in lock.split("[[package]]").skip(1) {
+        let field = |name: &str| {
+            let line = package.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = \""));
+            line.and_then(|value| value.strip_suffix('"')).unwrap_or_default()
+        };
+        let Some((name, floor)) = FLOORS.iter().find(|(name, _)| *name == field("name")) else { continue };
+        let version: Vec<u64> = field("version").split('.').map_while(|part| part.parse().ok()).collect();
+        assert!(version.as_slice() >= floor.as_slice(), "{name} {version:?} is older than {floor:?}");
+        held += 1;
+    }
+    assert!(held >= 6, "the lock file was not understood: {held} packages found");
+}
+
 #[test]
 fn no_queue_is_unbounded() {
     let banned = ["unbounded_channel", "read_to_end", "mpsc::channel::<"];

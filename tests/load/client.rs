@@ -34,6 +34,16 @@ pub struct Dialer {
     used: OnceLock<Mechanism>,
 }
 
+/// How far somebody comes who breaks off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Connected,
+    Header,
+    Handshake,
+    Secured,
+    Challenged,
+}
+
 /// One logged-in session.
 pub struct Client {
     stream: TlsStream<TcpStream>,
@@ -94,6 +104,55 @@ impl Dialer {
         Ok(client)
     }
 
+    /// Comes so far and breaks off, without a word.
+    pub async fn break_off(&self, stage: Stage) -> Outcome<()> {
+        let mut tcp = TcpStream::connect(self.address).await?;
+        // Nothing stays here either: a port that waits would be missing before the million is reached.
+        tcp.set_zero_linger()?;
+        match stage {
+            Stage::Connected => return Ok(()),
+            Stage::Header => {
+                let mut header = b"<?xml version='1.0'?><stream:stream to='".to_vec();
+                header.resize(UNFINISHED_BYTES, b'x');
+                return Ok(tcp.write_all(&header).await?);
+            }
+            Stage::Handshake | Stage::Secured | Stage::Challenged => {}
+        }
+        let mut scanner = Scanner::default();
+        if self.tls == Tls::Start {
+            self.ask_for_tls(&mut tcp, &mut scanner).await?;
+        }
+        if stage == Stage::Handshake {
+            // The head of a record that is never whole.
+            return Ok(tcp.write_all(b"\x16\x03\x01\x02\x00\x01").await?);
+        }
+        let name = ServerName::try_from(self.domain.clone())?;
+        let mut stream = self.connector.connect(name, tcp).await?;
+        if stage == Stage::Challenged {
+            let features = self.open(&mut stream, &mut scanner).await?;
+            let mechanism = self.choose(&features)?;
+            let first = Exchange::new(mechanism, "load0", &self.password, &self.nonce()).first("load0");
+            let auth = format!(
+                "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='{}'>{first}</auth>",
+                mechanism.name()
+            );
+            send(&mut stream, &auth).await?;
+            next(&mut stream, &mut scanner).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask_for_tls(&self, tcp: &mut TcpStream, scanner: &mut Scanner) -> Outcome<()> {
+        self.open(tcp, scanner).await?;
+        tcp.write_all(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+        let answer = next(tcp, scanner).await?;
+        if !answer.starts_with(b"<proceed") {
+            return Err(unexpected("<proceed/>", &answer));
+        }
+        scanner.restart();
+        Ok(())
+    }
+
     /// A connection of somebody who remembers his handshakes, or begins to.
     pub fn remembering(&self) -> TlsConnector {
         let mut config = (**self.connector.config()).clone();
@@ -107,13 +166,7 @@ impl Dialer {
         tcp.set_nodelay(true)?;
         let mut scanner = Scanner::default();
         if self.tls == Tls::Start {
-            self.open(&mut tcp, &mut scanner).await?;
-            tcp.write_all(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
-            let answer = next(&mut tcp, &mut scanner).await?;
-            if !answer.starts_with(b"<proceed") {
-                return Err(unexpected("<proceed/>", &answer));
-            }
-            scanner.restart();
+            self.ask_for_tls(&mut tcp, &mut scanner).await?;
         }
         let name = ServerName::try_from(self.domain.clone())?;
         let mut stream = connector.connect(name, tcp).await?;
@@ -424,4 +477,6 @@ fn resumed(success: Vec<u8>) -> Outcome<String> {
 const SASL2: &str = "urn:xmpp:sasl:2";
 const TOKEN: &str = "HT-SHA-256-NONE";
 const LOGIN_LIMIT: Duration = Duration::from_secs(60);
+/// What an unauthenticated peer may leave unfinished, by the row X8 of docs/security.md.
+const UNFINISHED_BYTES: usize = 8191;
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);

@@ -12,11 +12,12 @@
 //! * `scan`, `scram`, `client`: a very small XMPP client whose cost can be told from the server's
 //! * `pubsub`: the requests and payloads
 //! * `measure`: CPU, memory, latency, the table and the JSON line
-//! * `fanout`, `publish`, `http_publish`, `webhooks`, `idle`, `login`, `watchers`, `resume`, `subscriptions`,
-//!   `nodes`, `contacts`: the scenarios
+//! * `fanout`, `publish`, `http_publish`, `webhooks`, `idle`, `login`, `watchers`, `resume`, `resumption`,
+//!   `subscriptions`, `nodes`, `contacts`, `broken`: the scenarios
 //! * `self_check`: the driver's own checks can fail
 
 mod accounts;
+mod broken;
 mod client;
 mod contacts;
 mod door;
@@ -95,6 +96,7 @@ fn run(options: &Options) -> Outcome<bool> {
             Scenario::Resumption => resumption::run(options, &server).await,
             Scenario::Subscriptions => subscriptions::run(options, &server).await,
             Scenario::Nodes => nodes::run(options, &mut server).await,
+            Scenario::Broken => broken::run(options, &server).await,
             Scenario::Contacts => contacts::run(options, &server).await,
             Scenario::SelfCheck => Err("the self check needs no server".into()),
         }

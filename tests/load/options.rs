@@ -20,6 +20,7 @@ pub enum Scenario {
     Subscriptions,
     Nodes,
     Contacts,
+    Broken,
     SelfCheck,
 }
 
@@ -103,6 +104,7 @@ impl Options {
                 "subscriptions" => scenario = Some(Scenario::Subscriptions),
                 "nodes" => scenario = Some(Scenario::Nodes),
                 "contacts" => scenario = Some(Scenario::Contacts),
+                "broken" => scenario = Some(Scenario::Broken),
                 "self-check" => scenario = Some(Scenario::SelfCheck),
                 "--full-jid" => options.full_jid = true,
                 "--one-account" => options.one_account = true,
@@ -311,6 +313,7 @@ SCENARIO
   subscriptions publishes to, and subscriptions of, a node with many subscribers of whom few are online
   nodes         start-up time and resident memory with few nodes stored and with many, after a restart
   contacts      logins of one account that is notified of the last items of five nodes of each of its contacts
+  broken        connections broken off at each stage before authentication: what stays of them
   self-check    the driver's own checks, without a server
 
 SERVER
