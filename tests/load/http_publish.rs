@@ -126,6 +126,14 @@ impl Connection {
     }
 
     async fn ask(&mut self, request: &[u8]) -> Outcome<()> {
+        match self.status(request).await? {
+            200..=202 => Ok(()),
+            _ => Err(format!("a publish failed: {}", String::from_utf8_lossy(&self.bytes)).into()),
+        }
+    }
+
+    /// Asks, whatever is answered; the status.
+    pub async fn status(&mut self, request: &[u8]) -> Outcome<u16> {
         self.io.write_all(request).await?;
         self.io.flush().await?;
         match tokio::time::timeout(ANSWER_LIMIT, self.answer()).await {
@@ -134,18 +142,18 @@ impl Connection {
         }
     }
 
-    async fn answer(&mut self) -> Outcome<()> {
+    async fn answer(&mut self) -> Outcome<u16> {
         self.bytes.clear();
         loop {
             if self.io.read_buf(&mut self.bytes).await? == 0 {
                 return Err("the server closed a publisher's connection".into());
             }
             if let Some(end) = whole(&self.bytes)? {
-                let ok =
-                    [b"HTTP/1.1 200", b"HTTP/1.1 201", b"HTTP/1.1 202"].iter().any(|ok| self.bytes.starts_with(*ok));
-                return match ok && end == self.bytes.len() {
-                    true => Ok(()),
-                    false => Err(format!("a publish failed: {}", String::from_utf8_lossy(&self.bytes)).into()),
+                let status = self.bytes.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3));
+                let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+                return match status {
+                    Some(status) if end == self.bytes.len() => Ok(status),
+                    _ => Err(format!("no answer: {}", String::from_utf8_lossy(&self.bytes)).into()),
                 };
             }
         }

@@ -13,7 +13,7 @@
 //! * `pubsub`: the requests and payloads
 //! * `measure`: CPU, memory, latency, the table and the JSON line
 //! * `fanout`, `publish`, `http_publish`, `webhooks`, `idle`, `login`, `watchers`, `resume`, `resumption`,
-//!   `subscriptions`, `nodes`, `contacts`, `broken`: the scenarios
+//!   `subscriptions`, `nodes`, `contacts`, `broken`, `guessing`: the scenarios
 //! * `self_check`: the driver's own checks can fail
 
 mod accounts;
@@ -22,6 +22,7 @@ mod client;
 mod contacts;
 mod door;
 mod fanout;
+mod guessing;
 mod http_publish;
 mod idle;
 mod login;
@@ -97,6 +98,7 @@ fn run(options: &Options) -> Outcome<bool> {
             Scenario::Subscriptions => subscriptions::run(options, &server).await,
             Scenario::Nodes => nodes::run(options, &mut server).await,
             Scenario::Broken => broken::run(options, &server).await,
+            Scenario::Guessing => guessing::run(options, &server).await,
             Scenario::Contacts => contacts::run(options, &server).await,
             Scenario::SelfCheck => Err("the self check needs no server".into()),
         }

@@ -21,6 +21,7 @@ pub enum Scenario {
     Nodes,
     Contacts,
     Broken,
+    Guessing,
     SelfCheck,
 }
 
@@ -105,6 +106,7 @@ impl Options {
                 "nodes" => scenario = Some(Scenario::Nodes),
                 "contacts" => scenario = Some(Scenario::Contacts),
                 "broken" => scenario = Some(Scenario::Broken),
+                "guessing" => scenario = Some(Scenario::Guessing),
                 "self-check" => scenario = Some(Scenario::SelfCheck),
                 "--full-jid" => options.full_jid = true,
                 "--one-account" => options.one_account = true,
@@ -314,6 +316,7 @@ SCENARIO
   nodes         start-up time and resident memory with few nodes stored and with many, after a restart
   contacts      logins of one account that is notified of the last items of five nodes of each of its contacts
   broken        connections broken off at each stage before authentication: what stays of them
+  guessing      passwords guessed over HTTP, and how long others wait for their publishes meanwhile
   self-check    the driver's own checks, without a server
 
 SERVER
