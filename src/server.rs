@@ -484,6 +484,8 @@ fn http_options(config: &Config) -> http::Options {
         body_rate_min: config.limits.http.body_bytes_per_second,
         write_stall_time: Duration::from_secs(config.limits.http.stall_seconds),
         heartbeat: Duration::from_secs(config.limits.http.heartbeat_seconds),
+        wait: Duration::from_secs(config.limits.http.wait_seconds) / 2,
+        wait_max: Duration::from_secs(config.limits.http.wait_seconds),
         watches_per_account: config.limits.watches_per_account,
         rates: http::Rates {
             requests_per_second: config.limits.http.requests_per_second,

@@ -162,6 +162,7 @@ pub struct HttpLimits {
     pub body_bytes_per_second: u64,
     pub stall_seconds: u64,
     pub heartbeat_seconds: u64,
+    pub wait_seconds: u64,
 }
 
 /// For each, 0 is off only where [`settings`] says so.

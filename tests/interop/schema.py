@@ -37,6 +37,8 @@ SETTINGS = [
     "webhooks.networks=127.0.0.0/8",
     # One attempt, and a second one at once: then it is a dead letter.
     "webhooks.retry_seconds=0,1",
+    # It polls for a long time often, where nothing comes.
+    "limits.http_wait_seconds=1",
 ]
 
 

@@ -78,6 +78,10 @@ pub(super) const LIMITS: &[Setting] = &[
         .means("A stream that was silent for so long says so.")
         .why("Proxies give up connections that are silent for a minute, often.")
         .sets(|config, value| config.limits.http.heartbeat_seconds = value.count()),
+    setting("limits.http_wait_seconds", count(1, 60), "60")
+        .means("The longest that a long poll may ask to wait; one that names no time waits for half of it.")
+        .why("Proxies give up requests that are not answered for a minute, often.")
+        .sets(|config, value| config.limits.http.wait_seconds = value.count()),
     setting("limits.http_requests_per_second", count(0, 1_000_000), "0")
         .means(
             "HTTP requests a second of one account, and twice as many at once; those beyond it are told when to \
