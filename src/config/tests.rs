@@ -57,7 +57,10 @@ fn every_setting_reaches_the_configuration() {
         let other = match setting.kind {
             Kind::Uris => Value::Uris(vec!["mailto:other@example.org".to_owned()]),
             Kind::Flag => Value::Flag(setting.unset != Unset::Is("true")),
-            Kind::Count { max, .. } => Value::Count(max),
+            Kind::Count { min, max } => {
+                let at_most = matches!(setting.unset, Unset::Is(text) if text == max.to_string());
+                Value::Count(if at_most { min } else { max })
+            }
             Kind::Text => Value::Text("other".to_owned()),
             Kind::Word(words) => {
                 Value::Text((*words.iter().find(|word| setting.unset != Unset::Is(word)).unwrap()).to_owned())

@@ -159,7 +159,7 @@ fn start_tidings(options: &Options) -> Outcome<Server> {
     let name = output(Command::new(&options.binary).arg("version"))?;
     accounts::import_into_tidings(options, folder.path(), &tidings)?;
     let token = match options.scenario {
-        Scenario::HttpPublish | Scenario::Watchers | Scenario::Webhooks | Scenario::Resume => {
+        Scenario::HttpPublish | Scenario::Watchers | Scenario::Webhooks | Scenario::Resume | Scenario::Guessing => {
             Some(accounts::token(&tidings, &options.domain)?)
         }
         _ => None,
