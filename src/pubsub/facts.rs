@@ -22,6 +22,8 @@ pub struct Facts {
     pub rosters_of: Vec<BareJid>,
     /// What they say of the caller: an entry for each that holds one.
     pub contacts: Vec<Contact>,
+    /// Owners of the node, at most [`Needs::owners`] of them.
+    pub owners: Vec<BareJid>,
     /// For each of [`Needs::affiliations`], what that entity is to the node.
     pub affiliations: Vec<Affiliation>,
     /// For each of [`Needs::affiliations`], what the rosters of [`Needs::rosters`] say of that entity.
@@ -46,6 +48,7 @@ pub struct Needs {
     pub items: Vec<ItemId>,
     pub oldest: u64,
     pub waiting: usize,
+    pub owners: usize,
     pub rosters: Rosters,
 }
 

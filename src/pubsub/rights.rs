@@ -109,8 +109,8 @@ pub(super) const CHANGES_MAX: usize = 256;
 /// The most of those who wait for approval that are told of the deletion of their node.
 pub(super) const WAITING_MAX: usize = 256;
 
-/// The most owners of a node whose rosters are looked at.
-pub(super) const ROSTERS_MAX: usize = 16;
+/// The most owners of a node who are looked for: for their rosters, and to show one of them.
+pub(super) const OWNERS_MAX: usize = 16;
 
 /// The most subscriptions that the JIDs of one bare JID may have at one node (XEP-0060 §6.1.3.9).
 pub(super) const SUBSCRIPTIONS_MAX: usize = 10;

@@ -207,13 +207,18 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "itemreply",
         origin: Origin::Registered,
-        kind: FieldKind::Choice(&[("publisher", "Who published it"), ("none", "Nobody's")]),
+        kind: FieldKind::Choice(&[
+            ("publisher", "Who published it"),
+            ("owner", "An owner of the node"),
+            ("none", "Nobody's"),
+        ]),
         label: "Whose address an item bears",
         in_metadata: false,
         get: |config| vec![config.item_reply.as_str().to_owned()],
         set: |config, values, _| {
             config.item_reply = match one(values)? {
                 "publisher" => ItemReply::Publisher,
+                "owner" => ItemReply::Owner,
                 "none" => ItemReply::None,
                 _ => return Err("not an offered choice".to_owned()),
             };
