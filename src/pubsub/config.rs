@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::jid::BareJid;
-use crate::pubsub::{CHILDREN_MAX, FieldKind, Refusal, ServicePolicy};
+use crate::pubsub::{FieldKind, Refusal, ServicePolicy};
 use crate::time::Timestamp;
 
 pub use self::fields::FIELDS;
@@ -200,7 +200,7 @@ impl NodeConfig {
             node_type: NodeType::Leaf,
             children_association_policy: Associating::Owners,
             children_association_whitelist: Arc::from([]),
-            children_max: CHILDREN_MAX,
+            children_max: policy.children_max,
             hidden: false,
         }
     }
@@ -300,11 +300,17 @@ impl NodeConfig {
                 _ => fields.push(RawField { name: name.to_owned(), values: vec![value] }),
             }
         }
-        let unlimited = ServicePolicy { payload_bytes_max: u64::MAX, items_max: u64::MAX, ..policy.clone() };
+        let unlimited = ServicePolicy {
+            payload_bytes_max: u64::MAX,
+            items_max: u64::MAX,
+            children_max: u64::MAX,
+            ..policy.clone()
+        };
         let mut config = NodeConfig::new(policy).with(&fields, &unlimited)?;
         config.shown_owner = shown_owner;
         config.max_items = config.max_items.min(policy.items_max);
         config.max_payload_size = config.max_payload_size.min(policy.payload_bytes_max);
+        config.children_max = config.children_max.min(policy.children_max);
         Ok(config)
     }
 }

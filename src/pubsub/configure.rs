@@ -39,7 +39,7 @@ pub(super) fn configure(
     }
     let mut draft = Draft::over(node, given.now);
     draft.node.config = config.clone();
-    wanted.apply(&mut draft, false, caller, &facts.graph, given)?;
+    wanted.apply(&mut draft, false, caller, facts, given)?;
     if *config == *node.config && !draft.is_touched() {
         return Ok(draft.done(Reply::Done));
     }

@@ -31,7 +31,7 @@ pub(super) fn create(
     }
     let (wanted, config) = Wanted::of(config, &facts.policy)?;
     let mut draft = draft(caller, NodeAddress { service, node: node.clone() }, &config, facts, given)?;
-    wanted.apply(&mut draft, true, caller, &facts.graph, given)?;
+    wanted.apply(&mut draft, true, caller, facts, given)?;
     Ok(draft.done(Reply::Created { node }))
 }
 

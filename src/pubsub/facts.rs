@@ -95,6 +95,10 @@ pub struct ServicePolicy {
     pub payload_bytes_max: u64,
     /// What `max_items=max` means, and the most that may be asked for.
     pub items_max: u64,
+    /// The most nodes that a collection may hold, and what `children_max=max` means.
+    pub children_max: u64,
+    /// The most collections in which one node stands.
+    pub parents_max: usize,
     /// The most items that one publish, retraction or retrieval may name.
     pub batch_items_max: usize,
     pub subscriptions: SubscriptionPolicy,

@@ -87,10 +87,10 @@ pub(super) fn creating(caller: &Caller, policy: &ServicePolicy, node: Option<&No
         Some(false) | None => {}
     }
     match (policy.who_creates, caller.role) {
-        (_, Role::Admin) | (WhoCreates::Anyone, _) | (WhoCreates::Accounts, Role::Account) => Ok(()),
-        // XEP-0163 §3: nobody else makes nodes of an account.
+        // XEP-0163 §3: nobody else makes nodes of an account, for they would be somebody else's.
         (WhoCreates::Itself, _) if *caller.jid.bare() == policy.service => Ok(()),
         (WhoCreates::Itself, _) => Err(Refusal::Forbidden),
+        (_, Role::Admin) | (WhoCreates::Anyone, _) | (WhoCreates::Accounts, Role::Account) => Ok(()),
         (WhoCreates::Accounts, Role::Stranger) => Err(Refusal::RegistrationRequired),
         (WhoCreates::Admins, Role::Account | Role::Stranger) => Err(Refusal::MayNotCreate),
     }

@@ -39,6 +39,8 @@ impl World {
             templates: Arc::default(),
             payload_bytes_max: 1000,
             items_max: 50,
+            children_max: 1000,
+            parents_max: 16,
             batch_items_max: 5,
             subscriptions: SubscriptionPolicy::default(),
         };

@@ -7,7 +7,6 @@ use super::{
     SendLast,
 };
 use crate::jid::{Jid, JidError};
-use crate::pubsub::CHILDREN_MAX;
 
 /// Every field, in the order of forms.
 pub const FIELDS: &[Field] = &[
@@ -462,12 +461,12 @@ pub const FIELDS: &[Field] = &[
         label: "How many nodes the collection holds at most; 'max' for the most that is offered",
         in_metadata: false,
         get: |config| vec![config.children_max.to_string()],
-        set: |config, values, _| {
+        set: |config, values, policy| {
             config.children_max = match one(values)? {
                 // Whole forms of leaf nodes bear it so.
                 "" | "0" if config.node_type == NodeType::Leaf => config.children_max,
-                "max" => CHILDREN_MAX,
-                number => one_number(number, 1, CHILDREN_MAX)?,
+                "max" => policy.children_max,
+                number => one_number(number, 1, policy.children_max)?,
             };
             Ok(())
         },
