@@ -109,7 +109,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
         rooms.spawn(herald.run(over.clone()));
     }
     let sessions =
-        Sessions::new(access.clone(), delivery.clone(), router, clock.clone(), session_options, leaving.clone());
+        Sessions::new(access.clone(), delivery.clone(), router, session_options, leaving.clone());
 
     let gate = Gate::new(gate_options(config));
     let doors = [
