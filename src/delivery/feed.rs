@@ -203,6 +203,11 @@ impl Delivery {
 }
 
 impl Feed {
+    /// The session goes on for who has proved something else.
+    pub fn set_role(&mut self, role: Role) {
+        self.role = role;
+    }
+
     /// The session became available, and shows this, or unavailable (RFC 6121 §4.2, §4.5). `since` is a
     /// moment before anyone was told: what is committed from then on is shown, however long it takes to
     /// find out what the session is subscribed to.

@@ -18,7 +18,7 @@ use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
 use crate::pubsub::{Caller, NodeKey, Role, Show};
 use crate::xep::pubsub::notify;
-use crate::xep::{Xep, since};
+use crate::xep::{Xep, changes_account, since};
 use crate::xml::Element;
 use crate::xmpp::{
     Condition, ErrorType, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType,
@@ -121,6 +121,17 @@ impl Router {
             }
             Ok(Stanza::Presence(stanza)) => self.presence(presence, stanza),
             Err(malformed) => refuse(&malformed).map_or(Reaction::Nothing, Reaction::Write),
+        }
+    }
+
+    /// The answer to a request that would change the account itself, from a session that may not.
+    pub fn refuse_account_change(&self, element: &Element) -> Option<Bytes> {
+        if element.name() != "iq" || !element.children().any(changes_account) {
+            return None;
+        }
+        match Stanza::parse(element.clone()) {
+            Ok(Stanza::Iq(iq)) if matches!(iq.kind, IqKind::Set(_)) => Some(iq_error(iq, Condition::NotAllowed)),
+            _ => None,
         }
     }
 

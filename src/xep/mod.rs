@@ -154,6 +154,11 @@ impl Answer {
     }
 }
 
+/// Whether a request is about the account itself: its password, and whether it is there (XEP-0077).
+pub fn changes_account(asked: &Element) -> bool {
+    asked.is("query", register::NS_REGISTER)
+}
+
 impl Xep {
     pub fn new(engine: Engine, messaging: Messaging, hosts: Vec<Host>, options: Options) -> Self {
         let limits = commands::Limits {
