@@ -9,7 +9,7 @@ use sha2::Sha256;
 
 use super::recent::Recent;
 use super::throttle::{Prefix, Throttle};
-use super::{Denied, Inner, Login, Proof, Options, ScramHash, ScramOffer, verifier};
+use super::{Denied, Inner, Login, Options, Proof, ScramHash, ScramOffer, verifier};
 use crate::jid::{BareJid, prepare_resource};
 use crate::store::{Account, Failure, Verifier};
 use crate::time::Timestamp;

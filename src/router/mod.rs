@@ -50,6 +50,8 @@ pub enum Reaction {
     Write(Bytes),
     /// A notification of this node came back, from this address.
     Bounced(NodeKey, Jid, Bounce),
+    /// Somebody for whom a link speaks is available to a service, and shows this, or is not any more.
+    There(Jid, Option<Show>),
     /// An answer that takes time. The first poll gives the request its place.
     Later(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
@@ -147,7 +149,7 @@ impl Router {
         let (messaging, place) = (self.messaging.clone(), session.place());
         match self.told(session, Show::Online, async move { messaging.follow(&place).await }) {
             Reaction::Later(following) => following,
-            Reaction::Nothing | Reaction::Write(_) | Reaction::Bounced(..) => {
+            Reaction::Nothing | Reaction::Write(_) | Reaction::Bounced(..) | Reaction::There(..) => {
                 Box::pin(std::future::ready(Outcome::default()))
             }
         }
@@ -285,6 +287,10 @@ impl Router {
             let available = told.available.map(|available| available.then_some(show));
             Outcome { reply: None, then, available, away: None, follows }
         }))
+    }
+
+    fn is_service(&self, to: &BareJid) -> bool {
+        self.xep.hosts().iter().any(|host| host.service == *to)
     }
 
     fn is_local(&self, to: &Jid) -> bool {

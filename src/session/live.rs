@@ -252,7 +252,7 @@ impl Session<'_> {
             return self.write(refusal);
         }
         match self.shared.router.stanza(caller, presence, stanza) {
-            Reaction::Nothing => {}
+            Reaction::Nothing | Reaction::There(..) => {}
             Reaction::Write(bytes) => self.write(bytes),
             Reaction::Bounced(node, from, bounce) => self.standing.feed.bounced(node, &from, bounce),
             // The first poll gives the request its place in the order of requests.

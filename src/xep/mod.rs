@@ -466,6 +466,12 @@ impl Target {
 }
 
 impl Asked<'_> {
+    /// An anonymous session of one of our hosts.
+    fn is_guest(&self) -> bool {
+        let here = || self.hosts.iter().any(|host| host.domain.domain() == self.caller.jid.domain());
+        self.caller.role == Role::Stranger && here()
+    }
+
     /// For what an account lets nobody else do. A stranger's is made for one session and keeps nothing.
     fn own_account(&self) -> Result<(), StanzaError> {
         match &self.target {
