@@ -108,6 +108,8 @@ pub struct Pubsub {
     pub auto_create: bool,
     pub create: WhoCreates,
     pub items_max: u64,
+    pub children_max: u64,
+    pub parents_max: usize,
     pub subscriptions: SubscriptionPolicy,
     pub bounces_max: u64,
     pub missed_items_max: usize,

@@ -152,6 +152,8 @@ impl Checks {
             templates: Arc::default(),
             payload_bytes_max: (config.limits.stanza_bytes as u64).saturating_sub(STANZA_OVERHEAD_BYTES),
             items_max: config.pubsub.items_max,
+            children_max: config.pubsub.children_max,
+            parents_max: config.pubsub.parents_max,
             batch_items_max: 1,
             subscriptions: config.pubsub.subscriptions.clone(),
         };
@@ -310,6 +312,8 @@ fn blank() -> Config {
             auto_create: false,
             create: WhoCreates::Admins,
             items_max: 0,
+            children_max: 0,
+            parents_max: 0,
             subscriptions: SubscriptionPolicy::default(),
             bounces_max: 0,
             missed_items_max: 0,

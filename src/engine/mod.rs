@@ -162,6 +162,8 @@ pub struct Options {
     pub templates: Arc<[Template]>,
     pub payload_bytes_max: u64,
     pub items_max: u64,
+    pub children_max: u64,
+    pub parents_max: usize,
     pub batch_items_max: usize,
     pub subscriptions: SubscriptionPolicy,
     /// For how long the answer to a request under a key is remembered.
@@ -184,6 +186,8 @@ impl Default for Options {
             templates: Arc::default(),
             payload_bytes_max: 262_144 - 8192,
             items_max: 10_000,
+            children_max: 1000,
+            parents_max: 16,
             batch_items_max: 256,
             subscriptions: SubscriptionPolicy::default(),
             memo_seconds: 24 * 60 * 60,
@@ -205,6 +209,8 @@ impl Options {
             auto_create: personal || self.auto_create,
             payload_bytes_max: self.payload_bytes_max,
             items_max: self.items_max,
+            children_max: self.children_max,
+            parents_max: self.parents_max,
             batch_items_max: self.batch_items_max,
             subscriptions: self.subscriptions.clone(),
         }

@@ -129,6 +129,7 @@ impl Overlay {
             items: Vec::new(),
             oldest: Vec::new(),
             waiting: Vec::new(),
+            owners: Vec::new(),
             graph: if named(request).is_some() { self.graph.clone() } else { Graph::default() },
         };
         let Some(address) = address else { return Ok(facts) };
@@ -139,7 +140,7 @@ impl Overlay {
         };
         facts.node = state.clone();
         let present = state.present();
-        let Needs { affiliations, subscribers, items, oldest, waiting, rosters } =
+        let Needs { affiliations, subscribers, items, oldest, waiting, owners, rosters } =
             needs(request, present.map(|node| &**node));
         let Some(node) = present else {
             facts.affiliations = vec![Affiliation::None; affiliations.len()];
@@ -158,6 +159,9 @@ impl Overlay {
             Rosters::Service => vec![node.address.service.clone()],
             Rosters::Owners(max) => view.owners(max, &mut asks),
         };
+        if owners > 0 {
+            facts.owners = view.owners(owners, &mut asks);
+        }
         facts.contacts = view.contacts(&facts.rosters_of, caller, &mut asks);
         facts.contacts_of = affiliations.iter().map(|jid| view.contacts(&facts.rosters_of, jid, &mut asks)).collect();
         facts.affiliations = affiliations.iter().map(|jid| view.affiliation(jid, &mut asks)).collect();

@@ -2,7 +2,7 @@
 
 use crate::jid::Jid;
 use crate::pubsub::{
-    Caller, Decision, Facts, Needs, NewItem, Node, NodeKey, Read, Refusal, Reply, Request, Role, Rosters,
+    Caller, Decision, Facts, ItemReply, Needs, NewItem, Node, NodeKey, Read, Refusal, Reply, Request, Role, Rosters,
     SubscriptionState, Verb,
 };
 use crate::pubsub::{
@@ -29,9 +29,20 @@ pub fn needs(request: &Request, node: Option<&Node>) -> Needs {
     let rosters = match (node.config.access_model.asks_rosters(), node.address.service.local()) {
         (false, _) => Rosters::None,
         (true, Some(_)) => Rosters::Service,
-        (true, None) => Rosters::Owners(rights::ROSTERS_MAX),
+        (true, None) => Rosters::Owners(rights::OWNERS_MAX),
     };
-    Needs { rosters, ..of_verb(request, node) }
+    let owners = if shows_owner(request, node) { rights::OWNERS_MAX } else { 0 };
+    Needs { rosters, owners, ..of_verb(request, node) }
+}
+
+/// Whether an owner may have to be found whose address items are to bear (XEP-0060 §12.17).
+fn shows_owner(request: &Request, node: &Node) -> bool {
+    let shown = node.config.item_reply == ItemReply::Owner;
+    match &request.verb {
+        Verb::SetAffiliations { .. } => shown,
+        Verb::Configure { config, .. } => shown || config.iter().any(|field| field.bare_name() == "itemreply"),
+        _ => false,
+    }
 }
 
 fn of_verb(request: &Request, node: &Node) -> Needs {

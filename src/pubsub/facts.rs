@@ -22,6 +22,8 @@ pub struct Facts {
     pub rosters_of: Vec<BareJid>,
     /// What they say of the caller: an entry for each that holds one.
     pub contacts: Vec<Contact>,
+    /// Owners of the node, at most [`Needs::owners`] of them.
+    pub owners: Vec<BareJid>,
     /// For each of [`Needs::affiliations`], what that entity is to the node.
     pub affiliations: Vec<Affiliation>,
     /// For each of [`Needs::affiliations`], what the rosters of [`Needs::rosters`] say of that entity.
@@ -46,6 +48,7 @@ pub struct Needs {
     pub items: Vec<ItemId>,
     pub oldest: u64,
     pub waiting: usize,
+    pub owners: usize,
     pub rosters: Rosters,
 }
 
@@ -92,6 +95,10 @@ pub struct ServicePolicy {
     pub payload_bytes_max: u64,
     /// What `max_items=max` means, and the most that may be asked for.
     pub items_max: u64,
+    /// The most nodes that a collection may hold, and what `children_max=max` means.
+    pub children_max: u64,
+    /// The most collections in which one node stands.
+    pub parents_max: usize,
     /// The most items that one publish, retraction or retrieval may name.
     pub batch_items_max: usize,
     pub subscriptions: SubscriptionPolicy,

@@ -61,7 +61,7 @@ pub use decide::{Given, decide, needs};
 pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, Rosters, ServicePolicy, Tombstone, WhoCreates};
 pub use field::FieldKind;
-pub use graph::{ABOVE_MAX, CHILDREN_MAX, Graph, Related, named};
+pub use graph::{ABOVE_MAX, Graph, Related, named};
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use notice::{Notice, notices};
