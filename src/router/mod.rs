@@ -17,7 +17,7 @@ use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
 use crate::pubsub::{Caller, NodeKey, Role, Show};
 use crate::xep::pubsub::notify;
-use crate::xep::{Xep, since};
+use crate::xep::{Xep, changes_account, since};
 use crate::xml::Element;
 use crate::xmpp::{
     Condition, ErrorType, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType,
@@ -49,6 +49,8 @@ pub enum Reaction {
     Write(Bytes),
     /// A notification of this node came back, from this address.
     Bounced(NodeKey, Jid, Bounce),
+    /// Somebody for whom a link speaks is available to a service, and shows this, or is not any more.
+    There(Jid, Option<Show>),
     /// An answer that takes time. The first poll gives the request its place.
     Later(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
@@ -122,6 +124,17 @@ impl Router {
             }
             Ok(Stanza::Presence(stanza)) => self.presence(presence, stanza),
             Err(malformed) => refuse(&malformed).map_or(Reaction::Nothing, Reaction::Write),
+        }
+    }
+
+    /// The answer to a request that would change the account itself, from a session that may not.
+    pub fn refuse_account_change(&self, element: &Element) -> Option<Bytes> {
+        if element.name() != "iq" || !element.children().any(changes_account) {
+            return None;
+        }
+        match Stanza::parse(element.clone()) {
+            Ok(Stanza::Iq(iq)) if matches!(iq.kind, IqKind::Set(_)) => Some(iq_error(iq, Condition::NotAllowed)),
+            _ => None,
         }
     }
 
@@ -285,6 +298,10 @@ impl Router {
             let available = told.available.map(|available| available.then_some(show));
             Outcome { reply: None, then, kept: told.kept, available, away: None, follows }
         })
+    }
+
+    fn is_service(&self, to: &BareJid) -> bool {
+        self.xep.hosts().iter().any(|host| host.service == *to)
     }
 
     fn is_local(&self, to: &Jid) -> bool {
