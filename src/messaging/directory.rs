@@ -586,7 +586,7 @@ mod tests {
         }
         assert_eq!(directory.to_ready(&alice(), true, &stanza()), [full("a"), full("c")]);
         assert_eq!(directory.to_ready(&alice(), false, &stanza()), [full("c")]);
-        let mut next = |bound: &mut Bound| bound.ears.inbox.try_recv();
+        let next = |bound: &mut Bound| bound.ears.inbox.try_recv();
         assert!(matches!(next(&mut a), Ok(Routed::Stanza(parcel)) if parcel.bytes() == stanza().bytes()));
         assert!(next(&mut a).is_err() && next(&mut b).is_err());
         assert!(next(&mut c).is_ok() && next(&mut c).is_ok());

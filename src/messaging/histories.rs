@@ -157,9 +157,9 @@ impl History {
 
     /// Sessions that are over end.
     fn bury(&mut self) {
-        let over = self.clients.extract_if(.., |_, client| {
-            client.presence.next(false).now_or_never().is_some_and(|next| next.is_err())
-        });
+        let over = self
+            .clients
+            .extract_if(.., |_, client| client.presence.next(false).now_or_never().is_some_and(|next| next.is_err()));
         over.for_each(|(_, client)| client.end());
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Messaging, Parcel};
 use super::archive::{Copied, strip_forged};
 use super::directory::Between;
 use super::words::{self, wire_bytes};
+use super::{Messaging, Parcel};
 use crate::im::{self, StoredStanza};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Failure, Filing, Waiting};

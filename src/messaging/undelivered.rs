@@ -33,11 +33,7 @@ impl Messaging {
 
     /// A stanza of somebody for a session, which must arrive or need not.
     pub(super) fn parcel(&self, stanza: Bytes, must_arrive: bool) -> Parcel {
-        if must_arrive {
-            Parcel::errand(stanza, self.shared.engine.clock().now())
-        } else {
-            Parcel::from(stanza)
-        }
+        if must_arrive { Parcel::errand(stanza, self.shared.engine.clock().now()) } else { Parcel::from(stanza) }
     }
 
     fn message_undelivered(&self, mut message: Message, sent: Timestamp) {

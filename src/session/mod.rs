@@ -137,13 +137,7 @@ struct Shared {
 
 impl Sessions {
     /// `stop` asks every session to finish what it was asked and to close.
-    pub fn new(
-        access: Access,
-        delivery: Delivery,
-        router: Router,
-        options: Options,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(access: Access, delivery: Delivery, router: Router, options: Options, stop: CancellationToken) -> Self {
         let resumption = resumption::Resumption::default();
         Sessions { shared: Arc::new(Shared { access, delivery, router, options, resumption, stop }) }
     }
