@@ -247,9 +247,15 @@ impl Stage<'_> {
             Kind::Answer { status, headers, body } => self.check_answer(*status, headers, body),
             Kind::Restart => {
                 let server = self.server.take().ok_or("no server")?;
-                server.stop().await;
-                self.actors.clear();
-                self.raws.clear();
+                // Whoever is told that the server stops closes, as clients do; it would wait for them.
+                let leave = async {
+                    for actor in self.actors.values_mut() {
+                        while actor.next().await.is_ok() {}
+                    }
+                    self.actors.clear();
+                    self.raws.clear();
+                };
+                tokio::join!(server.stop(), leave);
                 self.open().await
             }
         }
