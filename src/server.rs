@@ -314,6 +314,12 @@ fn engine_options(config: &Config) -> engine::Options {
         who_creates: config.pubsub.create,
         auto_create: config.pubsub.auto_create,
         templates: config.templates.clone().into(),
+        servers: config
+            .hosts
+            .iter()
+            .filter(|host| host.service != host.domain)
+            .map(|host| host.domain.clone())
+            .collect(),
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
         children_max: config.pubsub.children_max,
