@@ -109,6 +109,7 @@ async fn run(stage: &mut Stage<'_>, way: Way) -> Result<(), String> {
 /// Alice, who owns the nodes, and sees what bob must not see; and bob's right to read.
 async fn prepare(stage: &mut Stage<'_>, way: Way) -> Result<(), String> {
     connect(stage, "alice").await?;
+    connect(stage, "alice/sees").await?;
     connect(stage, "bob/first").await?;
     for (actor, xml) in [
         ("alice", "<presence to='bob@localhost' type='subscribed'/>"),
@@ -144,7 +145,7 @@ async fn prepare(stage: &mut Stage<'_>, way: Way) -> Result<(), String> {
     if way == Way::NoMemberAnyMore {
         affiliate(stage, "member").await?;
     }
-    asked(stage, "alice", SERVICE, "set", &subscribe("n", "alice@localhost/scene", "")).await
+    asked(stage, "alice/sees", SERVICE, "set", &subscribe("n", "alice@localhost/sees", "")).await
 }
 
 /// Bob, on every path.
@@ -223,7 +224,7 @@ impl Readers {
 
     /// Every path works: what was published has come, or else the table would show nothing.
     async fn have_read(&mut self, stage: &mut Stage<'_>, mark: &str) -> Result<(), String> {
-        for actor in self.sessions.clone().into_iter().chain(["alice"]) {
+        for actor in self.sessions.clone().into_iter().chain(["alice/sees"]) {
             let mut heard = String::new();
             while !heard.contains(&format!("{mark}-mark")) {
                 let came = stage.actor(actor)?.next().await;
@@ -243,7 +244,7 @@ impl Readers {
         let owner = if way == Way::NodeIsDeleted { "" } else { "after-mark" };
         let mut heard = String::new();
         while !heard.contains(owner) {
-            heard.push_str(&stage.actor("alice")?.next().await?.to_string());
+            heard.push_str(&stage.actor("alice/sees")?.next().await?.to_string());
         }
         for actor in self.sessions.clone() {
             let told = told_until_answered(stage, actor).await;
@@ -491,7 +492,7 @@ async fn watch_and_stand_still(stage: &Stage<'_>, node: &str) -> Result<TcpStrea
 }
 
 async fn watch_by_socket(stage: &Stage<'_>) -> Result<JoinHandle<Result<String, String>>, String> {
-    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-protocol: tidings.v1\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let mut socket = TcpStream::connect(stage.http()?).await.map_err(|error| error.to_string())?;
     let head = watch_head(stage, "n", "", upgrade)?.replacen("connection: close\r\n", "", 1);
@@ -537,20 +538,8 @@ impl Endpoint {
         let called: Arc<Mutex<String>> = Arc::default();
         let calls = called.clone();
         tokio::spawn(async move {
-            while let Ok((mut socket, _)) = listener.accept().await {
-                let calls = calls.clone();
-                tokio::spawn(async move {
-                    let mut read = vec![0; 65_536];
-                    while let Ok(bytes @ 1..) = socket.read(&mut read).await {
-                        let text = String::from_utf8_lossy(&read[..bytes]).into_owned();
-                        // A call is small: its body comes with its head, or is what comes next.
-                        let whole = text.contains("-mark") || text.ends_with('}');
-                        calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_str(&text);
-                        if whole {
-                            let _ = socket.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-                        }
-                    }
-                });
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(take_calls(socket, calls.clone()));
             }
         });
         Ok(Endpoint { address, called })
@@ -568,6 +557,35 @@ impl Endpoint {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Err(format!("no webhook was called with {mark}: {}", self.called()))
+    }
+}
+
+/// Answers the calls of one connection; none to a challenge, which is sent back.
+async fn take_calls(mut socket: TcpStream, calls: Arc<Mutex<String>>) {
+    let mut unread = String::new();
+    let mut read = vec![0; 65_536];
+    loop {
+        let call = unread.split_once("\r\n\r\n").and_then(|(head, body)| {
+            let length = head
+                .lines()
+                .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())?;
+            body.get(..length).map(|body| (body.to_owned(), head.len() + 4 + length))
+        });
+        let Some((body, bytes)) = call else {
+            match socket.read(&mut read).await {
+                Ok(bytes @ 1..) => unread.push_str(&String::from_utf8_lossy(&read[..bytes])),
+                _ => return,
+            }
+            continue;
+        };
+        unread.drain(..bytes);
+        let event: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+        let answer = event["challenge"].as_str().unwrap_or_default();
+        calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_str(&body);
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+        if socket.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
     }
 }
 
