@@ -129,8 +129,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
             tracker: peers.clone(),
         }));
     }
-    let webhooks = Webhooks::new(delivery.clone(), webhook_options(config, &addresses), leaving.clone());
-    let webhooks = webhooks.map_err(StartError)?;
+    let (options, cuts) = (webhook_options(config, &addresses), access.revocations());
+    let webhooks = Webhooks::new(delivery.clone(), options, cuts, leaving.clone()).map_err(StartError)?;
     rooms.spawn(webhooks.clone().run());
     if let Some(options) = upstream_options(config) {
         let of = &config.component_of;
