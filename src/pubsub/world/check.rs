@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::{Place, World, bare};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Decision, Event, EventKind, Expire, Field, Glob, ItemFact, ItemId, ItemReply, Node, NodeFull,
-    NodeId, NodeKey, NodeState, Refusal, Reply, Request, Role, Seq, Subscription, SubscriptionState, Verb, doubts,
-    named, rights,
+    AccessModel, Affiliation, Change, Decision, Event, EventKind, Expire, Field, Glob, ItemFact, ItemId, ItemReply,
+    Node, NodeFull, NodeId, NodeKey, NodeState, Refusal, Reply, Request, Role, Seq, Subscription, SubscriptionState,
+    Verb, doubts, named, rights,
 };
 
 /// Who is looked at after each step, and what he is to the service.
@@ -175,6 +175,10 @@ impl World {
         let Some(after) = &decision.node else { return };
         let place = self.at(Some(&after.address.node));
         let Some(node) = place.node.present() else { return };
+        if node.config.access_model == AccessModel::Open {
+            let waits = |found: &&Subscription| found.state == SubscriptionState::Pending;
+            assert_eq!(place.subscriptions.iter().find(waits), None, "nobody waits at an open node");
+        }
         let never = |jid| matches!(place.affiliation(jid), Affiliation::Outcast | Affiliation::PublishOnly);
         for change in &decision.changes {
             match change {
@@ -321,6 +325,7 @@ fn check_relations(place: &Place, world: &World, request: &Request, decision: &D
                     Verb::SetAffiliations { changes, .. } => {
                         governs && changes.iter().any(|(jid, _)| jid == subscription.jid.bare())
                     }
+                    Verb::Configure { .. } => governs && subscription.state == SubscriptionState::Subscribed,
                     Verb::Delete { .. } => governs,
                     _ => false,
                 };
