@@ -472,6 +472,7 @@ pub(super) mod tests {
             items_max: 10,
             children_max: 10,
             parents_max: 10,
+            of_server: false,
             batch_items_max: 10,
             subscriptions: crate::pubsub::SubscriptionPolicy::default(),
         };

@@ -53,6 +53,7 @@ impl World {
             items_max: 50,
             children_max: 1000,
             parents_max: 16,
+            of_server: false,
             batch_items_max: 5,
             subscriptions: SubscriptionPolicy::default(),
         };
