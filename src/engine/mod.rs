@@ -350,36 +350,6 @@ impl Engine {
 
 /// An address that a request speaks of.
 fn address_of(request: &Request) -> Option<NodeAddress> {
-    use crate::pubsub::Verb;
-    let node = match &request.verb {
-        Verb::Create { node, .. }
-        | Verb::Subscriptions { node, .. }
-        | Verb::DefaultOptions { node }
-        | Verb::Affiliations { node, .. }
-        | Verb::Pending { node } => node.as_ref()?,
-        Verb::Nodes { .. } => return None,
-        Verb::Configure { node, .. }
-        | Verb::Configuration { node }
-        | Verb::Delete { node, .. }
-        | Verb::Associate { collection: node, .. }
-        | Verb::Dissociate { collection: node, .. }
-        | Verb::Purge { node }
-        | Verb::Publish { node, .. }
-        | Verb::Retract { node, .. }
-        | Verb::Subscribe { node, .. }
-        | Verb::Unsubscribe { node, .. }
-        | Verb::Options { node, .. }
-        | Verb::SetOptions { node, .. }
-        | Verb::Lapse { node, .. }
-        | Verb::Items { node, .. }
-        | Verb::NodeSubscriptions { node, .. }
-        | Verb::SetSubscriptions { node, .. }
-        | Verb::NodeAffiliations { node, .. }
-        | Verb::SetAffiliations { node, .. }
-        | Verb::Metadata { node }
-        | Verb::Approve { node, .. }
-        | Verb::Expire { node }
-        | Verb::Watch { node } => node,
-    };
-    Some(NodeAddress { service: request.service.clone(), node: node.clone() })
+    let node = request.verb.node()?.clone();
+    Some(NodeAddress { service: request.service.clone(), node })
 }
