@@ -53,7 +53,9 @@ impl Access {
         if !self.inner.registrations.attempt(Prefix::of(peer), self.inner.clock.now()) {
             return Err(Unregistered::TooMany);
         }
-        if self.account(account).await.map_err(Unregistered::Not)?.is_some() {
+        // Whoever makes himself an account may not look like somebody who has one.
+        let alike = self.looks_like(account).await.map_err(Unregistered::Not)?.is_some();
+        if alike || self.account(account).await.map_err(Unregistered::Not)?.is_some() {
             return Err(Unregistered::Not(NotDone::Exists(account.clone())));
         }
         let password = NewPassword::Chosen(password.to_owned());

@@ -8,7 +8,7 @@ use super::cache::{Cache, Hot, WINDOW_MAX, Window};
 use crate::jid::BareJid;
 use crate::pubsub::{
     Affiliation, Change, Contact, Event, Facts, Graph, ItemFact, ItemId, Needs, Node, NodeAddress, NodeKey, NodeState,
-    Request, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState, Tombstone, named, needs,
+    Request, Role, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState, Tombstone, may_know, named, needs,
 };
 use crate::store::{Ask, Memo, MemoKey, NodeCommit};
 use crate::time::Timestamp;
@@ -142,7 +142,18 @@ impl Overlay {
         let present = state.present();
         let Needs { affiliations, subscribers, items, oldest, waiting, owners, rosters } =
             needs(request, present.map(|node| &**node));
+        let caller = request.caller.jid.bare();
         let Some(node) = present else {
+            // As much is asked about a node that is not there as about one that is hidden from the caller, so
+            // that the time which an answer takes does not tell them apart.
+            if request.caller.role != Role::Admin {
+                let (mut asks, view) = (Vec::new(), View { key: NO_NODE, draft, hot, learnt: self });
+                view.affiliation(caller, &mut asks);
+                view.subscriptions(caller, &mut asks);
+                if !asks.is_empty() {
+                    return Err(asks);
+                }
+            }
             facts.affiliations = vec![Affiliation::None; affiliations.len()];
             facts.contacts_of = vec![Vec::new(); affiliations.len()];
             facts.subscribers = vec![Vec::new(); subscribers.len()];
@@ -151,9 +162,17 @@ impl Overlay {
         };
         let view = View { key: node.key, draft, hot, learnt: self };
         let mut asks = Vec::new();
-        let caller = request.caller.jid.bare();
         facts.affiliation = view.affiliation(caller, &mut asks);
         facts.subscriptions = view.subscriptions(caller, &mut asks);
+        if node.config.hidden && request.caller.role != Role::Admin {
+            // What else the request needs is looked up for those alone who may know that there is a node.
+            if !asks.is_empty() {
+                return Err(asks);
+            }
+            if !may_know(&node.config, facts.affiliation, request.caller.role, !facts.subscriptions.is_empty()) {
+                return Ok(facts);
+            }
+        }
         facts.rosters_of = match rosters {
             Rosters::None => Vec::new(),
             Rosters::Service => vec![node.address.service.clone()],
@@ -325,6 +344,9 @@ impl Draft {
         }
     }
 }
+
+/// The key of no node: they begin at 1.
+const NO_NODE: NodeKey = NodeKey(0);
 
 /// One present node as the next request of the turn sees it.
 struct View<'a> {
