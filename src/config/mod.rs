@@ -108,6 +108,7 @@ pub struct Pubsub {
     pub auto_create: bool,
     pub create: WhoCreates,
     pub items_max: u64,
+    pub attached_items_max: u64,
     pub subscriptions: SubscriptionPolicy,
     pub bounces_max: u64,
     pub missed_items_max: usize,

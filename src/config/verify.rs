@@ -153,6 +153,7 @@ impl Checks {
             payload_bytes_max: (config.limits.stanza_bytes as u64).saturating_sub(STANZA_OVERHEAD_BYTES),
             items_max: config.pubsub.items_max,
             batch_items_max: 1,
+            attached_items_max: config.pubsub.attached_items_max,
             subscriptions: config.pubsub.subscriptions.clone(),
         };
         let given = std::mem::take(&mut self.given.templates);
@@ -310,6 +311,7 @@ fn blank() -> Config {
             auto_create: false,
             create: WhoCreates::Admins,
             items_max: 0,
+            attached_items_max: 0,
             subscriptions: SubscriptionPolicy::default(),
             bounces_max: 0,
             missed_items_max: 0,

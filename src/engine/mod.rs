@@ -163,6 +163,7 @@ pub struct Options {
     pub payload_bytes_max: u64,
     pub items_max: u64,
     pub batch_items_max: usize,
+    pub attached_items_max: u64,
     pub subscriptions: SubscriptionPolicy,
     /// For how long the answer to a request under a key is remembered.
     pub memo_seconds: i64,
@@ -185,6 +186,7 @@ impl Default for Options {
             payload_bytes_max: 262_144 - 8192,
             items_max: 10_000,
             batch_items_max: 256,
+            attached_items_max: 1000,
             subscriptions: SubscriptionPolicy::default(),
             memo_seconds: 24 * 60 * 60,
             memos_per_caller_max: 1_000_000,
@@ -206,6 +208,7 @@ impl Options {
             payload_bytes_max: self.payload_bytes_max,
             items_max: self.items_max,
             batch_items_max: self.batch_items_max,
+            attached_items_max: self.attached_items_max,
             subscriptions: self.subscriptions.clone(),
         }
     }

@@ -26,6 +26,7 @@ pub(super) fn configure(
         return Err(Refusal::CollectionsUnsupported);
     }
     let (wanted, changes) = Wanted::of(changes, &facts.policy)?;
+    wanted.check(&facts.policy)?;
     let config = Arc::new(node.config.with(&changes, &facts.policy)?);
     if node.config.is_collection() && !config.is_collection() {
         // XEP-0248 §7.2.3.4.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact, ItemId, Media,
-    NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Reader, Refusal, Request,
-    Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy, SubscriptionState,
-    Tombstone, Verb, WhoCreates, decide, may_read, needs, rights,
+    Affiliation, Attached, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact, ItemId,
+    Media, NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Reader, Refusal,
+    Request, Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy,
+    SubscriptionState, Tally, Tombstone, Verb, WhoCreates, Words, decide, may_read, needs, rights,
 };
 use crate::time::Timestamp;
 
@@ -40,6 +40,7 @@ impl World {
             payload_bytes_max: 1000,
             items_max: 50,
             batch_items_max: 5,
+            attached_items_max: 3,
             subscriptions: SubscriptionPolicy::default(),
         };
         World {
@@ -67,7 +68,13 @@ impl World {
             fresh += 1;
             format!("n{fresh}")
         };
-        let mut given = Given { now: self.now, node_key: NodeKey(self.key), fresh_id: &mut fresh_id };
+        let mut given = Given {
+            now: self.now,
+            node_key: NodeKey(self.key),
+            kept_key: NodeKey(-self.key),
+            words: &WORDS,
+            fresh_id: &mut fresh_id,
+        };
         let outcome = decide(request.clone(), &facts, &mut given);
         self.fresh = fresh;
         let decision = outcome?;
@@ -92,7 +99,6 @@ impl World {
             }
         };
         Facts {
-            policy: Arc::new(self.policy.clone()),
             node: self.node.clone(),
             affiliation: self.affiliation(caller),
             subscriptions: self.subscriptions_of(caller),
@@ -104,7 +110,7 @@ impl World {
             items: wanted.items.iter().map(|id| self.items.values().find(|fact| fact.id == *id).cloned()).collect(),
             oldest: self.items.values().take(oldest).cloned().collect(),
             waiting: self.waiting(wanted.waiting),
-            graph: crate::pubsub::Graph::default(),
+            ..Facts::new(Arc::new(self.policy.clone()))
         }
     }
 
@@ -405,3 +411,32 @@ pub(super) fn item(id: &str) -> ItemId {
 pub(super) fn node_id() -> NodeId {
     NodeId::parse("n").unwrap()
 }
+
+/// Attachments are `noticed,heart,star`, and their sums `2 noticed,1 heart`.
+pub(super) const WORDS: Words = Words {
+    attached: |payload| {
+        let words = std::str::from_utf8(&payload.xml).unwrap().split(',').filter(|word| !word.is_empty());
+        let (noticed, reactions): (Vec<&str>, Vec<&str>) = words.partition(|word| *word == "noticed");
+        (&*payload.namespace == "attachments").then(|| Attached {
+            noticed: !noticed.is_empty(),
+            reactions: reactions.into_iter().map(Arc::from).collect(),
+        })
+    },
+    tally: |payload| {
+        let mut tally = Tally::default();
+        let parts = std::str::from_utf8(&payload.xml).unwrap().split(',').filter_map(|part| part.split_once(' '));
+        for (count, word) in parts.map(|(count, word)| (count.parse().unwrap(), word)) {
+            match word {
+                "noticed" => tally.noticed = count,
+                reaction => drop(tally.reactions.insert(reaction.into(), count)),
+            }
+        }
+        tally
+    },
+    summary: |tally| {
+        let reactions = tally.reactions.iter().map(|(reaction, count)| (*count, &**reaction));
+        let counted = std::iter::once((tally.noticed, "noticed")).chain(reactions);
+        let text: Vec<String> = counted.map(|(count, word)| format!("{count} {word}")).collect();
+        Payload { xml: text.join(",").as_bytes().into(), ..payload(0, "summary") }
+    },
+};

@@ -113,6 +113,7 @@ fn config() -> Arc<NodeConfig> {
         payload_bytes_max: 1000,
         items_max: 10,
         batch_items_max: 10,
+        attached_items_max: 10,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),
     };
     Arc::new(NodeConfig::new(&policy))

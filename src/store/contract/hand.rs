@@ -203,6 +203,7 @@ pub fn policy() -> ServicePolicy {
         payload_bytes_max: 1 << 20,
         items_max: 10_000,
         batch_items_max: 100,
+        attached_items_max: 100,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),
     }
 }

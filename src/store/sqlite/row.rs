@@ -209,6 +209,7 @@ impl FromSql for Config {
             payload_bytes_max: u64::MAX,
             items_max: u64::MAX,
             batch_items_max: usize::MAX,
+            attached_items_max: u64::MAX,
             subscriptions: crate::pubsub::SubscriptionPolicy::default(),
         };
         NodeConfig::from_text(value.as_str()?, &policy)

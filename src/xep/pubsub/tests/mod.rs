@@ -30,6 +30,7 @@ pub(in crate::xep) fn policy() -> ServicePolicy {
         payload_bytes_max: 100_000,
         items_max: 10_000,
         batch_items_max: 16,
+        attached_items_max: 16,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),
     }
 }
