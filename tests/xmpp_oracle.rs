@@ -152,6 +152,8 @@ fn policy() -> ServicePolicy {
         templates: std::sync::Arc::default(),
         payload_bytes_max: 100_000,
         items_max: 1000,
+        children_max: 1000,
+        parents_max: 16,
         batch_items_max: 16,
         subscriptions: tidings::pubsub::SubscriptionPolicy::default(),
     }

@@ -109,6 +109,8 @@ pub struct Pubsub {
     pub create: WhoCreates,
     pub items_max: u64,
     pub attached_items_max: u64,
+    pub children_max: u64,
+    pub parents_max: usize,
     pub subscriptions: SubscriptionPolicy,
     pub bounces_max: u64,
     pub missed_items_max: usize,

@@ -172,7 +172,7 @@ impl Overlay {
         asks: &mut Asks,
     ) {
         let present = facts.node.present().cloned();
-        let Needs { affiliations, subscribers, items, oldest, waiting, rosters: _ } =
+        let Needs { affiliations, subscribers, items, oldest, waiting, owners, rosters: _ } =
             needs(request, present.as_deref());
         let caller = request.caller.jid.bare();
         let Some(ruling) = of.or(present.as_ref()) else {
@@ -190,6 +190,9 @@ impl Overlay {
             Rosters::Service => vec![ruling.address.service.clone()],
             Rosters::Owners(max) => rights.owners(max, asks),
         };
+        if owners > 0 {
+            facts.owners = rights.owners(owners, asks);
+        }
         facts.contacts = rights.contacts(&facts.rosters_of, caller, asks);
         facts.contacts_of = affiliations.iter().map(|jid| rights.contacts(&facts.rosters_of, jid, asks)).collect();
         facts.affiliations = affiliations.iter().map(|jid| rights.affiliation(jid, asks)).collect();

@@ -1,7 +1,7 @@
 //! Readings that have been allowed.
 
 use super::Answer;
-use crate::pubsub::{CHILDREN_MAX, Read};
+use crate::pubsub::Read;
 use crate::store::{Failure, Store};
 
 pub(super) async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failure> {
@@ -15,7 +15,8 @@ pub(super) async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failu
             Answer::Configuration { node, collections, children }
         }
         Read::Children { node, hidden } => {
-            let children = store.read_descendants(node.key, 1, CHILDREN_MAX as usize).await?;
+            let children_max = usize::try_from(node.config.children_max).unwrap_or(usize::MAX);
+            let children = store.read_descendants(node.key, 1, children_max).await?;
             let shown = children.into_iter().map(|(child, _)| child).filter(|child| hidden || !child.config.hidden);
             Answer::Children(shown.collect())
         }

@@ -514,6 +514,8 @@ pub(super) mod tests {
             templates: Arc::default(),
             payload_bytes_max: 1000,
             items_max: 10,
+            children_max: 10,
+            parents_max: 10,
             batch_items_max: 10,
             attached_items_max: 10,
             subscriptions: crate::pubsub::SubscriptionPolicy::default(),

@@ -1,14 +1,15 @@
 //! Reads and changes affiliations (XEP-0060 §5.7, §8.9).
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::jid::BareJid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::subscribe::{approved, ended};
 use crate::pubsub::{
-    Affiliation, Caller, Change, Decision, Facts, Given, Node, Page, Read, Reader, Refusal, Reply, SubscriptionState,
-    Unchanged, rights,
+    Affiliation, Caller, Change, Decision, Facts, Given, Node, NodeConfig, Page, Read, Reader, Refusal, Reply,
+    SubscriptionState, Unchanged, rights,
 };
 
 /// The caller's own, at the addressed node or everywhere (XEP-0060 §5.7).
@@ -60,6 +61,9 @@ pub(super) fn set(
         }
     }
     draft.node.owners = owners_after(changes, node, facts);
+    if let Some(config) = shown_after(changes, node, facts) {
+        draft.node.config = Arc::new(config);
+    }
     Ok(draft.done(Reply::Done))
 }
 
@@ -108,4 +112,18 @@ fn owners_after(changes: &[(BareJid, Affiliation)], node: &Node, facts: &Facts) 
         }
     }
     owners
+}
+
+/// The configuration with another owner to show, where the one that items bear ceases to be one
+/// (XEP-0060 §12.17).
+fn shown_after(changes: &[(BareJid, Affiliation)], node: &Node, facts: &Facts) -> Option<NodeConfig> {
+    let shown = node.config.shown_owner.as_ref()?;
+    let after = |owner: &BareJid| changes.iter().find(|(jid, _)| jid == owner).map(|(_, next)| *next);
+    if after(shown).is_none_or(|next| next == Affiliation::Owner) {
+        return None;
+    }
+    let stay = facts.owners.iter().filter(|owner| after(owner).is_none_or(|next| next == Affiliation::Owner)).cloned();
+    let come = changes.iter().filter(|(_, next)| *next == Affiliation::Owner).map(|(jid, _)| jid.clone());
+    let config = NodeConfig { shown_owner: None, ..(*node.config).clone() };
+    Some(config.showing(stay.chain(come)))
 }

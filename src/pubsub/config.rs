@@ -9,11 +9,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::jid::BareJid;
-use crate::pubsub::{CHILDREN_MAX, FieldKind, Refusal, ServicePolicy};
+use crate::pubsub::{FieldKind, Refusal, ServicePolicy};
 use crate::time::Timestamp;
 
 pub use self::fields::FIELDS;
 pub(super) use self::fields::sane;
+
+/// The line of the stored text that names [`NodeConfig::shown_owner`].
+const SHOWN_OWNER: &str = "shown_owner";
 
 /// What a node is set to. Valid by construction: built from defaults by [`NodeConfig::with`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct NodeConfig {
     pub item_expire: Option<u64>,
     pub node_full: NodeFull,
     pub item_reply: ItemReply,
+    /// The owner whose address items bear under [`ItemReply::Owner`]; no field of a form, it follows who owns the node.
+    pub shown_owner: Option<BareJid>,
     /// Whether subscribers are told of anything.
     pub deliver_notifications: bool,
     /// Whether only sessions that are available are told (XEP-0060 §12.6).
@@ -101,6 +106,8 @@ pub enum NodeFull {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ItemReply {
     Publisher,
+    /// One of the node's owners: [`NodeConfig::shown_owner`].
+    Owner,
     None,
 }
 
@@ -184,6 +191,7 @@ impl NodeConfig {
             item_expire: None,
             node_full: NodeFull::RetractOldest,
             item_reply: ItemReply::Publisher,
+            shown_owner: None,
             deliver_notifications: true,
             presence_based_delivery: false,
             purge_offline: false,
@@ -192,7 +200,7 @@ impl NodeConfig {
             node_type: NodeType::Leaf,
             children_association_policy: Associating::Owners,
             children_association_whitelist: Arc::from([]),
-            children_max: CHILDREN_MAX,
+            children_max: policy.children_max,
             hidden: false,
         }
     }
@@ -221,9 +229,30 @@ impl NodeConfig {
         self.node_type == NodeType::Collection
     }
 
-    /// Who published an item, where the owner wants that told.
-    pub fn told_publisher<'a>(&self, publisher: &'a BareJid) -> Option<&'a BareJid> {
-        (self.item_reply == ItemReply::Publisher).then_some(publisher)
+    /// Whose address an item bears that somebody has published (XEP-0060 §12.17).
+    pub fn told_publisher<'a>(&'a self, publisher: &'a BareJid) -> Option<&'a BareJid> {
+        match self.item_reply {
+            ItemReply::Publisher => Some(publisher),
+            ItemReply::Owner => self.shown_owner.as_ref(),
+            ItemReply::None => None,
+        }
+    }
+
+    /// Whether anybody may know who has published what.
+    pub fn tells_publishers(&self) -> bool {
+        self.item_reply == ItemReply::Publisher
+    }
+
+    /// This configuration with an owner to show, where it wants one: the one that it shows while that is
+    /// an owner, else the first of these.
+    pub(super) fn showing(mut self, mut owners: impl Iterator<Item = BareJid>) -> Self {
+        let wanted = self.item_reply == ItemReply::Owner;
+        if !wanted {
+            self.shown_owner = None;
+        } else if self.shown_owner.is_none() {
+            self.shown_owner = owners.next();
+        }
+        self
     }
 
     /// Items published at this instant or earlier are due to go, where items are.
@@ -247,6 +276,9 @@ impl NodeConfig {
                 let _ = writeln!(text, "{}={escaped}", field.name);
             }
         }
+        if let Some(owner) = &self.shown_owner {
+            let _ = writeln!(text, "{SHOWN_OWNER}={owner}");
+        }
         text
     }
 
@@ -255,18 +287,30 @@ impl NodeConfig {
     /// number beyond what the operator allows by now is brought down to that.
     pub fn from_text(text: &str, policy: &ServicePolicy) -> Result<Self, Refusal> {
         let mut fields: Vec<RawField> = Vec::new();
+        let mut shown_owner = None;
         for line in text.lines() {
             let (name, escaped) = line.split_once('=').unwrap_or((line, ""));
+            if name == SHOWN_OWNER {
+                shown_owner = BareJid::parse(escaped).ok();
+                continue;
+            }
             let value = unescape(escaped);
             match fields.last_mut() {
                 Some(last) if last.name == name => last.values.push(value),
                 _ => fields.push(RawField { name: name.to_owned(), values: vec![value] }),
             }
         }
-        let unlimited = ServicePolicy { payload_bytes_max: u64::MAX, items_max: u64::MAX, ..policy.clone() };
+        let unlimited = ServicePolicy {
+            payload_bytes_max: u64::MAX,
+            items_max: u64::MAX,
+            children_max: u64::MAX,
+            ..policy.clone()
+        };
         let mut config = NodeConfig::new(policy).with(&fields, &unlimited)?;
+        config.shown_owner = shown_owner;
         config.max_items = config.max_items.min(policy.items_max);
         config.max_payload_size = config.max_payload_size.min(policy.payload_bytes_max);
+        config.children_max = config.children_max.min(policy.children_max);
         Ok(config)
     }
 }
@@ -370,6 +414,7 @@ impl ItemReply {
     pub fn as_str(self) -> &'static str {
         match self {
             ItemReply::Publisher => "publisher",
+            ItemReply::Owner => "owner",
             ItemReply::None => "none",
         }
     }

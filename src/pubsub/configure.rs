@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::graph::{Wanted, makes_collection};
 use crate::pubsub::{
-    Caller, Decision, EventKind, Facts, Given, Node, NodeConfig, RawField, Read, Refusal, Reply, rights,
+    Affiliation, Caller, Decision, EventKind, Facts, Given, Node, NodeConfig, RawField, Read, Refusal, Reply, rights,
 };
 
 pub(super) fn configuration(caller: &Caller, facts: &Facts) -> Result<Decision, Refusal> {
@@ -27,7 +27,9 @@ pub(super) fn configure(
     }
     let (wanted, changes) = Wanted::of(changes, &facts.policy)?;
     wanted.check(&facts.policy)?;
-    let config = Arc::new(node.config.with(&changes, &facts.policy)?);
+    let owners = (facts.affiliation == Affiliation::Owner).then(|| caller.jid.bare().clone());
+    let owners = owners.into_iter().chain(facts.owners.iter().cloned());
+    let config = Arc::new(node.config.with(&changes, &facts.policy)?.showing(owners));
     if node.config.is_collection() && !config.is_collection() {
         // XEP-0248 §7.2.3.4.
         return Err(Refusal::InvalidGraph { why: "a collection stays one" });
@@ -38,7 +40,7 @@ pub(super) fn configure(
     }
     let mut draft = Draft::over(node, given.now);
     draft.node.config = config.clone();
-    wanted.apply(&mut draft, false, caller, &facts.graph, given)?;
+    wanted.apply(&mut draft, false, caller, facts, given)?;
     if *config == *node.config && !draft.is_touched() {
         return Ok(draft.done(Reply::Done));
     }

@@ -1,5 +1,6 @@
 //! Creates a node (XEP-0060 §8.1), asked for by name, without one, or by a publish (§7.1.4).
 
+use std::iter;
 use std::sync::Arc;
 
 use crate::jid::BareJid;
@@ -30,7 +31,7 @@ pub(super) fn create(
     let (wanted, config) = Wanted::of(config, &facts.policy)?;
     wanted.check(&facts.policy)?;
     let mut draft = draft(caller, NodeAddress { service, node: node.clone() }, &config, facts, given)?;
-    wanted.apply(&mut draft, true, caller, &facts.graph, given)?;
+    wanted.apply(&mut draft, true, caller, facts, given)?;
     Ok(draft.done(Reply::Created { node }))
 }
 
@@ -42,8 +43,9 @@ pub(super) fn draft(
     facts: &Facts,
     given: &Given<'_>,
 ) -> Result<Draft, Refusal> {
-    let config = facts.policy.new_config(&address.node)?.with(config, &facts.policy)?;
     let creator = caller.jid.bare().clone();
+    let config = facts.policy.new_config(&address.node)?.with(config, &facts.policy)?;
+    let config = config.showing(iter::once(creator.clone()));
     let node = Node::begin(given.node_key, address, Arc::new(config), creator.clone(), 1, given.now);
     let mut draft = Draft::create(node, given.now);
     draft.change(Change::SetAffiliation { jid: creator, affiliation: Affiliation::Owner });

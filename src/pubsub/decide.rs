@@ -2,8 +2,8 @@
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Caller, Decision, Facts, Kept, Needs, NewItem, Node, NodeKey, Read, Refusal, Reply, Request, Role, Rosters,
-    SubscriptionState, Verb, Words,
+    Caller, Decision, Facts, ItemReply, Kept, Needs, NewItem, Node, NodeKey, Read, Refusal, Reply, Request, Role,
+    Rosters, SubscriptionState, Verb, Words,
 };
 use crate::pubsub::{
     affiliations, approve, configure, create, delete, expire, graph, items, kept, publish, purge, retract, rights,
@@ -29,7 +29,8 @@ pub struct Given<'a> {
 /// An absent node needs nothing.
 pub fn needs(request: &Request, node: Option<&Node>) -> Needs {
     let Some(node) = node else { return Needs::default() };
-    Needs { rosters: rosters(node), ..of_verb(request, node) }
+    let owners = if shows_owner(request, node) { rights::OWNERS_MAX } else { 0 };
+    Needs { rosters: rosters(node), owners, ..of_verb(request, node) }
 }
 
 /// Whose rosters say who may read a node, or what is kept of it.
@@ -37,7 +38,17 @@ pub fn rosters(node: &Node) -> Rosters {
     match (node.config.access_model.asks_rosters(), node.address.service.local()) {
         (false, _) => Rosters::None,
         (true, Some(_)) => Rosters::Service,
-        (true, None) => Rosters::Owners(rights::ROSTERS_MAX),
+        (true, None) => Rosters::Owners(rights::OWNERS_MAX),
+    }
+}
+
+/// Whether an owner may have to be found whose address items are to bear (XEP-0060 §12.17).
+fn shows_owner(request: &Request, node: &Node) -> bool {
+    let shown = node.config.item_reply == ItemReply::Owner;
+    match &request.verb {
+        Verb::SetAffiliations { .. } => shown,
+        Verb::Configure { config, .. } => shown || config.iter().any(|field| field.bare_name() == "itemreply"),
+        _ => false,
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Facts {
     pub rosters_of: Vec<BareJid>,
     /// What they say of the caller: an entry for each that holds one.
     pub contacts: Vec<Contact>,
+    /// Owners of the node, at most [`Needs::owners`] of them.
+    pub owners: Vec<BareJid>,
     /// For each of [`Needs::affiliations`], what that entity is to the node.
     pub affiliations: Vec<Affiliation>,
     /// For each of [`Needs::affiliations`], what the rosters of [`Needs::rosters`] say of that entity.
@@ -52,6 +54,7 @@ pub struct Needs {
     pub items: Vec<ItemId>,
     pub oldest: u64,
     pub waiting: usize,
+    pub owners: usize,
     pub rosters: Rosters,
 }
 
@@ -98,6 +101,10 @@ pub struct ServicePolicy {
     pub payload_bytes_max: u64,
     /// What `max_items=max` means, and the most that may be asked for.
     pub items_max: u64,
+    /// The most nodes that a collection may hold, and what `children_max=max` means.
+    pub children_max: u64,
+    /// The most collections in which one node stands.
+    pub parents_max: usize,
     /// The most items that one publish, retraction or retrieval may name.
     pub batch_items_max: usize,
     /// To how many items of one node something may be attached: the node's end is theirs, in one commit.
@@ -140,6 +147,7 @@ impl Facts {
             subscribers: Vec::new(),
             items: Vec::new(),
             waiting: Vec::new(),
+            owners: Vec::new(),
             graph: Graph::default(),
             oldest: Vec::new(),
         }

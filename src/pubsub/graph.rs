@@ -87,7 +87,7 @@ impl Wanted {
                     continue;
                 }
             };
-            let max = if field.bare_name() == "collection" { PARENTS_MAX } else { rights::CHANGES_MAX };
+            let max = rights::CHANGES_MAX;
             let invalid = |why: String| Refusal::InvalidConfig { field: field.bare_name().into(), why: why.into() };
             let mut nodes: Vec<NodeId> = Vec::new();
             // An empty value is the root, and there is none.
@@ -121,16 +121,17 @@ impl Wanted {
         draft: &mut Draft,
         created: bool,
         caller: &Caller,
-        graph: &Graph,
+        facts: &Facts,
         given: &Given<'_>,
     ) -> Result<(), Refusal> {
+        let graph = &facts.graph;
         let own = draft.node.key;
         let collections = self.collections.map(|names| graph.all(caller, &names)).transpose()?;
         let kept: Vec<&Related> = match &collections {
             None => graph.parents.iter().collect(),
             Some(wanted) => wanted.clone(),
         };
-        if kept.len() > PARENTS_MAX {
+        if kept.len() > facts.policy.parents_max {
             return Err(too_deep());
         }
         // The addressed node alone is above its children, and all that will be above it.
@@ -161,7 +162,7 @@ impl Wanted {
             }
         }
         match self.children {
-            Some(children) => hold(draft, &children, &above, caller, graph),
+            Some(children) => hold(draft, &children, &above, caller, facts),
             None => Ok(()),
         }
     }
@@ -173,8 +174,9 @@ fn hold(
     children: &[NodeId],
     above: &HashSet<NodeKey>,
     caller: &Caller,
-    graph: &Graph,
+    facts: &Facts,
 ) -> Result<(), Refusal> {
+    let graph = &facts.graph;
     if !draft.node.config.is_collection() {
         return if children.is_empty() { Ok(()) } else { Err(Refusal::InvalidGraph { why: LEAF }) };
     }
@@ -187,7 +189,7 @@ fn hold(
             return Err(cycle());
         }
         if graph.children.iter().all(|(_, held)| *held != child.node.key) {
-            child.may_stand_in_one_more()?;
+            child.may_stand_in_one_more(&facts.policy)?;
             draft.associate(child.node.key, child.node.address.node.clone(), child.node.last_seq, false);
         }
     }
@@ -222,7 +224,7 @@ pub(super) fn associate(caller: &Caller, facts: &Facts, given: &Given<'_>) -> Re
     if facts.graph.children.len() as u64 >= collection.config.children_max {
         return Err(Refusal::TooManyChildren { children_max: collection.config.children_max });
     }
-    child.may_stand_in_one_more()?;
+    child.may_stand_in_one_more(&facts.policy)?;
     draft.associate(child.node.key, child.node.address.node.clone(), child.node.last_seq, false);
     Ok(draft.done(Reply::Done))
 }
@@ -287,8 +289,8 @@ impl Related {
         Ok(())
     }
 
-    fn may_stand_in_one_more(&self) -> Result<(), Refusal> {
-        if self.parents >= PARENTS_MAX as u64 { Err(too_deep()) } else { Ok(()) }
+    fn may_stand_in_one_more(&self, policy: &ServicePolicy) -> Result<(), Refusal> {
+        if self.parents >= policy.parents_max as u64 { Err(too_deep()) } else { Ok(()) }
     }
 
     /// What is done to this node beside the addressed one.
@@ -335,9 +337,5 @@ fn too_deep() -> Refusal {
 
 const GRAPH_FIELDS: &[&str] = &["collection", "children", "children_max"];
 const LEAF: &str = "only a collection holds nodes";
-/// Collections in which one node stands.
-pub(super) const PARENTS_MAX: usize = 16;
 /// What may stand above one node.
 pub const ABOVE_MAX: usize = 1000;
-/// Nodes that one collection holds.
-pub const CHILDREN_MAX: u64 = 1000;

@@ -62,7 +62,7 @@ pub use decide::{Given, decide, needs, rosters};
 pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, Rosters, ServicePolicy, Tombstone, WhoCreates};
 pub use field::FieldKind;
-pub use graph::{ABOVE_MAX, CHILDREN_MAX, Graph, Related, named};
+pub use graph::{ABOVE_MAX, Graph, Related, named};
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use kept::{
     About, Attached, Beside, Kept, Question, REACTION_BYTES_MAX, REACTIONS_MAX, Tally, Target, Told, Words, governed,

@@ -224,5 +224,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("publish_model", "open"),
     ("notify_retract", "0"),
     ("subscribe", "0"),
+    ("itemreply", "owner"),
+    ("itemreply", "publisher"),
     ("colour", "red"),
 ];

@@ -87,10 +87,10 @@ pub(super) fn creating(caller: &Caller, policy: &ServicePolicy, node: Option<&No
         Some(false) | None => {}
     }
     match (policy.who_creates, caller.role) {
-        (_, Role::Admin) | (WhoCreates::Anyone, _) | (WhoCreates::Accounts, Role::Account) => Ok(()),
-        // XEP-0163 §3: nobody else makes nodes of an account.
+        // XEP-0163 §3: nobody else makes nodes of an account, for they would be somebody else's.
         (WhoCreates::Itself, _) if *caller.jid.bare() == policy.service => Ok(()),
         (WhoCreates::Itself, _) => Err(Refusal::Forbidden),
+        (_, Role::Admin) | (WhoCreates::Anyone, _) | (WhoCreates::Accounts, Role::Account) => Ok(()),
         (WhoCreates::Accounts, Role::Stranger) => Err(Refusal::RegistrationRequired),
         (WhoCreates::Admins, Role::Account | Role::Stranger) => Err(Refusal::MayNotCreate),
     }
@@ -109,8 +109,8 @@ pub(super) const CHANGES_MAX: usize = 256;
 /// The most of those who wait for approval that are told of the deletion of their node.
 pub(super) const WAITING_MAX: usize = 256;
 
-/// The most owners of a node whose rosters are looked at.
-pub(super) const ROSTERS_MAX: usize = 16;
+/// The most owners of a node who are looked for: for their rosters, and to show one of them.
+pub(super) const OWNERS_MAX: usize = 16;
 
 /// The most subscriptions that the JIDs of one bare JID may have at one node (XEP-0060 §6.1.3.9).
 pub(super) const SUBSCRIPTIONS_MAX: usize = 10;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     Affiliation, Attached, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact, ItemId,
-    Media, NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Reader, Refusal,
-    Request, Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy,
+    ItemReply, Media, NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Reader,
+    Refusal, Request, Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy,
     SubscriptionState, Tally, Tombstone, Verb, WhoCreates, Words, decide, may_read, needs, rights,
 };
 use crate::time::Timestamp;
@@ -39,6 +39,8 @@ impl World {
             templates: Arc::default(),
             payload_bytes_max: 1000,
             items_max: 50,
+            children_max: 1000,
+            parents_max: 16,
             batch_items_max: 5,
             attached_items_max: 3,
             subscriptions: SubscriptionPolicy::default(),
@@ -93,10 +95,7 @@ impl World {
         let rosters_of: Vec<BareJid> = match wanted.rosters {
             Rosters::None => Vec::new(),
             Rosters::Service => vec![self.policy.service.clone()],
-            Rosters::Owners(max) => {
-                let owners = self.affiliations.iter().filter(|(_, affiliation)| **affiliation == Affiliation::Owner);
-                owners.map(|(jid, _)| jid.clone()).take(max).collect()
-            }
+            Rosters::Owners(max) => self.owners(max),
         };
         Facts {
             node: self.node.clone(),
@@ -105,6 +104,7 @@ impl World {
             contacts: self.contacts(&rosters_of, caller),
             contacts_of: wanted.affiliations.iter().map(|jid| self.contacts(&rosters_of, jid)).collect(),
             rosters_of,
+            owners: self.owners(wanted.owners),
             affiliations: wanted.affiliations.iter().map(|jid| self.affiliation(jid)).collect(),
             subscribers: wanted.subscribers.iter().map(|jid| self.subscriptions_of(jid)).collect(),
             items: wanted.items.iter().map(|id| self.items.values().find(|fact| fact.id == *id).cloned()).collect(),
@@ -112,6 +112,11 @@ impl World {
             waiting: self.waiting(wanted.waiting),
             ..Facts::new(Arc::new(self.policy.clone()))
         }
+    }
+
+    fn owners(&self, max: usize) -> Vec<BareJid> {
+        let owners = self.affiliations.iter().filter(|(_, affiliation)| **affiliation == Affiliation::Owner);
+        owners.map(|(owner, _)| owner.clone()).take(max).collect()
     }
 
     fn contacts(&self, rosters_of: &[BareJid], jid: &BareJid) -> Vec<Contact> {
@@ -125,8 +130,7 @@ impl World {
 
     /// May somebody read, by all that is known, and not only by what a request asked for?
     pub(super) fn may_read(&self, node: &Node, jid: &BareJid, role: Role) -> bool {
-        let owners = self.affiliations.iter().filter(|(_, affiliation)| **affiliation == Affiliation::Owner);
-        let owners: Vec<BareJid> = owners.map(|(owner, _)| owner.clone()).collect();
+        let owners = self.owners(usize::MAX);
         let mut own = self.subscriptions.iter().filter(|subscription| subscription.jid.bare() == jid);
         let reader = Reader {
             affiliation: self.affiliation(jid),
@@ -242,6 +246,13 @@ impl World {
         let owners = self.affiliations.values().filter(|affiliation| **affiliation == Affiliation::Owner).count();
         assert!(owners > 0, "an owner remains");
         assert_eq!(node.owners, owners as u64);
+        match (&node.config.shown_owner, node.config.item_reply) {
+            (Some(owner), ItemReply::Owner) => {
+                assert_eq!(self.affiliation(owner), Affiliation::Owner, "an owner is shown")
+            }
+            (None, ItemReply::Publisher | ItemReply::None) => {}
+            (shown, reply) => panic!("{shown:?} is shown under {reply:?}"),
+        }
         assert_eq!(node.items, self.items.len() as u64);
         let counted = self.subscriptions.iter().filter(|subscription| subscription.counts()).count();
         assert_eq!(node.subscribers, counted as u64, "the counter of subscribers is true");
@@ -289,6 +300,7 @@ impl World {
 pub(super) fn stand(world: &mut World, config: &[RawField], items: &[(&str, &str)]) {
     let owner = bare("hamlet");
     let config = NodeConfig::new(&world.policy).with(config, &world.policy).unwrap();
+    let config = config.showing(std::iter::once(owner.clone()));
     world.kept_at_first = config.persist_items;
     for (position, (id, publisher)) in items.iter().enumerate() {
         let seq = Seq(11 + position as u64);

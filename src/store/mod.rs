@@ -189,7 +189,7 @@ pub trait Store: Archives + Send + Sync + 'static {
     fn floor_for(&self, node: NodeKey, since: Timestamp, bytes_max: u64) -> Pending<'_, Seq>;
 
     /// What stands around a node in the graph of collections, nothing where there is none of the name, and the nodes of these names beside it, as
-    /// the caller stands to each; of the same view. At most [`crate::pubsub::CHILDREN_MAX`] children.
+    /// the caller stands to each; of the same view. All children: a collection holds no more than it may.
     fn read_graph(
         &self,
         service: BareJid,

@@ -87,7 +87,7 @@ fn what_nobody_claims_is_unavailable() {
     for (target, kind, element) in [
         ("b.example", RequestKind::Get, "<query xmlns='jabber:iq:unheard-of'/>"),
         ("b.example", RequestKind::Set, "<query xmlns='http://jabber.org/protocol/disco#info'/>"),
-        ("a@b.example", RequestKind::Set, "<command xmlns='http://jabber.org/protocol/commands'/>"),
+        ("other@b.example", RequestKind::Set, "<command xmlns='http://jabber.org/protocol/commands'/>"),
         ("b.example", RequestKind::Get, "<command xmlns='http://jabber.org/protocol/commands'/>"),
         ("b.example", RequestKind::Get, "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='n'/></pubsub>"),
         ("other@b.example", RequestKind::Get, "<ping xmlns='urn:xmpp:ping'/>"),

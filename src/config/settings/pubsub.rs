@@ -30,6 +30,14 @@ pub(super) const PUBSUB: &[Setting] = &[
         .means("To how many items of one node something may be attached (XEP-0470).")
         .why("The end of a node is the end of all that is attached to its items, in one commit.")
         .sets(|config, value| config.pubsub.attached_items_max = value.count()),
+    setting("pubsub.children_max", count(1, 10_000), "1000")
+        .means("The most nodes that a collection may be configured to hold, and what `children_max=max` means.")
+        .why("Whoever changes a collection has the names of all its nodes read.")
+        .sets(|config, value| config.pubsub.children_max = value.count()),
+    setting("pubsub.parents_max", count(1, 100), "16")
+        .means("The most collections in which one node stands.")
+        .why("What is published there is told to the subscribers of each of them.")
+        .sets(|config, value| config.pubsub.parents_max = value.count()),
     setting("pubsub.multi_subscribe", Kind::Flag, "false")
         .means("Whether one JID may have several subscriptions to a node, each with options of its own.")
         .why("Most clients count on one, and on a second request finding the first.")

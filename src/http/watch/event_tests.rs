@@ -112,6 +112,8 @@ fn config() -> Arc<NodeConfig> {
         templates: std::sync::Arc::default(),
         payload_bytes_max: 1000,
         items_max: 10,
+        children_max: 10,
+        parents_max: 10,
         batch_items_max: 10,
         attached_items_max: 10,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),

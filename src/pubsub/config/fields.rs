@@ -7,7 +7,6 @@ use super::{
     SendLast,
 };
 use crate::jid::{Jid, JidError};
-use crate::pubsub::CHILDREN_MAX;
 
 /// Every field, in the order of forms.
 pub const FIELDS: &[Field] = &[
@@ -207,13 +206,18 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "itemreply",
         origin: Origin::Registered,
-        kind: FieldKind::Choice(&[("publisher", "Who published it"), ("none", "Nobody's")]),
+        kind: FieldKind::Choice(&[
+            ("publisher", "Who published it"),
+            ("owner", "An owner of the node"),
+            ("none", "Nobody's"),
+        ]),
         label: "Whose address an item bears",
         in_metadata: false,
         get: |config| vec![config.item_reply.as_str().to_owned()],
         set: |config, values, _| {
             config.item_reply = match one(values)? {
                 "publisher" => ItemReply::Publisher,
+                "owner" => ItemReply::Owner,
                 "none" => ItemReply::None,
                 _ => return Err("not an offered choice".to_owned()),
             };
@@ -457,12 +461,12 @@ pub const FIELDS: &[Field] = &[
         label: "How many nodes the collection holds at most; 'max' for the most that is offered",
         in_metadata: false,
         get: |config| vec![config.children_max.to_string()],
-        set: |config, values, _| {
+        set: |config, values, policy| {
             config.children_max = match one(values)? {
                 // Whole forms of leaf nodes bear it so.
                 "" | "0" if config.node_type == NodeType::Leaf => config.children_max,
-                "max" => CHILDREN_MAX,
-                number => one_number(number, 1, CHILDREN_MAX)?,
+                "max" => policy.children_max,
+                number => one_number(number, 1, policy.children_max)?,
             };
             Ok(())
         },

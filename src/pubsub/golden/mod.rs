@@ -272,6 +272,8 @@ pub(in crate::pubsub) fn render(outcome: &Result<Decision, Refusal>) -> String {
             let mut parts = vec![reply(&decision.reply)];
             parts.extend(decision.changes.iter().map(change));
             parts.extend(decision.events.iter().map(event));
+            let shown = decision.node.as_ref().and_then(|node| node.config.shown_owner.as_ref());
+            parts.extend(shown.map(|owner| format!("shows {owner}")));
             parts.join("; ")
         }
     }

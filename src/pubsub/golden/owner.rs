@@ -119,6 +119,14 @@ const CONFIGURE: &[Row] = &[
     // rows: 65
     Row("an open node is closed without a word to its subscribers", "subs:romeo",
         "hamlet configure access_model=whitelist", "done; #21 configured"),
+    Row("items may bear the owner's address", "two-owners", "gertrude configure itemreply=owner",
+        "done; #21 configured; shows gertrude@d"),
+    Row("which stays, whoever configures later", "two-owners itemreply=owner", "gertrude configure title=t",
+        "done; #21 configured; shows hamlet@d"),
+    Row("never an administrator's", "", "root configure itemreply=owner", "done; #21 configured; shows hamlet@d"),
+    Row("and no longer, where it is the publisher's again", "itemreply=owner", "hamlet configure itemreply=publisher",
+        "done; #21 configured"),
+    Row("nor where nobody's", "itemreply=owner", "hamlet configure itemreply=none", "done; #21 configured"),
 ];
 
 #[rustfmt::skip]
@@ -182,6 +190,12 @@ const AFFILIATIONS: &[Row] = &[
     Row("an owner hands the node over", "", "hamlet set-affiliations hamlet=none romeo=owner",
         "done; hamlet@d is none; romeo@d is owner"),
     // rows: 32, 419, 421, 422
+    Row("items bear the address of an owner who stays one", "two-owners itemreply=owner",
+        "hamlet set-affiliations romeo=owner", "done; romeo@d is owner; shows hamlet@d"),
+    Row("and of another when that one resigns", "two-owners itemreply=owner",
+        "hamlet set-affiliations hamlet=none romeo=owner", "done; hamlet@d is none; romeo@d is owner; shows gertrude@d"),
+    Row("of the one to whom the node is handed over", "itemreply=owner", "hamlet set-affiliations hamlet=none romeo=owner",
+        "done; hamlet@d is none; romeo@d is owner; shows romeo@d"),
     Row("an owner resigns before becoming something else", "two-owners", "hamlet set-affiliations romeo=member gertrude=publisher",
         "InvalidChange { why: \"an owner becomes nothing else without resigning first\", unchanged: Affiliations([(romeo@d, None), (gertrude@d, Owner)]) }"),
     // rows: 32, 421

@@ -7,7 +7,8 @@ use super::hand::{Hand, jid};
 use crate::im::{Departure, Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Contact, Edge, NodeState, Page, SubId, Subscription, SubscriptionOptions, SubscriptionState,
+    Affiliation, Change, Contact, Edge, Node, NodeConfig, NodeState, Page, SubId, Subscription, SubscriptionOptions,
+    SubscriptionState,
 };
 use crate::store::{Ask, Filing, Found, Store, Waiting};
 use crate::time::Timestamp;
@@ -178,6 +179,11 @@ pub async fn who_has_the_name_of_a_removed_account_next_inherits_nothing(store: 
     shared.change(affiliation(&alice, Affiliation::Owner));
     shared.change(affiliation(&bob, Affiliation::Owner));
     shared.node.owners = 2;
+    for hand in [&mut alone, &mut shared] {
+        hand.node.config = Arc::new(NodeConfig { shown_owner: Some(alice.clone()), ..(*hand.node.config).clone() });
+    }
+    alone.change(affiliation(&bob, Affiliation::Member));
+    alone.commit(&*store).await;
     shared.commit(&*store).await;
     let mut other = Hand::new(&*store, "pubsub.localhost", "other").await;
     other.change(affiliation(&bob, Affiliation::Owner));
@@ -212,14 +218,17 @@ pub async fn who_has_the_name_of_a_removed_account_next_inherits_nothing(store: 
     assert_eq!(owners(&alone).await.unwrap(), [(service.clone(), Affiliation::Owner)]);
     assert_eq!(owners(&shared).await.unwrap(), [(bob.clone(), Affiliation::Owner)]);
     let found = store.gather([&alone, &shared, &other].map(|hand| Ask::Node(hand.node.address.clone())).into()).await;
-    let counted: Vec<(u64, u64, u64)> = found
+    let nodes: Vec<Arc<Node>> = found
         .unwrap()
-        .iter()
+        .into_iter()
         .map(|found| match found {
-            Found::Node(NodeState::Present(node)) => (node.owners, node.subscribers, node.version),
+            Found::Node(NodeState::Present(node)) => node,
             other => panic!("{other:?}"),
         })
         .collect();
+    let shown: Vec<_> = nodes.iter().map(|node| node.config.shown_owner.clone()).collect();
+    assert_eq!(shown, [Some(service.clone()), Some(bob.clone()), None]);
+    let counted: Vec<_> = nodes.iter().map(|node| (node.owners, node.subscribers, node.version)).collect();
     let after = |hand: &Hand| hand.node.version + 1;
     assert_eq!(counted, [(1, 0, after(&alone)), (1, 0, after(&shared)), (1, 1, after(&other))]);
     let roster = store.roster(bob).await.unwrap();

@@ -202,6 +202,8 @@ pub fn policy() -> ServicePolicy {
         templates: Arc::default(),
         payload_bytes_max: 1 << 20,
         items_max: 10_000,
+        children_max: 1000,
+        parents_max: 16,
         batch_items_max: 100,
         attached_items_max: 100,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),

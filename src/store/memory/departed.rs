@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Kept, State};
 use crate::im::Departure;
 use crate::jid::BareJid;
-use crate::pubsub::{Affiliation, Node};
+use crate::pubsub::{Affiliation, Node, NodeConfig};
 use crate::store::Failure;
 
 impl State {
@@ -43,6 +43,11 @@ impl Kept {
                 self.affiliations.insert(node.address.service.clone(), Affiliation::Owner);
             } else {
                 node.owners -= 1;
+            }
+            if node.config.shown_owner.as_ref() == Some(jid) {
+                let mut owners = self.affiliations.iter().filter(|(_, of)| **of == Affiliation::Owner);
+                let shown_owner = owners.next().map(|(owner, _)| owner.clone());
+                node.config = Arc::new(NodeConfig { shown_owner, ..(*node.config).clone() });
             }
         }
         self.node = Arc::new(node);

@@ -23,6 +23,11 @@ pub(super) fn forget(db: &Connection, jid: &BareJid) -> Result<(), Trouble> {
          SELECT nodes.key, nodes.service, 'owner' FROM affiliations AS left_behind JOIN nodes ON nodes.key = left_behind.node \
          WHERE left_behind.jid = ?1 AND left_behind.affiliation = 'owner' AND nodes.owners = 1 \
          ON CONFLICT (node, jid) DO UPDATE SET affiliation = excluded.affiliation",
+        // The owner whose address items bear is another; the line is the configuration's last (`NodeConfig::to_text`).
+        "UPDATE nodes SET config = replace(config, char(10) || 'shown_owner=' || ?1 || char(10), \
+         char(10) || 'shown_owner=' || (SELECT jid FROM affiliations \
+          WHERE node = nodes.key AND affiliation = 'owner' AND jid <> ?1 ORDER BY jid LIMIT 1) || char(10)) \
+         WHERE key IN (SELECT node FROM affiliations WHERE jid = ?1 AND affiliation = 'owner')",
         "UPDATE nodes SET owners = owners - 1 WHERE owners > 1 AND key IN \
          (SELECT node FROM affiliations WHERE jid = ?1 AND affiliation = 'owner')",
         // The version moves, so that nothing is committed upon what was known before.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::jid::BareJid;
-use crate::pubsub::{ABOVE_MAX, Affiliation, CHILDREN_MAX, Graph, Node, NodeId, NodeKey, Related};
+use crate::pubsub::{ABOVE_MAX, Affiliation, Graph, Node, NodeId, NodeKey, Related};
 use crate::store::sqlite::read::{collect, limit};
 use crate::store::sqlite::row::{self, Count};
 use crate::store::sqlite::trouble::Trouble;
@@ -88,8 +88,8 @@ fn by_name(db: &Connection, service: &str, node: &NodeId) -> Result<Option<Node>
 
 fn children(db: &Connection, node: NodeKey) -> Result<Vec<(NodeId, NodeKey)>, Trouble> {
     let sql = "SELECT n.node, n.key FROM children c CROSS JOIN nodes n ON n.key = c.child WHERE c.parent = ?1 \
-               ORDER BY n.node LIMIT ?2";
-    collect(db, sql, params![node, limit(CHILDREN_MAX)], |row| Ok((row.get(0)?, row.get(1)?)))
+               ORDER BY n.node";
+    collect(db, sql, params![node], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 fn related(db: &Connection, node: Node, caller: &BareJid) -> Result<Related, Trouble> {

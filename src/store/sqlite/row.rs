@@ -208,6 +208,8 @@ impl FromSql for Config {
             templates: Arc::default(),
             payload_bytes_max: u64::MAX,
             items_max: u64::MAX,
+            children_max: u64::MAX,
+            parents_max: usize::MAX,
             batch_items_max: usize::MAX,
             attached_items_max: u64::MAX,
             subscriptions: crate::pubsub::SubscriptionPolicy::default(),

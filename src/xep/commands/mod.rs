@@ -46,7 +46,7 @@ pub(super) const EXTENSION: Extension = Extension {
     number: 50,
     name: "Ad-Hoc Commands",
     version: "1.3.0",
-    features: &[Feature::always(NS_COMMANDS, AT)],
+    features: &[Feature::always(NS_COMMANDS, &[Entity::Server, Entity::Service, Entity::Account])],
     claims: &[Claim { name: "command", ns: NS_COMMANDS, kinds: &[RequestKind::Set], at: AT, handler: execute }],
 };
 
@@ -137,14 +137,25 @@ enum What {
 }
 
 fn execute(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    if !has_commands(asked) {
+        return Err(StanzaError::new(Condition::ServiceUnavailable));
+    }
     Ok(order(asked, What::Execute(asked.element.clone())))
+}
+
+/// Accounts are pub/sub services (XEP-0163), whose commands are for themselves and for administrators.
+fn has_commands(asked: &Asked<'_>) -> bool {
+    match asked.target {
+        Target::Server(_) | Target::Service(_) => true,
+        Target::Account(_) => asked.caller.role != Role::Stranger,
+        Target::Contact(_) => asked.caller.role == Role::Admin,
+    }
 }
 
 /// Questions of service discovery about commands (XEP-0050 §2.2); nothing where the node is none of theirs.
 pub(super) fn discovered(asked: &Asked<'_>) -> Option<Work> {
     let node = asked.element.attr("node")?;
-    let entity = asked.target.entity();
-    if !AT.contains(&entity) {
+    if !has_commands(asked) {
         return None;
     }
     if node == NS_COMMANDS {
@@ -153,7 +164,7 @@ pub(super) fn discovered(asked: &Asked<'_>) -> Option<Work> {
             _ => Some(Work::Done(Body::Element(automation(NS_COMMANDS, "command-list", "Commands")))),
         };
     }
-    let command = all().find(|command| command.node == node && command.at == entity)?;
+    let command = all().find(|command| command.node == node && command.is_of(&asked.target))?;
     match asked.element.ns() {
         // A command has nothing below it.
         disco::NS_ITEMS => {
@@ -177,6 +188,15 @@ fn automation(node: &str, kind: &str, name: &str) -> Element {
         .with_attr("node", node)
         .with_child(identity)
         .with_children([feature(NS_COMMANDS), feature(NS_DATA)])
+}
+
+impl Command {
+    fn is_of(&self, target: &Target) -> bool {
+        match target.entity() {
+            Entity::Account | Entity::Contact => self.at == Entity::Service,
+            entity => self.at == entity,
+        }
+    }
 }
 
 impl Order {
@@ -206,7 +226,7 @@ impl Run {
     async fn list(&self, target: &Target) -> Result<Body, StanzaError> {
         let jid = target.jid();
         let mut query = Element::new("query", disco::NS_ITEMS).with_attr("node", NS_COMMANDS);
-        for command in all().filter(|command| command.at == target.entity()) {
+        for command in all().filter(|command| command.is_of(target)) {
             if self.may(command).await? {
                 let item = Element::new("item", disco::NS_ITEMS).with_attr("jid", jid.as_str());
                 query.push(item.with_attr("node", command.node).with_attr("name", command.name));
@@ -217,10 +237,10 @@ impl Run {
 
     async fn may(&self, command: &Command) -> Result<bool, StanzaError> {
         match command.whom {
+            Whom::Creators => Ok(core::may_create(&self.caller, &self.policy())),
             _ if self.caller.role == Role::Admin => Ok(true),
             Whom::Administrators => Ok(false),
             Whom::Everyone => Ok(true),
-            Whom::Creators => Ok(core::may_create(&self.caller, &self.policy())),
             Whom::Owners => self.owns_a_node().await,
         }
     }
@@ -378,7 +398,7 @@ fn named(target: &Target, element: &Element) -> Result<&'static Command, StanzaE
     let Some(node) = element.attr("node").filter(|node| !node.is_empty()) else {
         return Err(bad_request("the request names no command"));
     };
-    match all().find(|command| command.node == node && command.at == target.entity()) {
+    match all().find(|command| command.node == node && command.is_of(target)) {
         Some(command) => Ok(command),
         None => Err(errors::no_such_command(node)),
     }
@@ -496,7 +516,7 @@ pub(super) const NS_COMMANDS: &str = "http://jabber.org/protocol/commands";
 /// The forms of our own commands, and what their names begin with.
 const NS_OURS: &str = "tidings:commands:0";
 const NS_XML: &str = "http://www.w3.org/XML/1998/namespace";
-const AT: &[Entity] = &[Entity::Server, Entity::Service];
+const AT: &[Entity] = &[Entity::Server, Entity::Service, Entity::Account, Entity::Contact];
 /// Pages of the caller's affiliations that are searched for a node of its own.
 const OWNER_PAGES_MAX: usize = 10;
 const OWNER_PAGE_ENTRIES: u64 = 100;

@@ -29,6 +29,8 @@ pub(in crate::xep) fn policy() -> ServicePolicy {
         templates: std::sync::Arc::default(),
         payload_bytes_max: 100_000,
         items_max: 10_000,
+        children_max: 1000,
+        parents_max: 16,
         batch_items_max: 16,
         attached_items_max: 16,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),
