@@ -155,6 +155,7 @@ fn policy() -> ServicePolicy {
         children_max: 1000,
         parents_max: 16,
         batch_items_max: 16,
+        attached_items_max: 16,
         subscriptions: tidings::pubsub::SubscriptionPolicy::default(),
     }
 }
