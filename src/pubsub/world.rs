@@ -6,17 +6,10 @@ use std::sync::Arc;
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-<<<<<<< HEAD
-    Affiliation, Attached, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact, ItemId,
-    ItemReply, Media, NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Reader,
-    Refusal, Request, Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy,
-    SubscriptionState, Tally, Tombstone, Verb, WhoCreates, Words, decide, may_read, needs, rights,
-=======
-    AccessModel, Affiliation, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact,
-    ItemId, ItemReply, Media, NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField,
-    Reader, Refusal, Request, Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions,
-    SubscriptionPolicy, SubscriptionState, Tombstone, Verb, WhoCreates, decide, may_read, needs, rights,
->>>>>>> origin/main
+    AccessModel, Affiliation, Attached, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given,
+    ItemFact, ItemId, ItemReply, Media, NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition,
+    RawField, Reader, Refusal, Request, Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions,
+    SubscriptionPolicy, SubscriptionState, Tally, Tombstone, Verb, WhoCreates, Words, decide, may_read, needs, rights,
 };
 use crate::time::Timestamp;
 
