@@ -8,8 +8,8 @@ use super::cache::{Cache, Hot, WINDOW_MAX, Window};
 use crate::jid::BareJid;
 use crate::pubsub::{
     About, Affiliation, Change, Contact, Event, EventKind, Facts, Graph, ItemFact, ItemId, Kept, Needs, Node,
-    NodeAddress, NodeKey, NodeState, Payload, Request, Role, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState,
-    Target, Told, Tombstone, governed, may_know, named, needs, questions, root, rosters,
+    NodeAddress, NodeKey, NodeState, Payload, Request, Role, Rosters, Seq, ServicePolicy, Subscription,
+    SubscriptionState, Target, Told, Tombstone, governed, may_know, named, needs, questions, root, rosters,
 };
 use crate::store::{Ask, Memo, MemoKey, NodeCommit};
 use crate::time::Timestamp;
@@ -195,7 +195,8 @@ impl Overlay {
         let ruled = ruled.unwrap_or_default();
         facts.target = of.map(|of| Target { node: of.clone(), subscriptions: ruled.clone() });
         let role = request.caller.role;
-        if ruling.config.hidden
+        if of.is_none()
+            && ruling.config.hidden
             && role != Role::Admin
             && (!asks.is_empty() || !may_know(&ruling.config, facts.affiliation, role, !ruled.is_empty()))
         {
