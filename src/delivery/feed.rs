@@ -46,7 +46,6 @@ use work::Done;
 pub struct Feed {
     shared: Arc<Shared>,
     inlet: Arc<Inlet>,
-    role: Role,
     watches: HashMap<u64, Box<Watch>>,
     by_subscription: HashMap<(NodeKey, SubId), u64>,
     /// The watches that are shown each event at once: of a node, the one of the bare JID (`true`) and that
@@ -119,6 +118,7 @@ pub enum Behind {
 /// The side of a feed that others see.
 pub(super) struct Inlet {
     whom: Whom,
+    role: Role,
     available: AtomicBool,
     /// A subscription went, and the session has not looked yet.
     removed: AtomicBool,
@@ -169,6 +169,7 @@ impl Delivery {
         let inlet = Arc::new(Inlet {
             available: AtomicBool::new(whom.session().is_none()),
             whom,
+            role,
             removed: AtomicBool::new(false),
             nodes: Mutex::default(),
             inbox: Mutex::default(),
@@ -178,7 +179,6 @@ impl Delivery {
         let mut feed = Feed {
             shared: self.shared.clone(),
             inlet,
-            role,
             watches: HashMap::new(),
             by_subscription: HashMap::new(),
             live: HashMap::new(),
@@ -269,7 +269,7 @@ impl Feed {
             }
         }
         for (address, Subscription { jid, subid, .. }) in ended {
-            let caller = Caller { jid: self.inlet.whom.reader(&jid), role: self.role };
+            let caller = Caller { jid: self.inlet.whom.reader(&jid), role: self.inlet.role };
             let verb = Verb::Unsubscribe { node: address.node.clone(), jid, subid: Some(subid) };
             let request = Request { caller, service: address.service.clone(), verb };
             let engine = self.shared.engine.clone();

@@ -251,7 +251,7 @@ impl Tail {
                 Change::CreateNode | Change::PutItem { .. } | Change::Associate { .. } | Change::Dissociate { .. } => {}
             }
         }
-        let readers = |config: &NodeConfig| (config.access_model, config.roster_groups_allowed.clone());
+        let readers = |config: &NodeConfig| (config.access_model, config.hidden, config.roster_groups_allowed.clone());
         doubt |= readers(&state.config) != readers(&node.config);
         if doubt {
             state.doubt();

@@ -38,6 +38,19 @@ pub fn shows(config: &NodeConfig, event: &Event) -> bool {
     }
 }
 
+/// May a reader of the node's log hear of this event, on whatever transport? An event that names another node which
+/// is hidden is for those to whom a list of what the collection holds names it, too: administrators.
+pub fn may_hear(kind: &EventKind, role: Role) -> bool {
+    match kind {
+        EventKind::Associated { hidden, .. } | EventKind::Dissociated { hidden, .. } => !hidden || role == Role::Admin,
+        EventKind::Published { .. }
+        | EventKind::Retracted { .. }
+        | EventKind::Purged
+        | EventKind::Configured { .. }
+        | EventKind::Deleted { .. } => true,
+    }
+}
+
 /// The refusal of a reading, if it is refused.
 ///
 /// Where Table 1 of XEP-0060 §4.1 lets "none" retrieve nothing and §4.5 lets anyone read an open

@@ -51,7 +51,7 @@ mod properties;
 mod world;
 
 pub use affiliation::Affiliation;
-pub use audience::{Reader, may_read, shows};
+pub use audience::{Reader, may_hear, may_read, shows};
 pub use config::{
     AccessModel, Associating, FIELDS, Field, ItemReply, NodeConfig, NodeFull, NodeType, NotificationType, OWN_PREFIX,
     Origin, PREFIX, PublishModel, RawField, SendLast,
@@ -61,7 +61,7 @@ pub use decide::{Given, decide, needs};
 pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, Rosters, ServicePolicy, Tombstone, WhoCreates};
 pub use field::FieldKind;
-pub use graph::{ABOVE_MAX, Graph, Related, named};
+pub use graph::{ABOVE_MAX, Graph, Held, Related, named};
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use notice::{Notice, notices};

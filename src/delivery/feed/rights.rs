@@ -35,11 +35,15 @@ impl Feed {
         watch.busy = true;
         let address = watch.tail.address();
         let verb = Verb::Watch { node: address.node.clone() };
-        let caller = Caller { jid: self.inlet.whom.reader(&watch.to), role: self.role };
+        let caller = Caller { jid: self.inlet.whom.reader(&watch.to), role: self.inlet.role };
         let request = Request { caller, service: address.service.clone(), verb };
-        let (engine, key) = (self.shared.engine.clone(), watch.tail.key());
+        let (engine, key, tail) = (self.shared.engine.clone(), watch.tail.key(), watch.tail.clone());
         self.work.push(Box::pin(async move {
             let outcome = match engine.ask(request).await {
+                // Of a hidden node it is not said why: it may be there, and be shown to him one day.
+                Err(Wrong::Refused(Refusal::NodeAbsent)) if tail.config().hidden && tail.last_words().is_none() => {
+                    Checked::Forbidden
+                }
                 Ok(answered) if answered.at.is_some_and(|at| at.node == key) => Checked::Allowed,
                 Ok(_) | Err(Wrong::Refused(Refusal::NodeAbsent | Refusal::NodeGone { .. })) => Checked::NodeGone,
                 Err(Wrong::Refused(_)) => Checked::Forbidden,
@@ -70,7 +74,7 @@ impl Feed {
                     return;
                 }
             }
-            Checked::NodeGone => match watch.tail.last_words().filter(|_| watch.kept_out.is_none()) {
+            Checked::NodeGone => match watch.tail.last_words().filter(|_| watch.may_hear_of_end()) {
                 // The deletion bears nothing that could be forbidden.
                 Some(last) => {
                     watch.position = watch.position.max(Seq(last.event.seq.0 - 1));
@@ -121,6 +125,11 @@ impl Feed {
 }
 
 impl Watch {
+    /// Whether it is told that its node was deleted: not where it may not have known of it any more.
+    fn may_hear_of_end(&self) -> bool {
+        self.kept_out.is_none() && (self.via.is_none() || !self.tail.config().hidden)
+    }
+
     /// Shows an item before what follows the position.
     pub(super) fn show_first(&mut self, node: &Node, item: Item) {
         let resume = self.position;

@@ -13,7 +13,7 @@ use super::{Handle, Shown};
 use crate::delivery::pages::Page;
 use crate::engine::{Entry, Pull, Tail, WatcherId};
 use crate::jid::Jid;
-use crate::pubsub::{EventKind, NodeId, NodeKey, Seq, Show, SubId, Subscription};
+use crate::pubsub::{EventKind, NodeId, NodeKey, Seq, Show, SubId, Subscription, may_hear};
 
 pub(super) struct Watch {
     pub(super) tail: Arc<Tail>,
@@ -289,7 +289,8 @@ impl Showing<'_> {
             if changes_graph(entry) {
                 self.graph.get_or_insert(Seq(entry.event.seq.0 - 1));
             }
-            if !self.manner.wanted || !self.manner.scope.has(entry) {
+            let heard = may_hear(&entry.event.kind, self.handle.inlet.role);
+            if !heard || !self.manner.wanted || !self.manner.scope.has(entry) {
                 position = entry.event.seq;
             } else if self.together {
                 let apart = held.last().is_some_and(|last| !goes_with(last, entry));
