@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::bosh::Bosh;
+use crate::secrets;
 use crate::socket::Socket;
 use crate::trusting::trusting;
 
@@ -60,6 +61,7 @@ impl Raw {
     }
 
     pub async fn write(&mut self, text: &str) -> Result<(), String> {
+        secrets::ears().overhear(text);
         self.io.write_all(text.as_bytes()).await.map_err(|error| error.to_string())?;
         self.io.flush().await.map_err(|error| error.to_string())
     }
@@ -71,6 +73,7 @@ impl Raw {
             if let Some(at) = seen.find(text) {
                 let end = at + text.len();
                 self.seen.drain(..end);
+                secrets::ears().overhear(&seen[..end]);
                 return Ok(seen[..end].to_owned());
             }
             if self.read().await? == 0 {
@@ -171,6 +174,7 @@ impl Actor {
         let id = header.attr("id").ok_or("no id")?;
         let hash = sha1::Sha1::digest(format!("{id}{secret}"));
         let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        secrets::ears().keep(secret);
         let mut actor = Actor { line: Line::Stream(Box::new(stream)) };
         actor.send(&format!("<handshake>{hash}</handshake>")).await?;
         let answer = actor.next().await?;
@@ -178,6 +182,7 @@ impl Actor {
     }
 
     pub async fn send(&mut self, xml: &str) -> Result<(), String> {
+        secrets::ears().overhear(xml);
         match &mut self.line {
             Line::Stream(stream) => stream.raw.write(xml).await,
             Line::Socket(socket) => socket.send(xml).await,
@@ -185,8 +190,22 @@ impl Actor {
         }
     }
 
-    /// The next element of the stream; its header is passed over.
+    /// The next element of the stream; its header is passed over. An error bears no secret.
     pub async fn next(&mut self) -> Result<Element, String> {
+        let came = self.element().await?;
+        let (text, ears) = (came.to_string(), secrets::ears());
+        ears.overhear(&text);
+        // By its id a session is taken over.
+        if came.is("enabled", "urn:xmpp:sm:3") {
+            ears.keep(came.attr("id").unwrap_or_default());
+        }
+        if secrets::is_error(&text) {
+            ears.check("an error", text.as_bytes())?;
+        }
+        Ok(came)
+    }
+
+    async fn element(&mut self) -> Result<Element, String> {
         let stream = match &mut self.line {
             Line::Stream(stream) => stream,
             Line::Socket(socket) => return socket.next().await,

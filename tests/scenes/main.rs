@@ -10,13 +10,19 @@ mod compare;
 mod proxy;
 mod scram;
 mod script;
+#[allow(dead_code, reason = "other tests need more of it")]
+mod secrets;
+mod self_check;
 mod socket;
 mod stage;
 mod trusting;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::secrets::Ears;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -32,12 +38,14 @@ fn main() {
     let mut files = Vec::new();
     find(&root, &mut files);
     files.sort();
+    secrets::listen();
     let trials = files
         .into_iter()
         .map(|path| {
             let name = path.strip_prefix(&root).unwrap_or(&path).with_extension("").display().to_string();
             Trial::test(name.replace('/', "::"), move || perform(&path, over))
         })
+        .chain(self_check::trials())
         .collect();
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -53,11 +61,27 @@ pub enum Over {
 
 fn perform(path: &Path, over: Over) -> Result<(), Failed> {
     let text = std::fs::read_to_string(path)?;
-    let script = script::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    perform_text(&text, over, || ()).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// Plays a scene with ears of its own; what else happens meanwhile does so once it is over, before the log is
+/// looked through.
+fn perform_text(text: &str, over: Over, meanwhile: impl FnOnce()) -> Result<(), String> {
+    let script = script::parse(text)?;
+    let ears = Arc::new(Ears::default());
+    let (own, lent) = (secrets::ears(), ears.clone());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .on_thread_start(move || secrets::lend(&lent))
+        .build()
+        .map_err(|error| error.to_string())?;
+    secrets::lend(&ears);
     let played = runtime.block_on(stage::play(&script, over));
+    meanwhile();
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
-    played.map_err(|error| format!("{}: {error}", path.display()).into())
+    secrets::lend(&own);
+    played.and_then(|()| ears.check_log())
 }
 
 fn find(dir: &Path, files: &mut Vec<PathBuf>) {
