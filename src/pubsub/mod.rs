@@ -74,5 +74,6 @@ pub use request::{
     Role, Selection, Share, Under, Verb, View,
 };
 pub use rights::may_create;
+pub use subscribe::{sends_last, sends_last_at_presence};
 pub use subscription::{SubId, Subscription, SubscriptionState};
 pub use template::{Glob, Template};

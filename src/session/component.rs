@@ -296,7 +296,7 @@ impl<'a> Link<'a> {
         };
         match self.shared.router.stanza_from_afar(&Caller { jid: from, role }, stanza) {
             Reaction::Nothing => {}
-            Reaction::Bounced(node, from, bounce) => work.feed.bounced(node, &from, bounce),
+            Reaction::Bounced(of, from, bounce) => work.feed.bounced(of, &from, bounce),
             Reaction::Write(bytes) => self.push(bytes),
             Reaction::Later(mut answering) => {
                 // The first poll gives the request its place in the order of requests.
@@ -311,6 +311,9 @@ impl<'a> Link<'a> {
 
     fn answer(&mut self, outcome: Outcome) {
         outcome.reply.into_iter().for_each(|reply| self.push(reply));
+        if let Some(due) = &outcome.due {
+            self.shared.delivery.owe_last(due);
+        }
         for (to, bytes) in outcome.then {
             self.shared.router.send(&to, bytes);
         }
