@@ -9,6 +9,7 @@
 
 mod body;
 mod event;
+mod html;
 mod read;
 mod write;
 

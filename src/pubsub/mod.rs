@@ -53,8 +53,8 @@ mod world;
 pub use affiliation::Affiliation;
 pub use audience::{Reader, may_hear, may_read, shows};
 pub use config::{
-    AccessModel, Associating, FIELDS, Field, ItemReply, NodeConfig, NodeFull, NodeType, NotificationType, OWN_PREFIX,
-    Origin, PREFIX, PublishModel, RawField, SendLast,
+    AccessModel, Associating, BodyPart, BodyTemplate, FIELDS, Field, ItemReply, NodeConfig, NodeFull, NodeType,
+    NotificationType, OWN_PREFIX, Origin, PREFIX, PublishModel, RawField, SendLast,
 };
 pub use contact::Contact;
 pub use decide::{Given, decide, needs};

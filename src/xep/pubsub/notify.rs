@@ -83,8 +83,8 @@ fn single(entry: &Entry, with_body: bool) -> Bytes {
 
 fn readable(entry: &Entry) -> Option<String> {
     match &entry.event.kind {
-        EventKind::Published { payload: Some(payload), .. } if entry.config.deliver_payloads => {
-            payload::readable(payload)
+        EventKind::Published { item, payload: Some(payload), .. } if entry.config.deliver_payloads => {
+            payload::readable(payload, item.as_ref(), &entry.config.body)
         }
         _ => None,
     }
