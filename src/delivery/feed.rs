@@ -109,7 +109,7 @@ pub struct Available {
 }
 
 /// The last item of a node that is due to a subscription.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
     pub node: NodeKey,
     pub subscription: Subscription,
@@ -479,7 +479,9 @@ impl Feed {
     /// Watches on a subscription that came, or whose options may have changed.
     fn watch(&mut self, tail: Arc<Tail>, subscription: Subscription, position: Seq) {
         let key = (tail.key(), subscription.subid.clone());
-        if subscription.options.expire == Expire::Presence || tail.config().tempsub && !personal::is_implicit(&subscription) {
+        if subscription.options.expire == Expire::Presence
+            || tail.config().tempsub && !personal::is_implicit(&subscription)
+        {
             self.temporary.insert(key.clone(), ((**tail.address()).clone(), subscription.clone()));
         } else {
             self.temporary.remove(&key);

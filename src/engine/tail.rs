@@ -46,13 +46,7 @@ impl Entry {
     }
 
     /// One that is told after its time; `telling` is a number that no other such telling has.
-    pub fn late(
-        key: NodeKey,
-        address: Arc<NodeAddress>,
-        event: Event,
-        config: Arc<NodeConfig>,
-        telling: u64,
-    ) -> Self {
+    pub fn late(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>, telling: u64) -> Self {
         Entry { late: Some(telling), ..Entry::new(key, address, event, config) }
     }
 

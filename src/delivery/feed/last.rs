@@ -118,7 +118,8 @@ impl Feed {
     }
 
     pub(super) fn greeted(&mut self, watches: Vec<u64>, found: Vec<(Node, Item)>) {
-        let found: HashMap<NodeKey, (Node, Item)> = found.into_iter().map(|(node, item)| (node.key, (node, item))).collect();
+        let found: HashMap<NodeKey, (Node, Item)> =
+            found.into_iter().map(|(node, item)| (node.key, (node, item))).collect();
         for id in watches {
             let at = self.watches.get(&id).map_or(Seq(0), |watch| watch.position);
             let last = self.watches.get(&id).and_then(|watch| found.get(&watch.tail.key())).cloned();

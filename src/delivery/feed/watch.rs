@@ -270,7 +270,8 @@ impl Watch {
         show: &mut dyn FnMut(Shown<'_>) -> usize,
     ) -> Look {
         let (backlog, named) = (self.backlog.clone(), self.is_named());
-        let Watch { tail, handle, to, name, head, position, checked, digest, graph, subscriptions, via, only, .. } = self;
+        let Watch { tail, handle, to, name, head, position, checked, digest, graph, subscriptions, via, only, .. } =
+            self;
         let only = only.as_ref().filter(|_| backlog.is_some());
         let manner = Manner { subscriptions, only, eyes: Some(eyes), named, via: via.as_ref() };
         let (from, name, together) = (*position, *name, *digest == Digest::Due);
