@@ -109,7 +109,7 @@ pub struct Available {
 }
 
 /// The last item of a node that is due to a subscription.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
     pub node: NodeKey,
     pub subscription: Subscription,

@@ -4,8 +4,6 @@
 //! A subscription is for those who are told over XMPP: over HTTP nobody needs one to watch. It is named by the JID
 //! that it is of, and by its `subid` where the operator lets a JID have several.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
@@ -14,7 +12,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::delivery::Due;
-use crate::engine::{Answer, Answered, Position, Wrong};
+use crate::engine::{Answer, Answered, Wrong};
 use crate::http::body::require_json;
 use crate::http::conditional::WriteCondition;
 use crate::http::json::{Object, write_options};

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Router;
 use crate::delivery::{Delivery, Due, Told};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::pubsub::Notice;
+use crate::pubsub::{Node, Notice};
 use crate::xep::pubsub::approval;
 
 /// What tells. One task runs it, so that telling never holds up a turn or a session.
