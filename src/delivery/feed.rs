@@ -47,6 +47,7 @@ use work::Done;
 pub struct Feed {
     shared: Arc<Shared>,
     inlet: Arc<Inlet>,
+    role: Role,
     watches: HashMap<u64, Box<Watch>>,
     by_subscription: HashMap<(NodeKey, SubId), u64>,
     /// The watches that are shown each event at once. Subscriptions of one JID share one (XEP-0060 §6.1.6).
@@ -57,6 +58,8 @@ pub struct Feed {
     temporary: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)>,
     /// What the session shows, while it is available.
     show: Option<Show>,
+    /// What those for whom a link speaks have said of themselves, where they are not simply available.
+    said: HashMap<Jid, Option<Show>>,
     next_watch: u64,
     /// Watches that may have something to show.
     ready: VecDeque<u64>,
@@ -145,7 +148,6 @@ pub enum Behind {
 /// The side of a feed that others see.
 pub(super) struct Inlet {
     whom: Whom,
-    role: Role,
     available: AtomicBool,
     /// What goes to the bare JID comes here.
     reached: AtomicBool,
@@ -204,12 +206,13 @@ impl Delivery {
     }
 
     /// The feed of whoever speaks for others: all their subscriptions are watched at once.
+    /// They are there as long as it is, for all that is known of them, until they say otherwise.
     pub fn attach_to(&self, whom: Whom, role: Role, bound: Moment) -> Feed {
+        let show = whom.session().is_none().then_some(Show::Online);
         let inlet = Arc::new(Inlet {
             available: AtomicBool::new(whom.session().is_none()),
             reached: AtomicBool::new(whom.session().is_none()),
             whom,
-            role,
             removed: AtomicBool::new(false),
             nodes: Mutex::default(),
             inbox: Mutex::default(),
@@ -219,12 +222,14 @@ impl Delivery {
         let mut feed = Feed {
             shared: self.shared.clone(),
             inlet,
+            role,
             watches: HashMap::new(),
             by_subscription: HashMap::new(),
             live: HashMap::new(),
             digests: BinaryHeap::new(),
             temporary: HashMap::new(),
-            show: None,
+            show,
+            said: HashMap::new(),
             next_watch: 0,
             ready: VecDeque::new(),
             work: FuturesUnordered::new(),
@@ -244,6 +249,11 @@ impl Delivery {
 }
 
 impl Feed {
+    /// The session goes on for who has proved something else.
+    pub fn set_role(&mut self, role: Role) {
+        self.role = role;
+    }
+
     /// The session became available, and says this of itself, or unavailable (RFC 6121 §4.2, §4.5). `since` is a
     /// moment before anyone was told: what is committed from then on is shown, however long it takes to
     /// find out what the session is subscribed to.
@@ -277,10 +287,39 @@ impl Feed {
         }
     }
 
-    /// The session went offline: its account has, where no other session is there as this one was.
+    /// The session went offline: its account has, where no other session is there as this one was. With a
+    /// link go all for whom it speaks.
     fn publisher_left(&self, was: Was) {
-        if let Some(full) = self.inlet.whom.session() {
-            self.shared.departed(full.bare().clone(), was);
+        match self.inlet.whom.session() {
+            Some(full) => self.shared.departed(full.bare().clone(), was),
+            None => self.shared.link_departed(&self.inlet.whom),
+        }
+    }
+
+    /// One of those for whom a link speaks has told a service that it is available, and shows this, or
+    /// unavailable (XEP-0060 §12.6: by presence that is sent there).
+    pub fn is_told_presence(&mut self, jid: &Jid, show: Option<Show>) {
+        if self.inlet.whom.session().is_some() {
+            return;
+        }
+        for of in [jid.clone(), Jid::Bare(jid.bare().clone())] {
+            // Beyond the limit nobody is believed to be away.
+            let known = self.said.len() < self.shared.options.watches_per_link_max || self.said.contains_key(&of);
+            match show {
+                Some(Show::Online) => drop(self.said.remove(&of)),
+                other if known => drop(self.said.insert(of, other)),
+                _ => {}
+            }
+        }
+        if show.is_none() {
+            self.note_temporary();
+            let (gone, kept) = self.temporary.drain().partition(|(_, (_, subscription))| {
+                subscription.jid == *jid || matches!(&subscription.jid, Jid::Bare(bare) if bare == jid.bare())
+            });
+            self.temporary = kept;
+            let gone: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)> = gone;
+            self.shared.gone(gone.into_values());
+            self.shared.departed(jid.bare().clone(), Was::Silent);
         }
     }
 
@@ -288,10 +327,9 @@ impl Feed {
     /// and those of the bare one with its last available session.
     fn end_temporary(&mut self) {
         self.note_temporary();
-        if self.temporary.is_empty() {
-            return;
-        }
-        let Some(full) = self.inlet.whom.session() else { return };
+        let Some(full) = self.inlet.whom.session() else {
+            return self.shared.gone(self.temporary.drain().map(|(_, gone)| gone));
+        };
         let others = lock(&self.shared.online).get(full.bare()).is_some_and(|inlets| {
             inlets.iter().any(|inlet| !Arc::ptr_eq(inlet, &self.inlet) && inlet.available.load(Ordering::Acquire))
         });
@@ -384,10 +422,6 @@ impl Feed {
     pub fn pull(&mut self, mut room: usize, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Result<(), Behind> {
         self.take_inbox();
         let away = !self.inlet.available.load(Ordering::Acquire);
-        // XEP-0060 §12.6: an owner may want nobody told who is not available.
-        let show = &mut |shown: Shown<'_>| {
-            if away && shown.entry.config.presence_based_delivery { 0 } else { show(shown) }
-        };
         let mut turns = self.ready.len();
         while room > 0
             && turns > 0
@@ -403,8 +437,14 @@ impl Feed {
                 continue;
             }
             watch.handle.pending.store(false, Ordering::Release);
+            let presence = self.said.get(&watch.to).copied().unwrap_or(self.show);
+            // XEP-0060 §12.6: an owner may want nobody told who is not available.
+            let away = away || self.inlet.whom.session().is_none() && presence.is_none();
+            let show = &mut |shown: Shown<'_>| {
+                if away && shown.entry.config.presence_based_delivery { 0 } else { show(shown) }
+            };
             let silent = watch.may_be_followed() && self.by_subscription.contains_key(&personal::followed(watch));
-            let look = watch.look(id, watch::Eyes { show: self.show, silent }, &mut room, show);
+            let look = watch.look(id, watch::Eyes { show: presence, role: self.role, silent }, &mut room, show);
             let changed = watch.take_graph_change();
             match look {
                 Look::Shown { position, more } => {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact, ItemId, ItemReply,
-    Media, NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Reader, Refusal,
-    Request, Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy,
-    SubscriptionState, Tombstone, Verb, WhoCreates, decide, may_read, needs, rights,
+    AccessModel, Affiliation, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact,
+    ItemId, ItemReply, Media, NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField,
+    Reader, Refusal, Request, Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions,
+    SubscriptionPolicy, SubscriptionState, Tombstone, Verb, WhoCreates, decide, may_read, needs, rights,
 };
 use crate::time::Timestamp;
 
@@ -269,6 +269,10 @@ impl World {
     /// Nobody is subscribed who may not read; nobody keeps a subscription who is told to go.
     fn check_readers(&self, request: &Request, decision: &Decision) {
         let Some(node) = self.node.present() else { return };
+        if node.config.access_model == AccessModel::Open {
+            let waits = |found: &&Subscription| found.state == SubscriptionState::Pending;
+            assert_eq!(self.subscriptions.iter().find(waits), None, "nobody waits at an open node");
+        }
         for change in &decision.changes {
             match change {
                 Change::SetSubscription { subscription } if subscription.state == SubscriptionState::Subscribed => {

@@ -39,6 +39,8 @@ pub(super) fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
             return node_info(asked);
         }
         Target::Service(_) => identity("pubsub", "service", &asked.options.service_name),
+        // XEP-0060 §6.1.3.6: whether somebody is anonymous is found so.
+        Target::Account(_) if asked.is_guest() => identity("account", "anonymous", ""),
         Target::Account(_) | Target::Contact(_) => identity("account", "registered", ""),
     };
     let query = Element::new("query", NS_INFO).with_child(account_or_other);

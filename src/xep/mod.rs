@@ -156,6 +156,11 @@ impl Answer {
     }
 }
 
+/// Whether a request is about the account itself: its password, and whether it is there (XEP-0077).
+pub fn changes_account(asked: &Element) -> bool {
+    asked.is("query", register::NS_REGISTER)
+}
+
 impl Xep {
     pub fn new(engine: Engine, messaging: Messaging, hosts: Vec<Host>, options: Options) -> Self {
         let limits = commands::Limits {
@@ -459,6 +464,12 @@ impl Target {
 }
 
 impl Asked<'_> {
+    /// An anonymous session of one of our hosts.
+    fn is_guest(&self) -> bool {
+        let here = || self.hosts.iter().any(|host| host.domain.domain() == self.caller.jid.domain());
+        self.caller.role == Role::Stranger && here()
+    }
+
     /// For what an account lets nobody else do. A stranger's is made for one session and keeps nothing.
     fn own_account(&self) -> Result<(), StanzaError> {
         match &self.target {

@@ -34,7 +34,7 @@ impl Feed {
         watch.busy = true;
         let address = watch.tail.address();
         let verb = Verb::Watch { node: address.node.clone() };
-        let caller = Caller { jid: self.inlet.whom.reader(&watch.to), role: self.inlet.role };
+        let caller = Caller { jid: self.inlet.whom.reader(&watch.to), role: self.role };
         let request = Request { caller, service: address.service.clone(), verb };
         let (engine, key, tail) = (self.shared.engine.clone(), watch.tail.key(), watch.tail.clone());
         self.work.push(Box::pin(async move {
@@ -74,7 +74,7 @@ impl Feed {
                     return;
                 }
             }
-            Checked::NodeGone => match watch.tail.last_words().filter(|_| watch.may_hear_of_end()) {
+            Checked::NodeGone => match watch.tail.last_words().filter(|_| watch.may_hear_of_end(self.role)) {
                 // The deletion bears nothing that could be forbidden.
                 Some(last) => {
                     watch.position = watch.position.max(Seq(last.event.seq.0 - 1));
@@ -100,8 +100,8 @@ impl Feed {
 
 impl Watch {
     /// Whether it is told that its node was deleted: not where it may not have known of it any more.
-    fn may_hear_of_end(&self) -> bool {
-        let known = self.via.is_none() || self.handle.inlet.role == Role::Admin || !self.tail.config().hidden;
+    fn may_hear_of_end(&self, role: Role) -> bool {
+        let known = self.via.is_none() || role == Role::Admin || !self.tail.config().hidden;
         self.kept_out.is_none() && known
     }
 }

@@ -16,7 +16,7 @@ use crate::delivery::Shared;
 use crate::delivery::pages::Page;
 use crate::engine::{Entry, Pull, Tail, WatcherId};
 use crate::jid::Jid;
-use crate::pubsub::{EventKind, Expire, NodeKey, Seq, Show, SubId, Subscription, may_hear};
+use crate::pubsub::{EventKind, Expire, NodeKey, Role, Seq, Show, SubId, Subscription, may_hear};
 use crate::time::Clock;
 
 pub(super) struct Watch {
@@ -92,6 +92,7 @@ pub(super) enum Look {
 pub(super) struct Eyes {
     /// What it shows itself, while it is available.
     pub show: Option<Show>,
+    pub role: Role,
     /// It is shown the node on another watch.
     pub silent: bool,
 }
@@ -101,8 +102,9 @@ struct Manner<'a> {
     subscriptions: &'a [Subscription],
     /// Of them this one alone.
     only: Option<&'a SubId>,
-    /// Absent where it does not matter what the session shows.
-    eyes: Option<Eyes>,
+    eyes: Eyes,
+    /// It does not matter what the session shows.
+    again: bool,
     /// The subscriptions are told.
     named: bool,
     via: Option<&'a Via>,
@@ -117,7 +119,7 @@ struct Wish {
 impl Manner<'_> {
     /// Nothing where nobody wants to be shown it now.
     fn of(&self, entry: &Entry) -> Option<Wish> {
-        if self.eyes.is_some_and(|eyes| eyes.silent) {
+        if self.eyes.silent || !may_hear(&entry.event.kind, self.eyes.role) {
             return None;
         }
         let mut wish: Option<Wish> = None;
@@ -133,13 +135,12 @@ impl Manner<'_> {
 
     fn wants(&self, subscription: &Subscription) -> bool {
         let values = subscription.options.show_values;
-        let now = match self.eyes.map(|eyes| eyes.show) {
-            None => true,
-            Some(Some(show)) => values.has(show),
+        let now = match self.eyes.show {
+            Some(show) => values.has(show),
             // Who subscribed by full JID is told without being available, unless that matters to it.
-            Some(None) => values.has_all(),
+            None => values.has_all(),
         };
-        now && self.only.is_none_or(|only| *only == subscription.subid)
+        (now || self.again) && self.only.is_none_or(|only| *only == subscription.subid)
     }
 }
 
@@ -273,7 +274,7 @@ impl Watch {
         let Watch { tail, handle, to, name, head, position, checked, digest, graph, subscriptions, via, only, .. } =
             self;
         let only = only.as_ref().filter(|_| backlog.is_some());
-        let manner = Manner { subscriptions, only, eyes: Some(eyes), named, via: via.as_ref() };
+        let manner = Manner { subscriptions, only, eyes, again: false, named, via: via.as_ref() };
         let (from, name, together) = (*position, *name, *digest == Digest::Due);
         let mut showing = Showing { id, to, name, head, manner, room, show, handle, graph, together };
         if let Some(page) = backlog {
@@ -310,7 +311,7 @@ impl Watch {
         tag: Tag,
         entries: &mut dyn Iterator<Item = &'a Arc<Entry>>,
         show: &mut dyn FnMut(Shown<'_>) -> usize,
-        telling: u64,
+        (role, telling): (Role, u64),
     ) {
         let together = tag.after.next() != tag.seq;
         let mut room = usize::MAX;
@@ -323,7 +324,8 @@ impl Watch {
         let meant: Vec<Arc<Entry>> =
             if tag.seq <= self.began { meant.map(late).collect() } else { meant.cloned().collect() };
         let Watch { handle, to, name, head, graph, subscriptions, via, .. } = self;
-        let manner = Manner { subscriptions, only: None, eyes: None, named, via: via.as_ref() };
+        let eyes = Eyes { show: None, role, silent: false };
+        let manner = Manner { subscriptions, only: None, eyes, again: true, named, via: via.as_ref() };
         let (id, name, room, head) = (tag.watch, *name, &mut room, head);
         let mut showing = Showing { id, to, name, head, manner, room, show, handle, graph, together };
         showing.all(&mut meant.iter(), tag.after);
@@ -370,8 +372,7 @@ impl Showing<'_> {
             if changes_graph(entry) {
                 self.graph.get_or_insert(Seq(entry.event.seq.0 - 1));
             }
-            let wish = self.manner.of(entry).filter(|_| may_hear(&entry.event.kind, self.handle.inlet.role));
-            let Some(wish) = wish else {
+            let Some(wish) = self.manner.of(entry) else {
                 position = entry.event.seq;
                 continue;
             };

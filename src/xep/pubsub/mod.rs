@@ -86,6 +86,11 @@ const FEATURES: &[Feature] = &[
         offered: |policy| NodeConfig::new(policy).access_model == AccessModel::Open,
     },
     Feature {
+        var: "http://jabber.org/protocol/pubsub#access-presence",
+        of: SERVICE,
+        offered: |policy| NodeConfig::new(policy).access_model == AccessModel::Presence,
+    },
+    Feature {
         var: "http://jabber.org/protocol/pubsub#access-whitelist",
         of: SERVICE,
         offered: |policy| NodeConfig::new(policy).access_model == AccessModel::Whitelist,
