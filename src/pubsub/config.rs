@@ -1,8 +1,8 @@
 //! Node configuration (XEP-0060 §8.2, §16.4.4): one description of each field, from which forms are
 //! rendered, submissions validated, JSON read and written, and the reference is made.
 
-pub(super) mod body;
-mod fields;
+mod body;
+pub(super) mod fields;
 #[cfg(test)]
 mod tests;
 

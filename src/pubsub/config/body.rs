@@ -83,7 +83,8 @@ fn part(inner: &str) -> Result<BodyPart, String> {
     if inner == "id" {
         return Ok(BodyPart::Id);
     }
-    let steps = inner.strip_prefix('/').ok_or("between braces stands 'id' or a place as '/a/b'")?;
+    let steps = inner.strip_prefix('/').filter(|steps| !steps.contains('{'));
+    let steps = steps.ok_or("between braces stands 'id' or a place as '/a/b'")?;
     let steps: Result<Vec<Box<str>>, String> = steps.split('/').map(step).collect();
     let steps = steps?;
     if steps.len() > STEPS_MAX {
