@@ -202,7 +202,11 @@ impl NodeConfig {
             notify_delete: true,
             notify_retract: true,
             notification_type: NotificationType::Headline,
-            send_last_published_item: if personal { SendLast::OnSubAndPresence } else { SendLast::OnSub },
+            send_last_published_item: if personal || policy.of_server {
+                SendLast::OnSubAndPresence
+            } else {
+                SendLast::OnSub
+            },
             subscribe: true,
             roster_groups_allowed: Arc::from([]),
             item_expire: None,

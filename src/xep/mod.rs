@@ -386,7 +386,8 @@ fn features(of: Entity, policy: &ServicePolicy) -> Vec<&'static str> {
 fn is_of(number: u16, feature: &Feature, of: Entity) -> bool {
     let personal = matches!(of, Entity::Account | Entity::Contact);
     let of_accounts = feature.of.contains(&Entity::Account) || number == 60 && feature.of.contains(&Entity::Service);
-    feature.of.contains(&of) || personal && of_accounts
+    let of_services = number == 60 && feature.of.contains(&Entity::Service);
+    feature.of.contains(&of) || personal && of_accounts || of == Entity::Server && of_services
 }
 
 /// A request, addressed.
@@ -440,7 +441,7 @@ impl Target {
     /// The service whose settings hold.
     fn service(&self) -> &BareJid {
         match self {
-            Target::Server(host) => &host.service,
+            Target::Server(host) => &host.domain,
             Target::Service(service) => service,
             Target::Account(account) | Target::Contact(account) => account,
         }
