@@ -244,7 +244,7 @@ fn services() -> impl Strategy<Value = Service> {
 }
 
 impl Service {
-    /// A leaf, set so as far as it may be, a collection of its owner and one of romeo's are there. Of hamlet's friends, romeo sees him, and juliet
+    /// A leaf and a collection of its owner, set so as far as they may be, and one that may be romeo's are there. Of hamlet's friends, romeo sees him, and juliet
     /// does not.
     fn world(self, config: Vec<RawField>) -> World {
         let mut world = World::new();
@@ -277,17 +277,17 @@ impl Service {
         world.rosters = rosters.map(|(who, from)| ((bare("hamlet"), bare(who)), contact(from))).into();
         let collection = if self == Service::Personal { "leaf" } else { "collection" };
         for (name, kind) in [("n", "leaf"), ("m", collection), ("c", collection)] {
-            if let ("c", Service::Generic | Service::Liberal) = (name, self) {
+            if (name, self) == ("c", Service::Generic) {
                 maker.0 = "romeo/pc";
             }
             let verb = Verb::Create { node: NodeId::parse(name), config: vec![raw("node_type", kind)] };
             let made = Request { service: world.policy.service.clone(), ..request(maker.0, maker.1, verb) };
             world.ask(made).expect("a node is made");
         }
-        for field in config {
-            let verb = Verb::Configure { node: super::world::node_id(), config: vec![field] };
-            let _ =
-                world.ask(Request { service: world.policy.service.clone(), ..request("root/pc", Role::Admin, verb) });
+        for (name, field) in config.into_iter().flat_map(|field| [("n", field.clone()), ("m", field)]) {
+            let verb = Verb::Configure { node: NodeId::parse(name).unwrap(), config: vec![field] };
+            let asked = request("root/pc", Role::Admin, verb);
+            let _ = world.ask(Request { service: world.policy.service.clone(), ..asked });
         }
         world
     }

@@ -286,6 +286,34 @@ pub(super) fn stand(world: &mut World, config: &[RawField], items: &[(&str, &str
     }));
 }
 
+/// Makes a leaf `m` be there beside the node that stands, which holds it or does not.
+pub(super) fn stand_beside(world: &mut World, owner: &str, held: bool) {
+    let name = NodeId::parse("m").unwrap();
+    let (service, owner) = (world.policy.service.clone(), bare(owner));
+    let node = Node {
+        key: NodeKey(0),
+        address: crate::pubsub::NodeAddress { service, node: name.clone() },
+        config: Arc::new(NodeConfig::new(&world.policy)),
+        creator: owner.clone(),
+        created: Timestamp(1),
+        last_seq: Seq(0),
+        floor_seq: Seq(1),
+        items: 0,
+        owners: 1,
+        subscribers: 0,
+        version: 1,
+    };
+    let affiliations = BTreeMap::from([(owner, Affiliation::Owner)]);
+    let beside = Place { node: NodeState::Present(Arc::new(node)), affiliations, ..Place::absent() };
+    world.places.insert(name.clone(), beside);
+    if held {
+        let place = world.here_mut();
+        place.children.insert(NodeKey(0));
+        let kind = EventKind::Associated { node: name, at: Seq(0), created: false };
+        place.log.last_mut().expect("it stands").kind = kind;
+    }
+}
+
 impl World {
     /// Makes somebody be subscribed to nothing.
     pub(super) fn forget_subscriptions(&mut self, who: &BareJid) {
