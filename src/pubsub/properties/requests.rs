@@ -57,7 +57,8 @@ fn callers() -> impl Strategy<Value = (&'static str, Role)> {
 fn changes() -> BoxedStrategy<Verb> {
     let redirects = option::weighted(0.5, Just("xmpp:pubsub.d?;node=elsewhere".into()));
     prop_oneof![
-        4 => (option::weighted(0.9, nodes()), vec(fields(), 0..3)).prop_map(|(node, config)| Verb::Create { node, config }),
+        4 => (option::weighted(0.9, nodes()), vec(fields(), 0..3))
+            .prop_map(|(node, config)| Verb::Create { node, config }),
         9 => (nodes(), vec(fields(), 0..3)).prop_map(|(node, config)| Verb::Configure { node, config }),
         7 => (nodes(), nodes()).prop_map(|(collection, node)| Verb::Associate { collection, node }),
         2 => (nodes(), nodes()).prop_map(|(collection, node)| Verb::Dissociate { collection, node }),
@@ -92,7 +93,7 @@ fn relations() -> BoxedStrategy<Verb> {
         1 => (nodes(), jids(), named(), vec(options(), 1..3))
             .prop_map(|(node, jid, subid, options)| Verb::SetOptions { node, jid, subid, options }),
         1 => (nodes(), jids(), subids()).prop_map(|(node, jid, subid)| Verb::Lapse { node, jid, subid }),
-        4 => (nodes(), jids(), named(), any::<bool>())
+        6 => (nodes(), jids(), named(), any::<bool>())
             .prop_map(|(node, jid, subid, allow)| Verb::Approve { node, jid, subid, allow }),
         1 => (nodes(), jids(), named()).prop_map(|(node, jid, subid)| Verb::Unsubscribe { node, jid, subid }),
         3 => (nodes(), affiliations).prop_map(|(node, changes)| Verb::SetAffiliations { node, changes }),
@@ -165,7 +166,7 @@ fn leaves() -> impl Strategy<Value = NodeId> {
 
 pub(super) fn fields() -> impl Strategy<Value = RawField> {
     let fields: Vec<RawField> = FIELDS.iter().map(|(name, value)| raw(name, value)).collect();
-    let names = || vec(prop::sample::select(vec!["n", "m", "c", "t", ""]), 0..2);
+    let names = || vec(prop::sample::select(vec!["n", "m", "m", "m", "c", "t", ""]), 0..2);
     let graph = (any::<bool>(), names()).prop_map(|(above, names)| RawField {
         name: if above { "pubsub#collection" } else { "pubsub#children" }.to_owned(),
         values: names.into_iter().map(str::to_owned).collect(),
@@ -174,7 +175,7 @@ pub(super) fn fields() -> impl Strategy<Value = RawField> {
     prop_oneof![
         6 => prop::sample::select(fields),
         2 => models.prop_map(|model| raw("access_model", model)),
-        2 => graph,
+        3 => graph,
     ]
 }
 
