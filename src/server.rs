@@ -108,8 +108,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     if let Some(herald) = router.herald(&delivery) {
         rooms.spawn(herald.run(over.clone()));
     }
-    let sessions =
-        Sessions::new(access.clone(), delivery.clone(), router, clock.clone(), session_options, leaving.clone());
+    let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options, leaving.clone());
 
     let gate = Gate::new(gate_options(config));
     let doors = [
@@ -322,6 +321,7 @@ fn engine_options(config: &Config) -> engine::Options {
             .collect(),
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
+        attached_items_max: config.pubsub.attached_items_max,
         children_max: config.pubsub.children_max,
         parents_max: config.pubsub.parents_max,
         subscriptions: config.pubsub.subscriptions.clone(),

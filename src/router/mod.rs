@@ -5,7 +5,6 @@
 
 mod herald;
 mod links;
-mod undelivered;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -13,10 +12,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::delivery::{Bounce, Personal, Shown};
+use crate::delivery::{Available, Bounce, Due, Notification, Personal, Shown};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
-use crate::pubsub::{Caller, NodeKey, Role, Show};
+use crate::pubsub::{Caller, Role, Show};
 use crate::xep::pubsub::notify;
 use crate::xep::{Xep, changes_account, since};
 use crate::xml::Element;
@@ -25,7 +24,7 @@ use crate::xmpp::{
     Stanza, StanzaError, StanzaName,
 };
 
-pub use crate::messaging::{BindFailed, Presence, Routed};
+pub use crate::messaging::{BindFailed, Over, Parcel, Presence, Routed};
 pub use herald::Herald;
 pub use links::Place;
 
@@ -48,8 +47,8 @@ pub enum Reaction {
     Nothing,
     /// Something to be written back at once.
     Write(Bytes),
-    /// A notification of this node came back, from this address.
-    Bounced(NodeKey, Jid, Bounce),
+    /// A notification came back, from this address.
+    Bounced(Notification, Jid, Bounce),
     /// Somebody for whom a link speaks is available to a service, and shows this, or is not any more.
     There(Jid, Option<Show>),
     /// An answer that takes time. The first poll gives the request its place.
@@ -62,12 +61,16 @@ pub struct Outcome {
     pub reply: Option<Bytes>,
     /// Messages that the answer gives rise to, each with whom it is for.
     pub then: Vec<(Jid, Bytes)>,
-    /// The session became available, or unavailable, to what goes to its account's bare JID.
-    pub available: Option<Option<Show>>,
+    /// Messages that waited for the account, which the session is sent after these.
+    pub kept: Vec<Parcel>,
+    /// The session became available, or unavailable.
+    pub available: Option<Option<Available>>,
     /// For how many seconds it says to have been away, before it became available (XEP-0312).
     pub away: Option<u64>,
     /// What it follows of accounts without a subscription.
     pub follows: Option<Personal>,
+    /// The last item that is due to a subscription once this was said.
+    pub due: Option<Due>,
 }
 
 impl Router {
@@ -79,14 +82,14 @@ impl Router {
         Router { messaging, links, xep, arrivals, arrived }
     }
 
-    /// Enters a session under its address.
-    pub fn bind(
-        &self,
-        full: FullJid,
-        inbox: mpsc::Sender<Routed>,
-        sessions_max: usize,
-    ) -> Result<Presence, BindFailed> {
-        self.messaging.bind(full, inbox, sessions_max)
+    /// Enters a session under its address, for which so many stanzas of others may wait.
+    pub fn bind(&self, full: FullJid, inbox_max: usize, sessions_max: usize) -> Result<Presence, BindFailed> {
+        self.messaging.bind(full, inbox_max, sessions_max)
+    }
+
+    /// Does something to its end though nobody waits for it; the server does not stop before.
+    pub fn see_through(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.messaging.see_through(work);
     }
 
     /// Begins a session with what was asked for when it was bound (XEP-0386 §3.2): what is among
@@ -140,19 +143,20 @@ impl Router {
     /// What a watcher is shown of an event: the head that addresses it, and the body that all share.
     pub fn notification(&self, shown: Shown<'_>) -> Option<[Bytes; 2]> {
         let rest = notify::rest(&shown)?;
-        let head = shown.head.get_or_insert_with(|| notify::head(&shown.entry.address.service, shown.to));
+        let head = shown.head.get_or_insert_with(|| notify::head(&shown.entry.address.service, shown.to, shown.name));
         Some([head.clone(), rest])
     }
 
     /// Whose nodes a session follows without a subscription, when that may have changed.
     pub fn follow(&self, session: &Presence) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
         let (messaging, place) = (self.messaging.clone(), session.place());
-        match self.told(session, Show::Online, async move { messaging.follow(&place).await }) {
-            Reaction::Later(following) => following,
-            Reaction::Nothing | Reaction::Write(_) | Reaction::Bounced(..) | Reaction::There(..) => {
-                Box::pin(std::future::ready(Outcome::default()))
-            }
-        }
+        self.telling(session, Show::Online, async move { messaging.follow(&place).await })
+    }
+
+    /// What was kept while a session had not read what it was given.
+    pub fn collect(&self, session: &Presence) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let (messaging, place) = (self.messaging.clone(), session.place());
+        self.telling(session, Show::Online, async move { messaging.collect(&place).await })
     }
 
     /// Hands a message to whom it is for, if they are here.
@@ -191,9 +195,12 @@ impl Router {
                         Some(answer) if !answer.first.is_empty() => {
                             let messages = answer.first.into_iter().chain([answer.iq]);
                             let then = messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then).collect();
-                            Outcome { then, ..Outcome::default() }
+                            Outcome { then, due: answer.due, ..Outcome::default() }
                         }
-                        Some(answer) => Outcome { reply: Some(answer.iq), then: answer.then, ..Outcome::default() },
+                        Some(answer) => {
+                            let (reply, then, due) = (Some(answer.iq), answer.then, answer.due);
+                            Outcome { reply, then, due, ..Outcome::default() }
+                        }
                         None => Outcome::default(),
                     }
                 }))
@@ -213,12 +220,12 @@ impl Router {
         let quiet = message.kind == MessageType::Error;
         if quiet
             && self.xep.hosts().iter().any(|host| Jid::Bare(host.service.clone()) == to)
-            && let Some(node) = message.id.as_deref().and_then(notify::node_of)
+            && let Some(of) = message.id.as_deref().and_then(notify::named)
         {
             return message
                 .from
                 .clone()
-                .map_or(Reaction::Nothing, |from| Reaction::Bounced(node, from, bounce(&message)));
+                .map_or(Reaction::Nothing, |from| Reaction::Bounced(of, from, bounce(&message)));
         }
         if !self.is_local(&to) {
             return if quiet { Reaction::Nothing } else { message_error(message, Condition::RemoteServerNotFound) };
@@ -274,8 +281,17 @@ impl Router {
 
     /// What a session is told of what it did, all of it its own.
     fn told(&self, session: &Presence, show: Show, telling: impl Future<Output = Told> + Send + 'static) -> Reaction {
+        Reaction::Later(self.telling(session, show, telling))
+    }
+
+    fn telling(
+        &self,
+        session: &Presence,
+        show: Show,
+        telling: impl Future<Output = Told> + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
         let (own, arrivals) = (session.jid().clone(), self.arrivals.clone());
-        Reaction::Later(Box::pin(async move {
+        Box::pin(async move {
             let told = telling.await;
             if told.arrived {
                 // One that finds no room is told when it comes again.
@@ -284,9 +300,9 @@ impl Router {
             let own = Jid::Full(own);
             let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
             let follows = told.follows.map(|Follows { accounts, nodes }| Personal { accounts, nodes });
-            let available = told.available.map(|available| available.then_some(show));
-            Outcome { reply: None, then, available, away: None, follows }
-        }))
+            let available = told.available.map(|priority| priority.map(|priority| Available { show, priority }));
+            Outcome { then, kept: told.kept, available, follows, ..Outcome::default() }
+        })
     }
 
     fn is_service(&self, to: &BareJid) -> bool {
