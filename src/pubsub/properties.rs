@@ -73,7 +73,7 @@ proptest! {
             step.run(&mut world);
         }
         let last = Request { service: world.policy.service.clone(), ..last };
-        let place = world.at(last.verb.node());
+        let place = world.at(last.verb.node()).clone();
         if let Some(node) = place.node.present() {
             let (who, role) = (last.caller.jid.bare().clone(), last.caller.role);
             let reads = world.knows(&place, &node.config, &who, role) && world.reads(&place, &node.config, &who, role);
@@ -141,7 +141,7 @@ impl Timed {
 /// is.
 fn soon(mut request: Request, world: &World) -> Request {
     request.service = world.policy.service.clone();
-    let subscriptions = world.at(request.verb.node()).subscriptions;
+    let subscriptions = &world.at(request.verb.node()).subscriptions;
     if let Verb::Approve { jid, .. } = &mut request.verb
         && let Some(waiting) = subscriptions.iter().find(|one| one.state == SubscriptionState::Pending)
     {
