@@ -31,6 +31,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use crate::counts::{Counts, Limit};
 use crate::engine::Engine;
 use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
@@ -56,6 +57,8 @@ pub struct Options {
     pub sessions: SessionLimits,
     pub offline: OfflineLimits,
     pub archive: ArchiveOptions,
+    /// Where limits that were hit are counted.
+    pub counts: Arc<Counts>,
 }
 
 /// What may wait for one account (XEP-0160).
@@ -110,6 +113,12 @@ struct Shared {
 pub enum Wrong {
     Refused(im::Refusal),
     Failed(Failure),
+}
+
+impl Messaging {
+    fn hit(&self, limit: Limit) {
+        self.shared.options.counts.hit(limit);
+    }
 }
 
 impl From<Failure> for Wrong {

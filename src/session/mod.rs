@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::counts::Counts;
 use crate::delivery::Delivery;
 use crate::router::Router;
 use crate::stream;
@@ -67,6 +68,8 @@ pub struct Options {
     pub link_requests_max: usize,
     /// Sessions of one account at a time.
     pub sessions_per_account_max: usize,
+    /// Where sessions, logins and limits that were hit are counted.
+    pub counts: Arc<Counts>,
 }
 
 /// The limits of stream management (XEP-0198).
@@ -117,6 +120,7 @@ impl Default for Options {
             link_inbox_max: 4096,
             link_requests_max: 512,
             sessions_per_account_max: 10,
+            counts: Arc::default(),
         }
     }
 }
@@ -149,6 +153,10 @@ impl Sessions {
     ) -> Self {
         let resumption = resumption::Resumption::default();
         Sessions { shared: Arc::new(Shared { access, delivery, router, clock, options, resumption, stop }) }
+    }
+
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.shared.options.counts
     }
 
     /// The largest message that is taken in: larger than what may be sent, so that it can be said what
