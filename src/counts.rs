@@ -310,10 +310,8 @@ mod tests {
         let shown = |counts: &Counts| -> Vec<(SessionKind, SessionState, u64)> {
             counts.sessions.read().filter(|(_, _, count)| *count > 0).collect()
         };
-        let (websocket, bosh) = (
-            (SessionKind::WebSocket, SessionState::Hibernating, 1),
-            (SessionKind::Bosh, SessionState::Connected, 1),
-        );
+        let (websocket, bosh) =
+            ((SessionKind::WebSocket, SessionState::Hibernating, 1), (SessionKind::Bosh, SessionState::Connected, 1));
         assert_eq!(shown(&counts), [websocket, bosh]);
         drop(other);
         assert_eq!(shown(&counts), [bosh]);

@@ -95,19 +95,18 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
     let (peers, rooms) = (TaskTracker::new(), TaskTracker::new());
     let counts: Arc<Counts> = Arc::default();
-    let access_options = access::Options { counts: counts.clone(), ..access_options(config)? };
-    let access = Access::new(parts.store.clone(), clock.clone(), access_options);
+    let access = Access::new(parts.store.clone(), clock.clone(), access_options(config, &counts)?);
     let (engine, turns) = Engine::new(parts.store.clone(), clock.clone(), engine_options(config));
     let delivery = Delivery::new(engine.clone(), delivery_options(config), leaving.clone());
     rooms.spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
     rooms.spawn(delivery.clone().run(over.clone()));
     delivery.end_temporary().await.map_err(|failure| StartError(failure.to_string()))?;
     rooms.spawn(delivery.clone().run_leases(over.clone()));
-    let messaging = Messaging::new(engine.clone(), messaging::Options { counts: counts.clone(), ..messaging_options(config) });
+    let messaging = Messaging::new(engine.clone(), messaging_options(config, &counts));
     rooms.spawn(messaging.clone().run_archive(over.clone()));
     let xep = Xep::new(engine.clone(), messaging.clone(), xep_hosts(config), xep_options(config));
     xep.administer(xep::Administration { access: access.clone() });
-    let session_options = session::Options { counts: counts.clone(), ..session_options(config, &xep) };
+    let session_options = session_options(config, &xep, &counts);
     let router = Router::new(messaging.clone(), xep);
     if let Some(herald) = router.herald(&delivery) {
         rooms.spawn(herald.run(over.clone()));
@@ -143,15 +142,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     }
     let cursors = delivery.cursors().clone();
     let bosh = Bosh::new(bosh_options(config), gate.clone(), sessions.clone(), peers.clone());
-    let metrics = numbers::metrics(&numbers::Rooms {
-        counts: &counts,
-        engine: &engine,
-        delivery: &delivery,
-        bosh: &bosh,
-        certificates: &certificates,
-        clock: &clock,
-    });
-    let http_options = http::Options { counts, ..http_options(config) };
+    let metrics = numbers::metrics(&counts, &engine, &delivery, &bosh, &certificates, &clock);
+    let http_options = http_options(config, &counts);
     let rooms_asked =
         http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), webhooks, clock, metrics };
     let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options.clone());
@@ -268,7 +260,7 @@ fn delivery_options(config: &Config) -> delivery::Options {
     }
 }
 
-fn access_options(config: &Config) -> Result<access::Options, StartError> {
+fn access_options(config: &Config, counts: &Arc<Counts>) -> Result<access::Options, StartError> {
     let (issuers, fetch) = issuers(config)?;
     Ok(access::Options {
         domains: config.hosts.iter().map(|host| host.domain.to_string()).collect(),
@@ -282,6 +274,7 @@ fn access_options(config: &Config) -> Result<access::Options, StartError> {
         registrations_per_hour_max: config.limits.registrations_per_hour,
         issuers,
         fetch,
+        counts: counts.clone(),
         ..access::Options::default()
     })
 }
@@ -348,8 +341,8 @@ fn xep_options(config: &Config) -> xep::Options {
     }
 }
 
-fn messaging_options(config: &Config) -> messaging::Options {
-    let mut options = messaging::Options::default();
+fn messaging_options(config: &Config, counts: &Arc<Counts>) -> messaging::Options {
+    let mut options = messaging::Options { counts: counts.clone(), ..messaging::Options::default() };
     options.limits.items_max = config.im.roster_items;
     options.limits.blocked_max = config.im.blocked_addresses;
     options.offline.messages_max = config.im.offline_messages;
@@ -362,7 +355,7 @@ fn messaging_options(config: &Config) -> messaging::Options {
     options
 }
 
-fn session_options(config: &Config, xep: &Xep) -> session::Options {
+fn session_options(config: &Config, xep: &Xep, counts: &Arc<Counts>) -> session::Options {
     let defaults = session::Options::default();
     let limits = xml::Limits { stanza_bytes: config.limits.stanza_bytes, ..defaults.limits };
     let said = |limits: &xml::Limits, idle_seconds: u64| stream::Limits {
@@ -385,6 +378,7 @@ fn session_options(config: &Config, xep: &Xep) -> session::Options {
     session::Options {
         stream,
         limits,
+        counts: counts.clone(),
         components: config.components.iter().cloned().collect(),
         rate: session::RateOptions {
             stanzas_per_second: config.limits.stanzas_per_second,
@@ -488,8 +482,9 @@ fn mechanisms(config: &Config) -> Vec<Mechanism> {
     mechanisms
 }
 
-fn http_options(config: &Config) -> http::Options {
+fn http_options(config: &Config, counts: &Arc<Counts>) -> http::Options {
     http::Options {
+        counts: counts.clone(),
         origins: config.http.origins.clone(),
         services: config.hosts.iter().map(|host| host.service.clone()).collect(),
         body_bytes_max: config.limits.http.body_bytes,

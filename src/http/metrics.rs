@@ -155,7 +155,10 @@ mod tests {
         let answered = answer(&headers, &families());
         assert!(answered.headers()[CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text"));
         let written = write(Format::OpenMetrics, &families());
-        assert!(written.starts_with("# HELP tidings_events Events.\n# TYPE tidings_events counter\ntidings_events_total 7\n"));
+        assert!(
+            written
+                .starts_with("# HELP tidings_events Events.\n# TYPE tidings_events counter\ntidings_events_total 7\n")
+        );
         assert!(written.ends_with("\n# EOF\n"));
         let plain = answer(&HeaderMap::new(), &families());
         assert!(plain.headers()[CONTENT_TYPE].to_str().unwrap().starts_with("text/plain"));

@@ -191,9 +191,12 @@ impl Door {
                 MetricKind::Gauge,
                 move || open.watches.count(),
             ),
-            Metric::one("tidings_watch_events_total", "Events shown to watchers over HTTP.", MetricKind::Counter, move || {
-                shown.watches.shown()
-            }),
+            Metric::one(
+                "tidings_watch_events_total",
+                "Events shown to watchers over HTTP.",
+                MetricKind::Counter,
+                move || shown.watches.shown(),
+            ),
         ];
         metrics::answer(headers, self.rooms.metrics.iter().chain(&own))
     }

@@ -40,7 +40,15 @@ pub async fn websocket<S: Io + 'static>(
     let carrier = Carrier::Messages(Box::new(WebSocket::new(metered, bytes).await));
     let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(Unknown { _pending: pending, known }));
     sessions
-        .run(Pipe { kind: SessionKind::WebSocket, carrier, peer, upgrade: None, clear: !secure, secured: Secured::default(), unauthenticated })
+        .run(Pipe {
+            kind: SessionKind::WebSocket,
+            carrier,
+            peer,
+            upgrade: None,
+            clear: !secure,
+            secured: Secured::default(),
+            unauthenticated,
+        })
         .await;
 }
 

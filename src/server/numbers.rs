@@ -13,19 +13,26 @@ use crate::net::{Bosh, Certificates};
 use crate::time::Clock;
 
 /// What is asked.
-pub(super) struct Rooms<'a> {
-    pub counts: &'a Arc<Counts>,
-    pub engine: &'a Engine,
-    pub delivery: &'a Delivery,
-    pub bosh: &'a Arc<Bosh>,
-    pub certificates: &'a Arc<Certificates>,
-    pub clock: &'a Arc<dyn Clock>,
+struct Rooms<'a> {
+    counts: &'a Arc<Counts>,
+    delivery: &'a Delivery,
+    bosh: &'a Arc<Bosh>,
+    certificates: &'a Arc<Certificates>,
+    clock: &'a Arc<dyn Clock>,
 }
 
-pub(super) fn metrics(rooms: &Rooms<'_>) -> Vec<Metric> {
-    let mut all = of_engine(rooms.engine);
-    all.extend(of_sessions(rooms));
-    all.extend(of_limits(rooms));
+pub(super) fn metrics(
+    counts: &Arc<Counts>,
+    engine: &Engine,
+    delivery: &Delivery,
+    bosh: &Arc<Bosh>,
+    certificates: &Arc<Certificates>,
+    clock: &Arc<dyn Clock>,
+) -> Vec<Metric> {
+    let rooms = Rooms { counts, delivery, bosh, certificates, clock };
+    let mut all = of_engine(engine);
+    all.extend(of_sessions(&rooms));
+    all.extend(of_limits(&rooms));
     all.extend(of_process());
     all
 }

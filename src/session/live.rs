@@ -63,7 +63,11 @@ pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
             let caller = Caller { jid: presence.jid().clone().into(), role };
             let feed = shared.delivery.attach(presence.jid().clone(), role, bound_at);
             let answers = FuturesUnordered::new();
-            (Box::new(Standing { presence, inbox, caller, login, feed, answers, managed, kind, _stay: stay }), None, inactive)
+            (
+                Box::new(Standing { presence, inbox, caller, login, feed, answers, managed, kind, _stay: stay }),
+                None,
+                inactive,
+            )
         }
         // XEP-0352 §5.2: somebody looks at it again.
         Who::Resumed { mut standing, h } => {

@@ -33,7 +33,13 @@ pub(super) struct Rate {
 impl Rate {
     pub fn new(options: RateOptions, now: Instant) -> Self {
         let full = |rate: u32| f64::from(rate) * BURST;
-        Rate { options, filled: now, stanzas: full(options.stanzas_per_second), bytes: full(options.bytes_per_second), out: [false; 2] }
+        Rate {
+            options,
+            filled: now,
+            stanzas: full(options.stanzas_per_second),
+            bytes: full(options.bytes_per_second),
+            out: [false; 2],
+        }
     }
 
     pub fn stanza(&mut self) {

@@ -119,7 +119,8 @@ async fn hit(limit: Limit, house: &House) -> (Vec<TcpStream>, Vec<Client>) {
         Limit::AckDeadline => clients.push(log_in(house, "alice", RESUMABLE).await),
         Limit::WriteDeadline => {
             let mut client = log_in(house, "alice", BIND).await;
-            let ask = "<iq type='get' id='d' to='localhost'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>";
+            let ask =
+                "<iq type='get' id='d' to='localhost'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>";
             let asked = ask.repeat(100);
             // Until nothing more is taken: the answers fill what the system buffers, and then the queue.
             while let Ok(sent) = tokio::time::timeout(std::time::Duration::from_secs(2), client.send(&asked)).await {
@@ -164,7 +165,9 @@ async fn hit(limit: Limit, house: &House) -> (Vec<TcpStream>, Vec<Client>) {
             let mut client = log_in(house, "alice", BIND).await;
             for name in ["one", "two"] {
                 let asked = match limit {
-                    Limit::RosterItems => format!("<query xmlns='jabber:iq:roster'><item jid='{name}@localhost'/></query>"),
+                    Limit::RosterItems => {
+                        format!("<query xmlns='jabber:iq:roster'><item jid='{name}@localhost'/></query>")
+                    }
                     _ => format!("<block xmlns='urn:xmpp:blocking'><item jid='{name}@localhost'/></block>"),
                 };
                 client.send(&format!("<iq type='set' id='{name}'>{asked}</iq>")).await.unwrap();
@@ -212,11 +215,14 @@ async fn hit(limit: Limit, house: &House) -> (Vec<TcpStream>, Vec<Client>) {
         Limit::WatchesPerAccount => {
             let address = house.running.addresses.http.unwrap();
             let path = "/v1/nodes/n/items";
-            let put = format!("PUT {path}/1 HTTP/1.1\r\n{}Content-Type: application/json\r\n", basic("alice"));
-            http(address, &put, "{}").await;
+            let put =
+                format!("PUT {path}/1?create=true HTTP/1.1\r\n{}Content-Type: application/json\r\n", basic("alice"));
+            let made = http(address, &put, "{}").await;
+            assert!(made.starts_with("HTTP/1.1 201"), "{made}");
             for _ in 0..2 {
                 let mut socket = TcpStream::connect(address).await.unwrap();
-                let watch = format!("GET {path} HTTP/1.1\r\n{}Accept: text/event-stream\r\n\r\n", basic("alice"));
+                let watch =
+                    format!("GET {path}?watch=true HTTP/1.1\r\n{}Accept: text/event-stream\r\n\r\n", basic("alice"));
                 socket.write_all(watch.as_bytes()).await.unwrap();
                 // The first is open before the second asks.
                 assert!(socket.read(&mut [0; 64]).await.unwrap() > 0);
@@ -244,7 +250,9 @@ async fn is_counted(limit: Limit) {
         .chain(if limit == Limit::GateDeadline { Some("limits.negotiation_seconds=1") } else { None })
         .chain(settings(limit).iter().copied())
         .collect();
-    let house = House::open(&sets).await;
+    let guests = "[[host]]\ndomain = \"guests.localhost\"\nservice = \"pubsub.guests.localhost\"\n";
+    let file = if limit == Limit::AnonymousSessions { guests } else { "" };
+    let house = House::with_file(file, &sets).await;
     let name = format!("tidings_limit_hits_total{{limit=\"{}\"}}", limit.name());
     let admin_also = limit == Limit::HttpConnections;
     if !admin_also {
@@ -262,7 +270,6 @@ async fn each_limit_is_counted_where_it_bites() {
     for limit in Limit::ALL.iter().copied().filter(|limit| *limit != Limit::Descriptors) {
         running.spawn(async move {
             is_counted(limit).await;
-            limit
         });
     }
     let done = running.join_all().await;

@@ -148,7 +148,8 @@ impl Bosh {
         let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(Unknown { _pending: pending, one: one.clone() }));
         let carrier = Carrier::Messages(Box::new(BoshCarrier::new(one.clone(), self.table.clone())));
         let kind = SessionKind::Bosh;
-        let pipe = Pipe { kind, carrier, peer, upgrade: None, clear: !secure, secured: Secured::default(), unauthenticated };
+        let pipe =
+            Pipe { kind, carrier, peer, upgrade: None, clear: !secure, secured: Secured::default(), unauthenticated };
         let sessions = self.sessions.clone();
         self.tracker.spawn(async move { sessions.run(pipe).await });
         Ok(Asked { one, rid, until, answer })
