@@ -132,8 +132,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
             tracker: peers.clone(),
         }));
     }
-    let webhooks = Webhooks::new(delivery.clone(), webhook_options(config, &addresses), leaving.clone());
-    let webhooks = webhooks.map_err(StartError)?;
+    let (options, cuts) = (webhook_options(config, &addresses), access.revocations());
+    let webhooks = Webhooks::new(delivery.clone(), options, cuts, leaving.clone()).map_err(StartError)?;
     rooms.spawn(webhooks.clone().run());
     if let Some(options) = upstream_options(config) {
         let of = &config.component_of;
@@ -319,6 +319,12 @@ fn engine_options(config: &Config) -> engine::Options {
         who_creates: config.pubsub.create,
         auto_create: config.pubsub.auto_create,
         templates: config.templates.clone().into(),
+        servers: config
+            .hosts
+            .iter()
+            .filter(|host| host.service != host.domain)
+            .map(|host| host.domain.clone())
+            .collect(),
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
         children_max: config.pubsub.children_max,

@@ -10,6 +10,9 @@ mod bosh;
 #[path = "scenes/scram.rs"]
 #[allow(dead_code, reason = "so logs in who comes over those")]
 mod scram;
+#[path = "scenes/secrets.rs"]
+#[allow(dead_code, reason = "others see more than this")]
+mod secrets;
 #[path = "scenes/socket.rs"]
 #[allow(dead_code, reason = "an actor can come over it")]
 mod socket;

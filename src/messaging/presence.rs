@@ -266,6 +266,8 @@ impl Messaging {
         let mut accounts = BTreeSet::new();
         if !nodes.is_empty() {
             accounts.insert(session.jid().bare().clone());
+            // XEP-0163 §4.3.1: what the server itself has to tell.
+            accounts.extend(BareJid::new(None, session.jid().bare().domain()).ok());
             accounts.extend(facts.unhidden().cloned());
             accounts.extend(facts.visited.iter().cloned());
         }

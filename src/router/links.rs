@@ -175,6 +175,10 @@ impl Router {
 
     fn presence_from_afar(&self, caller: &Caller, stanza: PresenceStanza) -> Reaction {
         match (&stanza.to, stanza.kind) {
+            (Some(Jid::Bare(to)), PresenceType::Available | PresenceType::Unavailable) if self.is_service(to) => {
+                let there = stanza.kind == PresenceType::Available;
+                Reaction::There(caller.jid.clone(), there.then(|| super::show(&stanza)))
+            }
             (Some(to), PresenceType::Available | PresenceType::Unavailable) => {
                 let to = to.clone();
                 let stanza = wire_bytes(&stanza.into_element());

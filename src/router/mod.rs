@@ -18,7 +18,7 @@ use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
 use crate::pubsub::{Caller, NodeKey, Role, Show};
 use crate::xep::pubsub::notify;
-use crate::xep::{Xep, since};
+use crate::xep::{Xep, changes_account, since};
 use crate::xml::Element;
 use crate::xmpp::{
     Condition, ErrorType, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType,
@@ -50,6 +50,8 @@ pub enum Reaction {
     Write(Bytes),
     /// A notification of this node came back, from this address.
     Bounced(NodeKey, Jid, Bounce),
+    /// Somebody for whom a link speaks is available to a service, and shows this, or is not any more.
+    There(Jid, Option<Show>),
     /// An answer that takes time. The first poll gives the request its place.
     Later(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
@@ -124,6 +126,17 @@ impl Router {
         }
     }
 
+    /// The answer to a request that would change the account itself, from a session that may not.
+    pub fn refuse_account_change(&self, element: &Element) -> Option<Bytes> {
+        if element.name() != "iq" || !element.children().any(changes_account) {
+            return None;
+        }
+        match Stanza::parse(element.clone()) {
+            Ok(Stanza::Iq(iq)) if matches!(iq.kind, IqKind::Set(_)) => Some(iq_error(iq, Condition::NotAllowed)),
+            _ => None,
+        }
+    }
+
     /// What a watcher is shown of an event: the head that addresses it, and the body that all share.
     pub fn notification(&self, shown: Shown<'_>) -> Option<[Bytes; 2]> {
         let rest = notify::rest(&shown)?;
@@ -136,7 +149,7 @@ impl Router {
         let (messaging, place) = (self.messaging.clone(), session.place());
         match self.told(session, Show::Online, async move { messaging.follow(&place).await }) {
             Reaction::Later(following) => following,
-            Reaction::Nothing | Reaction::Write(_) | Reaction::Bounced(..) => {
+            Reaction::Nothing | Reaction::Write(_) | Reaction::Bounced(..) | Reaction::There(..) => {
                 Box::pin(std::future::ready(Outcome::default()))
             }
         }
@@ -274,6 +287,10 @@ impl Router {
             let available = told.available.map(|available| available.then_some(show));
             Outcome { reply: None, then, available, away: None, follows }
         }))
+    }
+
+    fn is_service(&self, to: &BareJid) -> bool {
+        self.xep.hosts().iter().any(|host| host.service == *to)
     }
 
     fn is_local(&self, to: &Jid) -> bool {

@@ -311,6 +311,7 @@ impl<'a> Link<'a> {
         match self.shared.router.stanza_from_afar(&Caller { jid: from, role }, stanza) {
             Reaction::Nothing => {}
             Reaction::Bounced(node, from, bounce) => work.feed.bounced(node, &from, bounce),
+            Reaction::There(jid, show) => work.feed.is_told_presence(&jid, show),
             Reaction::Write(bytes) => self.push(bytes),
             Reaction::Later(mut answering) => {
                 // The first poll gives the request its place in the order of requests.

@@ -255,9 +255,14 @@ impl Session<'_> {
 
     async fn stanza(&mut self, stanza: Element, moment: Moment) {
         let number = self.standing.managed.as_mut().map_or(0, |managed| managed.handled.stanza());
-        let Standing { caller, presence, .. } = &*self.standing;
+        let Standing { caller, presence, login, .. } = &*self.standing;
+        if !login.proof.owns_account()
+            && let Some(refusal) = self.shared.router.refuse_account_change(&stanza)
+        {
+            return self.write(refusal);
+        }
         match self.shared.router.stanza(caller, presence, stanza) {
-            Reaction::Nothing => {}
+            Reaction::Nothing | Reaction::There(..) => {}
             Reaction::Write(bytes) => self.write(bytes),
             Reaction::Bounced(node, from, bounce) => self.standing.feed.bounced(node, &from, bounce),
             // The first poll gives the request its place in the order of requests.

@@ -171,14 +171,21 @@ impl Negotiation {
         let (talk, login) = (Box::new(self.talk.take()?), self.login.take()?);
         if let Some((handed, h)) = self.resumed.take() {
             let mut standing = handed.take()?;
-            // What was proved now is what holds from now on.
+            // What was proved now is what holds from now on, no more and no less.
+            let role = self.role_of(&login);
+            standing.caller.role = role;
+            standing.feed.set_role(role);
             standing.login = login;
             return Some(Established { talk, who: Who::Resumed { standing, h } });
         }
         let (presence, inbox, bound_at) = self.bound.take()?;
-        let role = self.role.unwrap_or(if login.admin { Role::Admin } else { Role::Account });
+        let role = self.role_of(&login);
         let (stay, managed, inactive) = (self.stay.take(), self.managed.take(), self.inactive);
         Some(Established { talk, who: Who::New { presence, inbox, bound_at, login, role, stay, managed, inactive } })
+    }
+
+    fn role_of(&self, login: &Login) -> Role {
+        self.role.unwrap_or(if login.admin { Role::Admin } else { Role::Account })
     }
 
     /// Does what the stream wants done; what follows from it comes back.

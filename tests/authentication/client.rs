@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::secrets;
 use crate::trusting::trusting;
 
 pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
@@ -126,6 +127,7 @@ impl Client {
     }
 
     pub async fn send(&mut self, text: &str) -> Result<(), String> {
+        secrets::ears().overhear(text);
         self.tls.write_all(text.as_bytes()).await.map_err(|error| error.to_string())?;
         self.tls.flush().await.map_err(|error| error.to_string())
     }
@@ -137,7 +139,14 @@ impl Client {
             let taken = self.pending.len() - input.len();
             self.pending.drain(..taken);
             match event {
-                Some(XmlEvent::Element(element)) => return Ok(element),
+                Some(XmlEvent::Element(element)) => {
+                    let text = element.to_string();
+                    secrets::ears().overhear(&text);
+                    if secrets::is_error(&text) {
+                        secrets::ears().check("an error", text.as_bytes())?;
+                    }
+                    return Ok(element);
+                }
                 Some(XmlEvent::StreamEnd) => return Err("the end of the stream".to_owned()),
                 Some(XmlEvent::StreamStart { .. }) => {}
                 None => {

@@ -13,9 +13,20 @@ use tidings::jid::BareJid;
 use tidings::server::{self, Parts, Running};
 use tidings::store::memory::MemoryStore;
 
+use crate::secrets;
+
 pub struct House {
     pub running: Running,
     pub dir: tempfile::TempDir,
+}
+
+/// Security row L3: no test ends with a secret in the log.
+impl Drop for House {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            secrets::ears().check_log().unwrap();
+        }
+    }
 }
 
 impl House {
@@ -37,6 +48,8 @@ impl House {
         file: &str,
         sets: &[&str],
     ) -> House {
+        secrets::listen();
+        secrets::own();
         let path = dir.path().join("tidings.toml");
         std::fs::write(&path, file.replace("DIR", &dir.path().display().to_string())).unwrap();
         let defaults = [
@@ -54,6 +67,7 @@ impl House {
         let parts = Parts { store: Arc::new(MemoryStore::new()), certificate, key };
         let running = server::start(&config, parts).await.unwrap();
         for name in ["alice", "bob"] {
+            secrets::ears().keep(format!("{name}-password"));
             let password = NewPassword::Chosen(format!("{name}-password"));
             let new = NewUser { name: name.to_owned(), password, admin: false, verifier: None };
             running.access.add_user(new).await.unwrap();
@@ -80,7 +94,9 @@ pub fn write_certificate(dir: &Path, name: &str, domains: &[&str]) -> (PathBuf, 
     let made = rcgen::generate_simple_self_signed(domains).unwrap();
     let (certificate, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
     // The key first: a watcher that looks between the two sees a pair that does not fit.
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let pem = made.signing_key.serialize_pem();
+    secrets::ears().keep_key(&pem);
+    std::fs::write(&key, pem).unwrap();
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     (certificate, key)
 }

@@ -7,6 +7,9 @@ mod house;
 mod library;
 mod limits;
 mod passwords;
+#[path = "../scenes/secrets.rs"]
+#[allow(dead_code, reason = "others see more than this")]
+mod secrets;
 mod tokens;
 #[path = "../scenes/trusting.rs"]
 mod trusting;

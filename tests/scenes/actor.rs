@@ -7,10 +7,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use tidings::xml::{Element, Limits, Parser, XmlEvent};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use crate::bosh::Bosh;
+use crate::secrets;
 use crate::socket::Socket;
 use crate::trusting::trusting;
 
@@ -46,6 +47,14 @@ impl Raw {
         Ok(Raw { io: Box::new(socket), seen: Vec::new() })
     }
 
+    /// Over a socket that holds little of what nobody reads.
+    pub async fn connect_slowly(address: SocketAddr) -> Result<Raw, String> {
+        let socket = TcpSocket::new_v4().map_err(|error| error.to_string())?;
+        socket.set_recv_buffer_size(4096).map_err(|error| error.to_string())?;
+        let socket = socket.connect(address).await.map_err(|error| error.to_string())?;
+        Ok(Raw { io: Box::new(socket), seen: Vec::new() })
+    }
+
     /// Opens a stream, asks for STARTTLS and does the handshake.
     pub async fn start_tls(mut self) -> Result<Raw, String> {
         self.write(HEADER).await?;
@@ -60,6 +69,7 @@ impl Raw {
     }
 
     pub async fn write(&mut self, text: &str) -> Result<(), String> {
+        secrets::ears().overhear(text);
         self.io.write_all(text.as_bytes()).await.map_err(|error| error.to_string())?;
         self.io.flush().await.map_err(|error| error.to_string())
     }
@@ -71,6 +81,7 @@ impl Raw {
             if let Some(at) = seen.find(text) {
                 let end = at + text.len();
                 self.seen.drain(..end);
+                secrets::ears().overhear(&seen[..end]);
                 return Ok(seen[..end].to_owned());
             }
             if self.read().await? == 0 {
@@ -102,6 +113,11 @@ impl Raw {
 impl Actor {
     pub async fn log_in(address: SocketAddr, name: &str, resource: &str) -> Result<Actor, String> {
         Self::authenticate(address, name).await?.bind(resource).await
+    }
+
+    /// The same over a socket that holds little of what nobody reads.
+    pub async fn log_in_slowly(address: SocketAddr, name: &str, resource: &str) -> Result<Actor, String> {
+        Self::authenticate_on(Raw::connect_slowly(address).await?, name).await?.bind(resource).await
     }
 
     /// The same over a WebSocket.
@@ -141,7 +157,11 @@ impl Actor {
 
     /// A stream that is authenticated; no resource is bound yet.
     pub async fn authenticate(address: SocketAddr, name: &str) -> Result<Actor, String> {
-        let mut raw = Raw::connect(address).await?.start_tls().await?;
+        Self::authenticate_on(Raw::connect(address).await?, name).await
+    }
+
+    async fn authenticate_on(raw: Raw, name: &str) -> Result<Actor, String> {
+        let mut raw = raw.start_tls().await?;
         raw.write(HEADER).await?;
         raw.read_until("</stream:features>").await?;
         let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{name}\0{name}-password"));
@@ -171,6 +191,7 @@ impl Actor {
         let id = header.attr("id").ok_or("no id")?;
         let hash = sha1::Sha1::digest(format!("{id}{secret}"));
         let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        secrets::ears().keep(secret);
         let mut actor = Actor { line: Line::Stream(Box::new(stream)) };
         actor.send(&format!("<handshake>{hash}</handshake>")).await?;
         let answer = actor.next().await?;
@@ -178,6 +199,7 @@ impl Actor {
     }
 
     pub async fn send(&mut self, xml: &str) -> Result<(), String> {
+        secrets::ears().overhear(xml);
         match &mut self.line {
             Line::Stream(stream) => stream.raw.write(xml).await,
             Line::Socket(socket) => socket.send(xml).await,
@@ -185,8 +207,22 @@ impl Actor {
         }
     }
 
-    /// The next element of the stream; its header is passed over.
+    /// The next element of the stream; its header is passed over. An error bears no secret.
     pub async fn next(&mut self) -> Result<Element, String> {
+        let came = self.element().await?;
+        let (text, ears) = (came.to_string(), secrets::ears());
+        ears.overhear(&text);
+        // By its id a session is taken over.
+        if came.is("enabled", "urn:xmpp:sm:3") {
+            ears.keep(came.attr("id").unwrap_or_default());
+        }
+        if secrets::is_error(&text) {
+            ears.check("an error", text.as_bytes())?;
+        }
+        Ok(came)
+    }
+
+    async fn element(&mut self) -> Result<Element, String> {
         let stream = match &mut self.line {
             Line::Stream(stream) => stream,
             Line::Socket(socket) => return socket.next().await,

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::scram::{self, Elements};
+use crate::secrets;
 
 pub struct Bosh {
     says: mpsc::Sender<Said>,
@@ -35,6 +36,7 @@ impl Bosh {
         );
         let begun = post(address, body).await?;
         let sid = begun.attr("sid").ok_or_else(|| format!("no sid: {begun}"))?.to_owned();
+        secrets::ears().keep(&sid);
         let (says, said) = mpsc::channel(64);
         let (heard, hears) = mpsc::channel(4096);
         tokio::spawn(run(Session { address, sid, rid, told: rid, heard }, said));

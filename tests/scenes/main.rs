@@ -8,15 +8,23 @@ mod actor;
 mod bosh;
 mod compare;
 mod proxy;
+mod removal;
 mod scram;
 mod script;
+#[allow(dead_code, reason = "other tests need more of it")]
+mod secrets;
+mod self_check;
 mod socket;
 mod stage;
 mod trusting;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+
+use crate::secrets::Ears;
+use crate::stage::Stage;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -32,12 +40,15 @@ fn main() {
     let mut files = Vec::new();
     find(&root, &mut files);
     files.sort();
+    secrets::listen();
     let trials = files
         .into_iter()
         .map(|path| {
             let name = path.strip_prefix(&root).unwrap_or(&path).with_extension("").display().to_string();
             Trial::test(name.replace('/', "::"), move || perform(&path, over))
         })
+        .chain(self_check::trials())
+        .chain(removal::trials())
         .collect();
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -53,11 +64,42 @@ pub enum Over {
 
 fn perform(path: &Path, over: Over) -> Result<(), Failed> {
     let text = std::fs::read_to_string(path)?;
-    let script = script::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let played = runtime.block_on(stage::play(&script, over));
+    perform_text(&text, over, || ()).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// Plays a scene with ears of its own; what else happens meanwhile does so once it is over, before the log is
+/// looked through.
+fn perform_text(text: &str, over: Over, meanwhile: impl FnOnce()) -> Result<(), String> {
+    let script = script::parse(text)?;
+    with_ears(async {
+        let played = stage::play(&script, over).await;
+        meanwhile();
+        played
+    })
+}
+
+/// Plays what is no scene, on the stage of one.
+fn perform_on(
+    script: &script::Script,
+    act: impl AsyncFnOnce(&mut Stage<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    with_ears(stage::perform(script, Over::StartTls, act))
+}
+
+fn with_ears(play: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let ears = Arc::new(Ears::default());
+    let (own, lent) = (secrets::ears(), ears.clone());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .on_thread_start(move || secrets::lend(&lent))
+        .build()
+        .map_err(|error| error.to_string())?;
+    secrets::lend(&ears);
+    let played = runtime.block_on(play);
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
-    played.map_err(|error| format!("{}: {error}", path.display()).into())
+    secrets::lend(&own);
+    played.and_then(|()| ears.check_log())
 }
 
 fn find(dir: &Path, files: &mut Vec<PathBuf>) {

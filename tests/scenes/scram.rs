@@ -9,6 +9,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use tidings::xml::Element;
 
+use crate::secrets;
+
 /// What carries elements.
 pub trait Elements {
     async fn write(&mut self, xml: &str) -> Result<(), String>;
@@ -39,7 +41,9 @@ pub async fn authenticate(line: &mut impl Elements, address: SocketAddr, name: &
 
 async fn say(line: &mut impl Elements, name: &str, attributes: &str, data: &str) -> Result<(), String> {
     let data = STANDARD.encode(data);
-    line.write(&format!("<{name} xmlns='urn:ietf:params:xml:ns:xmpp-sasl' {attributes}>{data}</{name}>")).await
+    let message = format!("<{name} xmlns='urn:ietf:params:xml:ns:xmpp-sasl' {attributes}>{data}</{name}>");
+    secrets::ears().overhear(&message);
+    line.write(&message).await
 }
 
 async fn heard(line: &mut impl Elements, name: &str) -> Result<String, String> {
@@ -47,6 +51,7 @@ async fn heard(line: &mut impl Elements, name: &str) -> Result<String, String> {
     if element.name() != name {
         return Err(format!("expected <{name}/>, got {element}"));
     }
+    secrets::ears().overhear(&element.to_string());
     let data = STANDARD.decode(element.text()).map_err(|error| error.to_string())?;
     String::from_utf8(data).map_err(|error| error.to_string())
 }

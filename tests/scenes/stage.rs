@@ -19,16 +19,16 @@ use tidings::xml::{Element, Limits, Node, parse_document};
 use crate::actor::{Actor, Raw};
 use crate::compare::{self, Names};
 use crate::script::{Kind, Script};
-use crate::{Over, proxy};
+use crate::{Over, proxy, secrets};
 
-struct Stage<'a> {
+pub struct Stage<'a> {
     script: &'a Script,
     dir: &'a Path,
     over: Over,
     /// Where clients connect.
     door: Option<SocketAddr>,
     server: Option<Running>,
-    actors: HashMap<String, Actor>,
+    pub actors: HashMap<String, Actor>,
     raws: HashMap<String, Raw>,
     tokens: HashMap<String, String>,
     names: Names,
@@ -36,13 +36,30 @@ struct Stage<'a> {
     pings: u32,
 }
 
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     headers: Vec<(String, String)>,
-    body: String,
+    pub body: String,
 }
 
 pub async fn play(script: &Script, over: Over) -> Result<(), String> {
+    perform(script, over, async |stage| {
+        for step in &script.steps {
+            let done = tokio::time::timeout(STEP_MAX, stage.step(&step.kind)).await;
+            let done = done.unwrap_or_else(|_| Err("took too long".to_owned()));
+            done.map_err(|error| format!("line {}: {error}", step.line))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Opens the stage of a scene, and closes it when it was acted on.
+pub async fn perform(
+    script: &Script,
+    over: Over,
+    act: impl AsyncFnOnce(&mut Stage<'_>) -> Result<(), String>,
+) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut stage = Stage {
         script,
@@ -59,17 +76,12 @@ pub async fn play(script: &Script, over: Over) -> Result<(), String> {
     };
     stage.open().await?;
     stage.hire().await?;
-    let mut outcome = Ok(());
-    for step in &script.steps {
-        let done = tokio::time::timeout(STEP_MAX, stage.step(&step.kind)).await;
-        outcome = done.unwrap_or_else(|_| Err("took too long".to_owned()));
-        if let Err(error) = outcome {
-            outcome = Err(format!("line {}: {error}", step.line));
-            break;
-        }
+    let mut outcome = act(&mut stage).await;
+    if outcome.is_ok() {
+        outcome = stage.look_through_metrics().await;
     }
     stage.close().await;
-    outcome
+    outcome.and_then(|()| stage.look_through_files())
 }
 
 impl Stage<'_> {
@@ -78,13 +90,19 @@ impl Stage<'_> {
         sets.extend(self.script.settings.iter().map(|(key, value)| format!("{key}={value}")));
         let file = self.dir.join("tidings.toml");
         std::fs::write(&file, &self.script.file).map_err(|error| error.to_string())?;
+        for line in self.script.file.lines().filter(|line| line.trim_start().starts_with("secret")) {
+            line.split(['"', '\'']).skip(1).step_by(2).for_each(|secret| secrets::ears().keep(secret));
+        }
         let sources = Sources { sets, file: Some(file), data: Some(self.dir.to_owned()), ..Sources::default() };
         let config = config::load(&sources).map_err(|mistakes| format!("{mistakes:?}"))?;
+        secrets::ears().check("the configuration", format!("{config:?}").as_bytes())?;
         let (certificate, key) = (self.dir.join("cert.pem"), self.dir.join("cert.key"));
         if !certificate.exists() {
             let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(|e| e.to_string())?;
             std::fs::write(&certificate, made.cert.pem()).map_err(|error| error.to_string())?;
-            std::fs::write(&key, made.signing_key.serialize_pem()).map_err(|error| error.to_string())?;
+            let pem = made.signing_key.serialize_pem();
+            secrets::ears().keep_key(&pem);
+            std::fs::write(&key, pem).map_err(|error| error.to_string())?;
         }
         let options = SqliteOptions { path: self.dir.join("tidings.db"), ..SqliteOptions::default() };
         let store = SqliteStore::open(&options).map_err(|error| error.to_string())?;
@@ -103,11 +121,14 @@ impl Stage<'_> {
         let access = &self.server()?.access;
         let mut tokens = HashMap::new();
         for (name, admin) in &self.script.accounts {
-            let password = NewPassword::Chosen(format!("{name}-password"));
+            let password = format!("{name}-password");
+            secrets::ears().keep_unstored(&password);
+            let password = NewPassword::Chosen(password);
             let new = NewUser { name: name.clone(), password, admin: *admin, verifier: None };
             let account = access.add_user(new).await.map_err(|error| error.to_string())?;
             let new = NewToken { account, scopes: Vec::new(), expires_seconds: None };
             let token = access.create_token(new).await.map_err(|error| error.to_string())?;
+            secrets::ears().keep_unstored(&token.text);
             tokens.insert(name.clone(), token.text);
         }
         self.tokens = tokens;
@@ -122,7 +143,33 @@ impl Stage<'_> {
         }
     }
 
-    async fn step(&mut self, kind: &Kind) -> Result<(), String> {
+    /// What the server tells of itself holds no secret.
+    async fn look_through_metrics(&mut self) -> Result<(), String> {
+        let Running { access, addresses, .. } = self.server()?;
+        let Some(address) = addresses.admin else { return Ok(()) };
+        let password = NewPassword::Chosen("a-password-of-the-meter".to_owned());
+        let new = NewUser { name: "meter".to_owned(), password, admin: true, verifier: None };
+        let account = access.add_user(new).await.map_err(|error| error.to_string())?;
+        let new = NewToken { account, scopes: Vec::new(), expires_seconds: None };
+        let token = access.create_token(new).await.map_err(|error| error.to_string())?;
+        self.tokens.insert("meter".to_owned(), token.text);
+        let answer = self.request_at(address, "meter", "GET", "/metrics", None, &[], "").await?;
+        if answer.status != 200 || !answer.body.contains("tidings_sessions") {
+            return Err(format!("no metrics: {} {}", answer.status, answer.body));
+        }
+        secrets::ears().check("the metrics", answer.body.as_bytes())
+    }
+
+    /// What nobody has to know again is not in the database.
+    fn look_through_files(&self) -> Result<(), String> {
+        for name in ["tidings.db", "tidings.db-wal"] {
+            let bytes = std::fs::read(self.dir.join(name)).unwrap_or_default();
+            secrets::ears().check_stored(name, &bytes)?;
+        }
+        Ok(())
+    }
+
+    pub async fn step(&mut self, kind: &Kind) -> Result<(), String> {
         match kind {
             Kind::Connect { actor, resource } => {
                 let name = actor.split('/').next().unwrap_or(actor);
@@ -209,9 +256,15 @@ impl Stage<'_> {
             Kind::Answer { status, headers, body } => self.check_answer(*status, headers, body),
             Kind::Restart => {
                 let server = self.server.take().ok_or("no server")?;
-                server.stop().await;
-                self.actors.clear();
-                self.raws.clear();
+                // Whoever is told that the server stops closes, as clients do; it would wait for them.
+                let leave = async {
+                    for actor in self.actors.values_mut() {
+                        while actor.next().await.is_ok() {}
+                    }
+                    self.actors.clear();
+                    self.raws.clear();
+                };
+                tokio::join!(server.stop(), leave);
                 self.open().await
             }
         }
@@ -251,7 +304,7 @@ impl Stage<'_> {
         if came.attr("id") == Some(&id) { Ok(()) } else { Err(format!("expected nothing, got {came}")) }
     }
 
-    async fn request(
+    pub async fn request(
         &self,
         caller: &str,
         method: &str,
@@ -260,8 +313,21 @@ impl Stage<'_> {
         headers: &[String],
         body: &str,
     ) -> Result<Answer, String> {
+        self.request_at(self.http()?, caller, method, path, media, headers, body).await
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "they are the parts of a request")]
+    async fn request_at(
+        &self,
+        address: SocketAddr,
+        caller: &str,
+        method: &str,
+        path: &str,
+        media: Option<&str>,
+        headers: &[String],
+        body: &str,
+    ) -> Result<Answer, String> {
         let wrong = |error: &dyn std::fmt::Display| error.to_string();
-        let address = self.server()?.addresses.http.ok_or("no HTTP")?;
         let socket = tokio::net::TcpStream::connect(address).await.map_err(|error| wrong(&error))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|error| wrong(&error))?;
@@ -282,19 +348,25 @@ impl Stage<'_> {
             request = request.header(name.trim(), compare::fill(value.trim(), &self.names));
         }
         let body = Bytes::from(compare::fill(body, &self.names));
+        secrets::ears().overhear_json(&body);
         let request = request.body(Full::new(body)).map_err(|error| wrong(&error))?;
         let response = sender.send_request(request).await.map_err(|error| wrong(&error))?;
         let status = response.status().as_u16();
-        let headers = response
+        let headers: Vec<(String, String)> = response
             .headers()
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
             .collect();
         let body = response.into_body().collect().await.map_err(|error| wrong(&error))?.to_bytes();
+        secrets::ears().overhear_json(&body);
+        if status >= 400 {
+            secrets::ears().check("a problem", format!("{headers:?}").as_bytes())?;
+            secrets::ears().check("a problem", &body)?;
+        }
         Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
-    fn credential(&self, caller: &str) -> Result<Option<String>, String> {
+    pub fn credential(&self, caller: &str) -> Result<Option<String>, String> {
         use base64::Engine as _;
         if caller == "nobody" {
             return Ok(None);
@@ -332,23 +404,23 @@ impl Stage<'_> {
         }
     }
 
-    fn server(&self) -> Result<&Running, String> {
+    pub fn server(&self) -> Result<&Running, String> {
         self.server.as_ref().ok_or_else(|| "no server".to_owned())
     }
 
-    fn xmpp(&self) -> Result<SocketAddr, String> {
+    pub fn xmpp(&self) -> Result<SocketAddr, String> {
         self.door.ok_or_else(|| "no XMPP".to_owned())
     }
 
-    fn http(&self) -> Result<SocketAddr, String> {
+    pub fn http(&self) -> Result<SocketAddr, String> {
         self.server()?.addresses.http.ok_or_else(|| "no HTTP".to_owned())
     }
 
-    fn components(&self) -> Result<SocketAddr, String> {
+    pub fn components(&self) -> Result<SocketAddr, String> {
         self.server()?.addresses.component.ok_or_else(|| "no components".to_owned())
     }
 
-    fn actor(&mut self, name: &str) -> Result<&mut Actor, String> {
+    pub fn actor(&mut self, name: &str) -> Result<&mut Actor, String> {
         self.actors.get_mut(name).ok_or_else(|| format!("{name} is not connected"))
     }
 

@@ -3,7 +3,7 @@
 use super::endpoint::Endpoint;
 use super::*;
 use crate::delivery::webhook::Networks;
-use crate::http::{Hook, HookForm, Scheme, Secret};
+use crate::http::{Hook, HookForm, Scheme};
 
 /// Every operation, so that each finds what those before it have made.
 const ORDER: &[&str] = &[
@@ -46,7 +46,7 @@ async fn every_example_does_what_the_document_says() {
     let sender = Hook {
         source: "sender".to_owned(),
         scheme: Scheme::GitLab,
-        secrets: vec![Secret::new(SECRET.as_bytes().to_vec())],
+        secrets: vec![signed_with(SECRET)],
         tolerance_seconds: 300,
         node: "orders/42".to_owned(),
         item: None,

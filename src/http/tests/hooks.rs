@@ -11,13 +11,13 @@ use sha2::Sha256;
 use super::endpoint::{Does, Endpoint};
 use super::*;
 use crate::delivery::webhook::{Networks, Schedule, secret_key};
-use crate::http::{Hook, HookForm, Scheme, Secret};
+use crate::http::{Hook, HookForm, Scheme};
 
 fn hook(source: &str, scheme: Scheme, secrets: &[&str], node: &str) -> Hook {
     Hook {
         source: source.to_owned(),
         scheme,
-        secrets: secrets.iter().map(|secret| Secret::new(secret.as_bytes().to_vec())).collect(),
+        secrets: secrets.iter().map(|secret| signed_with(secret)).collect(),
         tolerance_seconds: 300,
         node: node.to_owned(),
         item: None,

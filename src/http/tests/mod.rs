@@ -13,6 +13,9 @@ mod initial;
 mod publish;
 mod read;
 mod refusals;
+#[path = "../../../tests/scenes/secrets.rs"]
+#[allow(dead_code, reason = "scenes see more than HTTP shows")]
+mod secrets;
 mod subscriptions;
 mod transports;
 mod watch;
@@ -37,7 +40,7 @@ use crate::access::{self, Access, NewPassword, NewToken, NewUser};
 use crate::delivery::webhook::{self, Webhooks};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine};
-use crate::http::{Api, Door, Metric, MetricKind, Options, Rooms, serve};
+use crate::http::{Api, Door, Metric, MetricKind, Options, Rooms, Secret, serve};
 use crate::jid::BareJid;
 use crate::store::memory::MemoryStore;
 use crate::time::SystemClock;
@@ -96,6 +99,9 @@ impl Stage {
         engine_options: engine::Options,
         webhook_options: webhook::Options,
     ) -> Self {
+        secrets::listen();
+        secrets::own();
+        secrets::ears().check("the options", format!("{options:?}").as_bytes()).unwrap();
         let (closing, over) = (CancellationToken::new(), CancellationToken::new());
         let clock = Arc::new(SystemClock);
         let access_options = access::Options { scram_iterations: 4096, ..access::Options::default() };
@@ -105,7 +111,8 @@ impl Stage {
         tokio::spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
         tokio::spawn(delivery.clone().run(over.clone()));
         let cursors = delivery.cursors().clone();
-        let webhooks = Webhooks::new(delivery.clone(), webhook_options, closing.clone()).unwrap();
+        let cuts = access.revocations();
+        let webhooks = Webhooks::new(delivery.clone(), webhook_options, cuts, closing.clone()).unwrap();
         let calling = tokio::spawn(webhooks.clone().run());
         let metric = Metric::one("tidings_engine_test", "What another room tells.", MetricKind::Gauge, || 7);
         let metrics = vec![metric];
@@ -139,22 +146,34 @@ impl Stage {
     }
 
     async fn token(&self, name: &str, scopes: &[&str], admin: bool) -> String {
-        let password = NewPassword::Chosen(format!("{name}-password"));
-        let new = NewUser { name: name.to_owned(), password, admin, verifier: None };
+        let password = format!("{name}-password");
+        secrets::ears().keep(&password);
+        let new = NewUser { name: name.to_owned(), password: NewPassword::Chosen(password), admin, verifier: None };
         // The account may be there already: then only the token is new.
         let _ = self.access.add_user(new).await;
         let account = BareJid::parse(&format!("{name}@localhost")).unwrap();
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        self.access.create_token(NewToken { account, scopes, expires_seconds: None }).await.unwrap().text
+        let text = self.access.create_token(NewToken { account, scopes, expires_seconds: None }).await.unwrap().text;
+        secrets::ears().keep(&text);
+        text
     }
 
     /// Stops the server, which must end by itself.
-    async fn close(self) {
+    async fn close(mut self) {
         self.closing.cancel();
-        for served in self.served {
+        for served in std::mem::take(&mut self.served) {
             timeout(PATIENCE, served).await.expect("the server ends in time").unwrap();
         }
         self.over.cancel();
+    }
+}
+
+/// Security row L3: no test ends with a secret in the log.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            secrets::ears().check_log().unwrap();
+        }
     }
 }
 
@@ -173,6 +192,15 @@ struct Reply {
 }
 
 impl Reply {
+    /// A secret is shown to nobody but whom it is made for, once.
+    fn look_through(&self, path: &str) {
+        secrets::ears().overhear_json(&self.body);
+        if self.status >= 400 || path == "/metrics" {
+            secrets::ears().check("a problem", format!("{:?}", self.headers).as_bytes()).unwrap();
+            secrets::ears().check("a problem", &self.body).unwrap();
+        }
+    }
+
     fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
@@ -201,7 +229,9 @@ impl Caller {
         {
             assert_eq!(parts.headers[name], value, "{method} {path}");
         }
-        Reply { status: parts.status.as_u16(), headers: parts.headers, body }
+        let reply = Reply { status: parts.status.as_u16(), headers: parts.headers, body };
+        reply.look_through(path);
+        reply
     }
 
     async fn send(
@@ -224,6 +254,7 @@ impl Caller {
             if !content_type.is_empty() {
                 request = request.header("content-type", content_type);
             }
+            secrets::ears().overhear_json(body);
             bytes = Bytes::copy_from_slice(body);
         }
         let request = request.body(Full::new(bytes)).unwrap();
@@ -330,6 +361,12 @@ impl Block {
         let id = self.data.as_ref().and_then(|data| data["id"].as_str());
         (self.event.as_deref().unwrap_or(""), id.unwrap_or(""))
     }
+}
+
+/// A secret of a sender of webhooks.
+fn signed_with(secret: &str) -> Secret {
+    secrets::ears().keep(secret);
+    Secret::new(secret.as_bytes().to_vec())
 }
 
 async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {

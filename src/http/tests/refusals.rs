@@ -2,7 +2,7 @@
 //! stored.
 
 use super::*;
-use crate::http::{Hook, HookForm, Scheme, Secret};
+use crate::http::{Hook, HookForm, Scheme};
 
 /// One request that cannot be: how it is published, with which query, of which type, and its body; then the status, the
 /// kind, and where it is wrong: a pointer among the errors, or words of the detail.
@@ -30,7 +30,7 @@ async fn stage() -> (Stage, Caller) {
     let sender = Hook {
         source: "sender".to_owned(),
         scheme: Scheme::GitLab,
-        secrets: vec![Secret::new(SECRET.as_bytes().to_vec())],
+        secrets: vec![signed_with(SECRET)],
         tolerance_seconds: 300,
         node: "n".to_owned(),
         item: Some("{/number}".to_owned()),
