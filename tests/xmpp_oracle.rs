@@ -156,6 +156,7 @@ fn policy() -> ServicePolicy {
         parents_max: 16,
         of_server: false,
         batch_items_max: 16,
+        attached_items_max: 16,
         subscriptions: tidings::pubsub::SubscriptionPolicy::default(),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use bytes::Bytes;
 
 use crate::jid::BareJid;
-use crate::pubsub::{Change, Event, EventKind, Node, NodeAddress, NodeConfig, NodeKey, Seq, doubts};
+use crate::pubsub::{Change, Event, EventKind, Node, NodeAddress, NodeConfig, NodeKey, Seq, doubts, root};
 
 /// One event as watchers share it.
 pub struct Entry {
@@ -334,6 +334,8 @@ pub(super) struct Tails {
     by_key: Mutex<HashMap<NodeKey, Weak<Tail>>>,
     /// The same, by the accounts whose rosters say who may read.
     of_accounts: Mutex<HashMap<BareJid, Vec<Weak<Tail>>>>,
+    /// Those of nodes that the service keeps, by what they are kept of.
+    kept: Mutex<HashMap<NodeAddress, Vec<Weak<Tail>>>>,
     total: Arc<AtomicUsize>,
     tail_bytes_max: usize,
     total_bytes_max: usize,
@@ -344,6 +346,7 @@ impl Tails {
         Tails {
             by_key: Mutex::default(),
             of_accounts: Mutex::default(),
+            kept: Mutex::default(),
             total: Arc::default(),
             tail_bytes_max,
             total_bytes_max,
@@ -382,6 +385,10 @@ impl Tails {
         if node.address.service.local().is_some() {
             self.note_account(&tail);
         }
+        let root = root(&node.address);
+        if root != node.address {
+            self.note_kept(root, &tail);
+        }
         tail
     }
 
@@ -408,6 +415,34 @@ impl Tails {
         for tail in tails.iter().filter_map(Weak::upgrade) {
             tail.doubt();
         }
+    }
+
+    /// Every watcher of what is kept of this node must ask for its right again.
+    pub fn doubt_kept(&self, target: &NodeAddress) {
+        let mut kept = self.kept();
+        if kept.is_empty() {
+            return;
+        }
+        let tails: Vec<Arc<Tail>> = kept.get(target).into_iter().flatten().filter_map(Weak::upgrade).collect();
+        if tails.is_empty() {
+            kept.remove(target);
+        }
+        drop(kept);
+        tails.iter().for_each(|tail| tail.doubt());
+    }
+
+    fn note_kept(&self, target: NodeAddress, tail: &Arc<Tail>) {
+        let mut kept = self.kept();
+        if kept.len() >= SWEEP_AT && kept.len() == kept.capacity() {
+            kept.retain(|_, tails| tails.iter().any(|tail| tail.strong_count() > 0));
+        }
+        let tails = kept.entry(target).or_default();
+        tails.retain(|tail| tail.strong_count() > 0);
+        tails.push(Arc::downgrade(tail));
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<NodeAddress, Vec<Weak<Tail>>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note_account(&self, tail: &Arc<Tail>) {
@@ -474,6 +509,7 @@ pub(super) mod tests {
             parents_max: 10,
             of_server: false,
             batch_items_max: 10,
+            attached_items_max: 10,
             subscriptions: crate::pubsub::SubscriptionPolicy::default(),
         };
         Node {

@@ -10,7 +10,7 @@ use crate::pubsub::audience::may_know;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
     Affiliation, Associating, Caller, Change, Decision, EventKind, Facts, Given, Node, NodeId, NodeKey, RawField,
-    Refusal, Reply, Request, Role, Seq, ServicePolicy, Share, Verb, rights,
+    Refusal, Reply, Request, Role, Seq, ServicePolicy, Share, Verb, kept, rights,
 };
 
 /// What a request that changes the graph must know of it.
@@ -108,6 +108,11 @@ impl Wanted {
     /// The same, under the rules of a service.
     pub fn of(config: &[RawField], policy: &ServicePolicy) -> Result<(Self, Vec<RawField>), Refusal> {
         if policy.is_personal() { Ok((Wanted::default(), config.to_vec())) } else { Self::split(config) }
+    }
+
+    /// Whether these nodes may stand in collections, or hold nodes, at all.
+    pub fn check(&self, policy: &ServicePolicy) -> Result<(), Refusal> {
+        kept::check_names(&policy.service, self.collections.iter().chain(&self.children).flatten())
     }
 
     /// Makes the graph as it is wanted around the drafted node, which is new where `created`.
@@ -292,7 +297,7 @@ impl Related {
     pub(super) fn share(&self, given: &Given<'_>, work: impl FnOnce(&mut Draft)) -> Share {
         let mut draft = Draft::over(&self.node, given.now);
         work(&mut draft);
-        draft.into_share(&self.node)
+        draft.into_share(Some(&self.node))
     }
 }
 

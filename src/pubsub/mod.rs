@@ -19,6 +19,7 @@ mod facts;
 mod field;
 mod graph;
 mod item;
+mod kept;
 mod node;
 mod notice;
 mod options;
@@ -57,12 +58,16 @@ pub use config::{
     Origin, PREFIX, PublishModel, RawField, SendLast,
 };
 pub use contact::Contact;
-pub use decide::{Given, decide, needs};
+pub use decide::{Given, decide, needs, rosters};
 pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, Rosters, ServicePolicy, Tombstone, WhoCreates};
 pub use field::FieldKind;
 pub use graph::{ABOVE_MAX, Graph, Related, named};
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
+pub use kept::{
+    About, Attached, Beside, Kept, Question, REACTION_BYTES_MAX, REACTIONS_MAX, Tally, Target, Told, Words, governed,
+    questions, root,
+};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use notice::{Notice, notices};
 pub use options::{

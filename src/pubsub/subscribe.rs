@@ -22,6 +22,10 @@ pub(super) fn subscribe(
     let node = rights::present(facts)?;
     let entity = Entity::of(caller, &jid, facts).ok_or(Refusal::InvalidJid)?;
     let state = admission(&node.config, &entity.reader)?;
+    if state == SubscriptionState::Pending && facts.target.is_some() {
+        // Whoever approves, does so for the node that this one is kept of.
+        return Err(Refusal::SubscriptionRequired);
+    }
     let send_last = state == SubscriptionState::Subscribed && sends_last(&node.config);
     let policy = &facts.policy.subscriptions;
     let of_jid = || entity.subscriptions.iter().filter(|subscription| subscription.jid == jid);

@@ -9,6 +9,7 @@
 //! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
 
 mod archive;
+mod attachments;
 mod blocking;
 mod caps;
 mod carbons;
@@ -365,6 +366,7 @@ pub const EXTENSIONS: &[Extension] = &[
     archive::PREFERENCES,
     archive::OF_NODES,
     filter::EXTENSION,
+    attachments::EXTENSION,
 ];
 
 impl Feature {

@@ -265,7 +265,7 @@ fn asked_item(word: &str) -> NewItem {
     new
 }
 
-fn render(outcome: &Result<Decision, Refusal>) -> String {
+pub(in crate::pubsub) fn render(outcome: &Result<Decision, Refusal>) -> String {
     match outcome {
         Err(refusal) => format!("{refusal:?}"),
         Ok(decision) => {
@@ -302,7 +302,7 @@ fn reply(reply: &Reply) -> String {
         Reply::Read(Read::Configuration { .. }) => "configuration".to_owned(),
         Reply::Read(Read::Children { node, .. }) => format!("read children of {}", node.address.node),
         Reply::Watching { node } => format!("watching {} at #{}", node.address.node, node.last_seq.0),
-        Reply::Read(Read::Metadata { node }) => format!("metadata of {}", node.address.node),
+        Reply::Read(Read::Metadata { node, .. }) => format!("metadata of {}", node.address.node),
         Reply::Read(Read::Items { selection, .. }) => format!("read items {selection:?}"),
         Reply::Read(Read::SubscriptionsOf { jid, node: at, .. }) => format!("read subscriptions of {jid} {}", node(at)),
         Reply::Read(Read::AffiliationsOf { jid, node: at, .. }) => format!("read affiliations of {jid} {}", node(at)),

@@ -212,6 +212,7 @@ impl FromSql for Config {
             parents_max: usize::MAX,
             of_server: false,
             batch_items_max: usize::MAX,
+            attached_items_max: u64::MAX,
             subscriptions: crate::pubsub::SubscriptionPolicy::default(),
         };
         NodeConfig::from_text(value.as_str()?, &policy)
