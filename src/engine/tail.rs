@@ -20,8 +20,9 @@ pub struct Entry {
     pub event: Event,
     /// The configuration under which it was committed, which says how it is shown.
     pub config: Arc<NodeConfig>,
-    /// It is told after its time, as the last item of a node that somebody comes to watch.
-    pub late: bool,
+    /// It is told after its time, as the last item of a node that somebody comes to watch: a number that no other
+    /// such telling has.
+    pub late: Option<u64>,
     /// The XMPP body, made by the first who needs it.
     pub xmpp: OnceLock<Bytes>,
     /// The same with a readable body beside the payload.
@@ -37,16 +38,16 @@ impl Entry {
             address,
             event,
             config,
-            late: false,
+            late: None,
             xmpp: OnceLock::new(),
             xmpp_readable: OnceLock::new(),
             http: OnceLock::new(),
         }
     }
 
-    /// One that is told after its time.
-    pub fn late(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>) -> Self {
-        Entry { late: true, ..Entry::new(key, address, event, config) }
+    /// One that is told after its time; `telling` is a number that no other such telling has.
+    pub fn late(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>, telling: u64) -> Self {
+        Entry { late: Some(telling), ..Entry::new(key, address, event, config) }
     }
 
     /// What the entry costs in memory, with both forms made.

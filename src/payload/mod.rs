@@ -9,6 +9,7 @@
 
 mod body;
 mod event;
+mod html;
 mod kept;
 mod read;
 mod write;

@@ -224,9 +224,15 @@ fn admission(config: &NodeConfig, reader: &Reader<'_>) -> Result<SubscriptionSta
     }
 }
 
-/// XEP-0060 §6.1.7. A node that keeps nothing has nothing to send.
-fn sends_last(config: &NodeConfig) -> bool {
+/// Is the last item sent to whoever is subscribed, or let in (XEP-0060 §6.1.7, §12.2)? A node that keeps nothing has
+/// nothing to send.
+pub fn sends_last(config: &NodeConfig) -> bool {
     config.persist_items && config.send_last_published_item != SendLast::Never
+}
+
+/// Is it sent to whoever becomes available, too (XEP-0060 §4.3)?
+pub fn sends_last_at_presence(config: &NodeConfig) -> bool {
+    config.persist_items && config.send_last_published_item == SendLast::OnSubAndPresence
 }
 
 /// Whose subscription it is about.

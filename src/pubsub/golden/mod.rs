@@ -345,10 +345,14 @@ fn event(event: &Event) -> String {
         }
         EventKind::Purged => format!("#{seq} purged"),
         EventKind::Configured { .. } => format!("#{seq} configured"),
-        EventKind::Associated { node, .. } => format!("#{seq} {node} came"),
-        EventKind::Dissociated { node, .. } => format!("#{seq} {node} went"),
+        EventKind::Associated { node, hidden, .. } => format!("#{seq} {node} came{}", secretly(*hidden)),
+        EventKind::Dissociated { node, hidden, .. } => format!("#{seq} {node} went{}", secretly(*hidden)),
         EventKind::Deleted { redirect } => format!("#{seq} deleted{}", towards(redirect)),
     }
+}
+
+fn secretly(hidden: bool) -> &'static str {
+    if hidden { " secretly" } else { "" }
 }
 
 fn name(item: &Option<ItemId>) -> &str {
