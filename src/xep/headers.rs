@@ -23,7 +23,8 @@ pub(super) fn discovered(asked: &Asked<'_>) -> Option<Work> {
         return None;
     }
     let feature = |name: &str| Element::new("feature", NS_INFO).with_attr("var", format!("{NS_SHIM}#{name}").as_str());
-    let query = Element::new("query", NS_INFO).with_attr("node", NS_SHIM);
+    let leaf = Element::new("identity", NS_INFO).with_attr("category", "hierarchy").with_attr("type", "leaf");
+    let query = Element::new("query", NS_INFO).with_attr("node", NS_SHIM).with_child(leaf);
     Some(Work::Done(Body::Element(query.with_children([SUBID, COLLECTION].map(feature)))))
 }
 
