@@ -75,6 +75,8 @@ pub(super) struct Wants {
     pub blocklist: bool,
     /// Copies of messages (XEP-0280).
     pub carbons: bool,
+    /// Of what waited while nobody was there, nothing that stands in the archive (XEP-0386).
+    pub archived_not: bool,
 }
 
 /// Which of an account's sessions.
@@ -168,6 +170,26 @@ impl Directory {
         let gone = account.sessions.remove(own);
         forget_if_empty(&mut accounts, place.full.bare());
         Some(Left { available: gone.priority.is_some(), directed: gone.directed })
+    }
+
+    /// Takes out the other sessions of the client whose names are this one, alone or after a tag, and tells
+    /// them that another has taken their place.
+    pub fn supersede(&self, own: &FullJid, name: &str) -> Vec<(FullJid, Left)> {
+        let mut accounts = self.lock();
+        let Some(account) = accounts.get_mut(own.bare()) else { return Vec::new() };
+        let same = |resource: &str| resource.rsplit_once('/').map_or(resource, |(_, last)| last) == name;
+        let meant = |session: &mut Session| session.full != *own && same(session.full.resource());
+        let ended = account.sessions.extract_if(.., meant).map(|session| {
+            let _ = session.inbox.try_send(Routed::Replaced); // There is room for it; or its task has ended.
+            (session.full, Left { available: session.priority.is_some(), directed: session.directed })
+        });
+        ended.collect()
+    }
+
+    pub fn wants(&self, place: &FullJid) -> Option<Wants> {
+        let accounts = self.lock();
+        let session = accounts.get(place.bare())?.sessions.iter().find(|session| session.full == *place)?;
+        Some(session.wants)
     }
 
     /// Takes out the session of a full JID, or all of an account, and tells them that they are over.

@@ -12,6 +12,7 @@ use super::{Follows, Messaging, Told};
 use crate::im::{self, RosterItem, StoredStanza};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Ask, Failure, Found};
+use crate::xml::escape_attribute;
 use crate::xmpp::caps::Mark;
 use crate::xmpp::{Condition, Presence as Stanza, PresenceType, StanzaError};
 
@@ -230,7 +231,7 @@ impl Messaging {
         } else if change.before.is_none() {
             self.welcome(full, &facts, &mut told.stanzas);
         }
-        self.hand_over_kept(own, &facts, &mut told.stanzas);
+        self.hand_over_kept(full, &facts, &mut told.stanzas);
         if priority.is_some() {
             told.stanzas.extend(self.note_capabilities(session, mark));
             told.follows = self.follows(session, &facts);
@@ -275,9 +276,12 @@ impl Messaging {
     }
 
     /// XEP-0160 §2, step 5. They are forgotten once they are on their way.
-    fn hand_over_kept(&self, own: &BareJid, facts: &Facts, stanzas: &mut Vec<Bytes>) {
+    fn hand_over_kept(&self, full: &FullJid, facts: &Facts, stanzas: &mut Vec<Bytes>) {
         let Some((through, _)) = facts.messages.last() else { return };
-        stanzas.extend(facts.messages.iter().map(|(_, kept)| Bytes::copy_from_slice(&kept.xml)));
+        let own = full.bare();
+        let archived_not = self.shared.directory.wants(full).is_some_and(|wants| wants.archived_not);
+        let shown = facts.messages.iter().filter(|(_, kept)| !archived_not || !is_archived(own, kept));
+        stanzas.extend(shown.map(|(_, kept)| Bytes::copy_from_slice(&kept.xml)));
         self.shared.directory.set_handed_over(own, *through);
         let (messaging, own, through) = (self.clone(), own.clone(), *through);
         tokio::spawn(async move {
@@ -285,6 +289,34 @@ impl Messaging {
                 tracing::warn!(%failure, account = %own, "messages that were delivered cannot be forgotten");
             }
         });
+    }
+
+    /// Begins a session that reads the archive (XEP-0386 §3.2): what waits and stands there is not sent
+    /// as well, and is forgotten. What only waits stays until the session is available.
+    pub async fn begin_with_archive(&self, session: &FullJid) {
+        self.shared.directory.want(session, |wants| wants.archived_not = true);
+        let own = session.bare();
+        let _turn = self.shared.turns.of(own).await;
+        let max = usize::try_from(self.shared.options.offline.messages_max).unwrap_or(usize::MAX);
+        let after = self.shared.directory.handed_over(own);
+        let forgotten = match self.store().kept_messages(own.clone(), after, max).await {
+            Ok(waiting) => match waiting.iter().take_while(|(_, kept)| is_archived(own, kept)).last() {
+                Some((through, _)) => self.store().forget_messages(own.clone(), *through).await,
+                None => Ok(()),
+            },
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = forgotten {
+            tracing::warn!(%failure, account = %own, "messages that stand in the archive cannot be forgotten");
+        }
+    }
+
+    /// The session of a client takes the place of those that the same client has under other tags
+    /// (XEP-0386 §3.2). `name` is the part of the resource that stays the same.
+    pub fn supersede(&self, session: &FullJid, name: &str) {
+        for (full, left) in self.shared.directory.supersede(session, name) {
+            self.farewell(full, left);
+        }
     }
 
     /// To contacts who are to see it (RFC 6121 §4.2.2, §4.4.2, §4.5.2).
@@ -366,4 +398,12 @@ impl Told {
     pub(super) fn only(stanza: Bytes) -> Self {
         Told { stanzas: vec![stanza], ..Told::default() }
     }
+}
+
+/// Whether a message that waits stands in its receiver's archive: only we write that id (XEP-0359 §5).
+fn is_archived(owner: &BareJid, kept: &StoredStanza) -> bool {
+    let mut mark = b"<stanza-id xmlns='urn:xmpp:sid:0' by='".to_vec();
+    escape_attribute(&mut mark, owner.as_str());
+    mark.push(b'\'');
+    kept.xml.windows(mark.len()).any(|part| part == &mark[..])
 }
