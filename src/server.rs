@@ -111,8 +111,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     if let Some(herald) = router.herald(&delivery) {
         rooms.spawn(herald.run(over.clone()));
     }
-    let sessions =
-        Sessions::new(access.clone(), delivery.clone(), router, clock.clone(), session_options, leaving.clone());
+    let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options, leaving.clone());
 
     let gate = Gate::new(gate_options(config), counts.clone());
     let doors = [

@@ -63,7 +63,7 @@ impl Links {
             // A server takes nothing from a component that does not come from its domain.
             None => open.upstream.as_ref().filter(|(domain, _)| domain == from).map(|(_, inbox)| inbox)?,
         };
-        Some(inbox.try_send(Routed::Stanza(stanza.clone())).is_ok())
+        Some(inbox.try_send(Routed::Stanza(stanza.clone().into())).is_ok())
     }
 }
 

@@ -257,8 +257,9 @@ impl<'a> Link<'a> {
                 Some(outcome) = answers.next(), if !answers.is_empty() => self.answer(outcome),
                 () = feed.ready(), if queued < options.output_pull_bytes => {}
                 Some(routed) = inbox.recv(), if queued < options.output_bytes_max => {
-                    if let Routed::Stanza(bytes) = routed {
-                        self.push(bytes);
+                    if let Routed::Stanza(parcel) = routed {
+                        self.push(parcel.bytes().clone());
+                        parcel.taken();
                     }
                 }
                 () = tokio::time::sleep_until(tick) => {

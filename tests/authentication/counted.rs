@@ -261,7 +261,6 @@ async fn is_counted(limit: Limit) {
     let held = hit(limit, &house).await;
     counted(&house, &name, |count| count > 0).await;
     drop(held);
-    house.running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -309,7 +308,6 @@ async fn logins_resumptions_and_refused_xml_are_counted_by_what_they_were() {
         back.plain("alice", "alice-password", &resume).await.unwrap();
         counted(&house, &at("sm_resume_total", &format!("result=\"{result}\"")), |count| count == 1).await;
     }
-    house.running.stop().await;
 }
 
 #[tokio::test]
@@ -322,7 +320,6 @@ async fn certificates_and_descriptors_are_told() {
     assert!(told.contains_key("tidings_tls_cert_expiry_seconds{domain=\"pubsub.localhost\"}"));
     let (open, most) = (told["process_open_fds"], told["process_max_fds"]);
     assert!(open > 3 && open <= most, "{open} of {most}");
-    house.running.stop().await;
 }
 
 /// And nothing else is documented.
@@ -353,7 +350,6 @@ async fn everything_that_is_told_is_documented() {
             assert!(metrics.contains(&format!("`{value}`")), "{label} {value}");
         }
     }
-    house.running.stop().await;
 }
 
 fn names_of<L: Label>() -> Vec<&'static str> {

@@ -238,9 +238,13 @@ impl Actor {
     }
 
     pub async fn closed(&mut self) -> Result<(), String> {
-        match self.next().await {
-            Err(_) => Ok(()),
-            Ok(element) => Err(format!("expected the end, got {element}")),
+        loop {
+            match self.next().await {
+                Err(_) => return Ok(()),
+                // How far it went (XEP-0198 §4).
+                Ok(element) if element.is("a", "urn:xmpp:sm:3") => {}
+                Ok(element) => return Err(format!("expected the end, got {element}")),
+            }
         }
     }
 }
