@@ -95,7 +95,7 @@ impl Messaging {
     /// Somebody for whom a component speaks asks it; he is told there.
     pub async fn probe_from_afar(&self, from: Jid, to: Jid, id: Option<String>) {
         for stanza in self.probed(from.clone(), to, id).await {
-            self.tell(&from, &stanza);
+            self.tell_elsewhere(&from, &stanza);
         }
     }
 
@@ -377,7 +377,7 @@ impl Messaging {
         for item in facts.items.iter().filter(|item| item.links.to && !facts.seen.contains(&item.jid)) {
             let contact = Jid::Bare(item.jid.clone());
             if !im::blocks(&facts.blocked, &contact) {
-                self.tell(&contact, &words::mere_presence(PresenceType::Probe, &me, &contact, None));
+                self.tell_elsewhere(&contact, &words::mere_presence(PresenceType::Probe, &me, &contact, None));
             }
         }
         // RFC 6121 §3.1.3: until the owner answers, at the beginning of every session.
@@ -393,7 +393,7 @@ impl Messaging {
             Jid::Full(full) => usize::from(self.shared.directory.to_one(full, &Parcel::from(stanza.clone()))),
         };
         if told == 0 {
-            self.tell(to, &stanza);
+            self.tell_elsewhere(to, &stanza);
         }
     }
 

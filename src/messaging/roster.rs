@@ -79,7 +79,7 @@ impl Messaging {
             self.tell_presences_afar(owner, contact, false);
         }
         for word in routed {
-            self.tell(&Jid::Bare(contact.clone()), &words::subscription(word, owner, contact, None));
+            self.tell_elsewhere(&Jid::Bare(contact.clone()), &words::subscription(word, owner, contact, None));
         }
         Ok(())
     }

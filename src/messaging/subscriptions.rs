@@ -84,7 +84,7 @@ impl Messaging {
             self.tell_presences_afar(own, to, false);
         }
         if routed {
-            self.tell(&Jid::Bare(to.clone()), &words::subscription(word, own, to, Some(stanza)));
+            self.tell_elsewhere(&Jid::Bare(to.clone()), &words::subscription(word, own, to, Some(stanza)));
         }
         if !was.from && is.from {
             self.tell_presences_afar(own, to, true);
@@ -114,7 +114,7 @@ impl Messaging {
             self.tell_presences_afar(to, from, false);
         }
         if let Some(answer) = answer {
-            self.tell(&Jid::Bare(from.clone()), &words::subscription(answer, to, from, None));
+            self.tell_elsewhere(&Jid::Bare(from.clone()), &words::subscription(answer, to, from, None));
             if is.from {
                 self.tell_presences_afar(to, from, true);
             }
@@ -126,12 +126,12 @@ impl Messaging {
     pub(super) fn tell_presences_afar(&self, account: &BareJid, to: &BareJid, shown: bool) {
         for (full, said) in self.shared.directory.presences(account) {
             let said = if shown { said } else { Spoken::unavailable(&full) };
-            self.tell(&Jid::Bare(to.clone()), &said.to_bare(to));
+            self.tell_elsewhere(&Jid::Bare(to.clone()), &said.to_bare(to));
         }
     }
 
     /// Gives presence to whoever speaks for somebody elsewhere; nothing where nobody does.
-    pub(super) fn tell(&self, to: &Jid, stanza: &Bytes) {
+    pub(super) fn tell_elsewhere(&self, to: &Jid, stanza: &Bytes) {
         if let Some(tell) = self.shared.afar.get() {
             tell(to, stanza);
         }
