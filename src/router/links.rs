@@ -120,9 +120,8 @@ impl Router {
         {
             // RFC 6121 §3: the account's own side of it stands in its roster.
             let (messaging, place, to) = (self.messaging.clone(), session.place(), to.bare().clone());
-            return Ok(self.told(session, Show::Online, async move {
-                messaging.subscription(&place, to, word, presence).await
-            }));
+            return Ok(self
+                .told(session, Show::Online, async move { messaging.subscription(&place, to, word, presence).await }));
         }
         let (links, sender, receiver) = (self.links.clone(), from.clone(), to.clone());
         let hand_on = Box::new(move |stanza: &Bytes| match links.send(sender.domain(), &receiver, stanza) {

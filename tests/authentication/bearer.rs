@@ -79,7 +79,8 @@ async fn a_token_for_us_opens_its_account_until_it_expires() {
 #[tokio::test]
 async fn a_token_that_is_not_for_us_or_nobody_s_opens_nothing() {
     let (house, key) = house().await;
-    let stranger = EncodingKey::from_ed_der(&rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_der());
+    let stranger =
+        EncodingKey::from_ed_der(&rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_der());
     let right = claims(600);
     for (why, token) in [
         ("another issuer", sign(&key, &with(right.clone(), "iss", json!("https://other.example")))),
