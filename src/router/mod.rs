@@ -60,9 +60,7 @@ pub enum Reaction {
 pub struct Outcome {
     pub reply: Option<Bytes>,
     /// Messages that the answer gives rise to, each with whom it is for.
-    pub then: Vec<(Jid, Bytes)>,
-    /// Messages that waited for the account, which the session is sent after these.
-    pub kept: Vec<Parcel>,
+    pub then: Vec<(Jid, Parcel)>,
     /// The session became available, or unavailable, to what goes to its account's bare JID.
     pub available: Option<Option<Show>>,
     /// For how many seconds it says to have been away, before it became available (XEP-0312).
@@ -192,10 +190,12 @@ impl Router {
                     match answering.await {
                         Some(answer) if !answer.first.is_empty() => {
                             let messages = answer.first.into_iter().chain([answer.iq]);
-                            let then = messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then).collect();
-                            Outcome { then, ..Outcome::default() }
+                            let then = messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then);
+                            Outcome { then: parcels(then), ..Outcome::default() }
                         }
-                        Some(answer) => Outcome { reply: Some(answer.iq), then: answer.then, ..Outcome::default() },
+                        Some(answer) => {
+                            Outcome { reply: Some(answer.iq), then: parcels(answer.then), ..Outcome::default() }
+                        }
                         None => Outcome::default(),
                     }
                 }))
@@ -293,10 +293,11 @@ impl Router {
                 let _ = arrivals.try_send(own.clone());
             }
             let own = Jid::Full(own);
-            let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
+            let stanzas = told.stanzas.into_iter().map(Parcel::from).chain(told.kept);
+            let then = stanzas.map(|stanza| (own.clone(), stanza)).collect();
             let follows = told.follows.map(|Follows { accounts, nodes }| Personal { accounts, nodes });
             let available = told.available.map(|available| available.then_some(show));
-            Outcome { reply: None, then, kept: told.kept, available, away: None, follows }
+            Outcome { reply: None, then, available, away: None, follows }
         })
     }
 
@@ -329,6 +330,11 @@ fn bounce(message: &Message) -> Bounce {
         Some(error) if error.kind == ErrorType::Cancel => Bounce::Gone,
         _ => Bounce::Passing,
     }
+}
+
+/// What the server says itself, with whom it is for.
+fn parcels(stanzas: impl IntoIterator<Item = (Jid, Bytes)>) -> Vec<(Jid, Parcel)> {
+    stanzas.into_iter().map(|(to, bytes)| (to, bytes.into())).collect()
 }
 
 /// Whether an answer is for the account of the session that sends it, which the server stands for.

@@ -313,8 +313,8 @@ impl<'a> Link<'a> {
 
     fn answer(&mut self, outcome: Outcome) {
         outcome.reply.into_iter().for_each(|reply| self.push(reply));
-        for (to, bytes) in outcome.then {
-            self.shared.router.send(&to, bytes);
+        for (to, stanza) in outcome.then {
+            self.shared.router.send(&to, stanza.bytes().clone());
         }
     }
 
