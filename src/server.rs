@@ -321,6 +321,7 @@ fn engine_options(config: &Config) -> engine::Options {
             .collect(),
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
+        attached_items_max: config.pubsub.attached_items_max,
         children_max: config.pubsub.children_max,
         parents_max: config.pubsub.parents_max,
         subscriptions: config.pubsub.subscriptions.clone(),

@@ -18,7 +18,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("stream", &["xmpp", "xml", "jid", "time"]),
     ("store", &["pubsub", "im", "jid", "time"]),
     ("access", &["store", "jid", "time"]),
-    ("engine", &["pubsub", "store", "jid", "time"]),
+    ("engine", &["payload", "pubsub", "store", "jid", "time"]),
     ("delivery", &["engine", "payload", "pubsub", "store", "jid", "time"]),
     ("messaging", &["engine", "pubsub", "im", "store", "xmpp", "xml", "jid", "time"]),
     (

@@ -156,6 +156,7 @@ fn policy() -> ServicePolicy {
         parents_max: 16,
         of_server: false,
         batch_items_max: 16,
+        attached_items_max: 16,
         subscriptions: tidings::pubsub::SubscriptionPolicy::default(),
     }
 }
@@ -164,10 +165,14 @@ fn policy() -> ServicePolicy {
 fn notified(kind: EventKind, late: bool) -> their_pubsub::event::Payload {
     let address = NodeAddress { service: policy().service, node: NodeId::parse("a'<node>").expect("a node") };
     let event = Event { seq: Seq(3), time: Timestamp::from_seconds(1_000_000_000), kind };
-    let entry = Entry::new(NodeKey(1), Arc::new(address), event, Arc::new(NodeConfig::new(&policy())));
-    let body = if late { notify::delayed(&entry) } else { notify::body(&entry).clone() };
+    let (address, config) = (Arc::new(address), Arc::new(NodeConfig::new(&policy())));
+    let entry = match late {
+        true => Entry::late(NodeKey(1), address, event, config, 1),
+        false => Entry::new(NodeKey(1), address, event, config),
+    };
+    let body = notify::body(&entry).clone();
     let to = Jid::parse("a@b.example/c").expect("an address");
-    let head = notify::head(&entry.address.service, &to);
+    let head = notify::head(&entry.address.service, &to, 1);
     let wire = String::from_utf8([&head[..], &body[..]].concat()).expect("UTF-8");
     let element: minidom::Element =
         wire.replacen("<message", "<message xmlns='jabber:client'", 1).parse().expect("well-formed XML");

@@ -108,6 +108,7 @@ pub struct Pubsub {
     pub auto_create: bool,
     pub create: WhoCreates,
     pub items_max: u64,
+    pub attached_items_max: u64,
     pub children_max: u64,
     pub parents_max: usize,
     pub subscriptions: SubscriptionPolicy,

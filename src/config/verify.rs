@@ -156,6 +156,7 @@ impl Checks {
             parents_max: config.pubsub.parents_max,
             of_server: false,
             batch_items_max: 1,
+            attached_items_max: config.pubsub.attached_items_max,
             subscriptions: config.pubsub.subscriptions.clone(),
         };
         let given = std::mem::take(&mut self.given.templates);
@@ -313,6 +314,7 @@ fn blank() -> Config {
             auto_create: false,
             create: WhoCreates::Admins,
             items_max: 0,
+            attached_items_max: 0,
             children_max: 0,
             parents_max: 0,
             subscriptions: SubscriptionPolicy::default(),

@@ -5,6 +5,7 @@
 
 mod again;
 mod collection;
+mod last;
 mod load;
 mod missed;
 mod personal;
@@ -29,10 +30,10 @@ use tokio::time::Instant;
 use super::passing::Was;
 use super::recent::{Hold, Moment};
 use super::{Delivery, Shared, lock};
-use crate::engine::{Entry, Tail, Wake};
+use crate::engine::{Entry, Tail, Wake, Wrong};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Caller, Expire, NodeAddress, NodeId, NodeKey, Request, Role, Seq, Show, SubId, Subscription, Verb,
+    Caller, Expire, NodeAddress, NodeId, NodeKey, Refusal, Request, Role, Seq, Show, SubId, Subscription, Verb,
 };
 
 pub use again::{Again, Tag};
@@ -49,9 +50,8 @@ pub struct Feed {
     role: Role,
     watches: HashMap<u64, Box<Watch>>,
     by_subscription: HashMap<(NodeKey, SubId), u64>,
-    /// The watches that are shown each event at once: of a node, the one of the bare JID (`true`) and that
-    /// of the full one. Subscriptions of one JID share it (XEP-0060 §6.1.6).
-    live: HashMap<(NodeKey, bool), u64>,
+    /// The watches that are shown each event at once. Subscriptions of one JID share one (XEP-0060 §6.1.6).
+    live: HashMap<Group, u64>,
     /// When digests are due.
     digests: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Subscriptions that end when the session goes.
@@ -68,6 +68,8 @@ pub struct Feed {
     loading: usize,
     /// Subscriptions that went meanwhile.
     went: HashSet<(NodeKey, SubId)>,
+    /// Last items that were owed while subscriptions were being read.
+    dues: Vec<Due>,
     /// From where the subscriptions of the full JID are shown, while they are being read.
     bound: Option<Hold>,
     /// From where those of the bare JID are.
@@ -88,6 +90,8 @@ pub struct Shown<'a> {
     pub digest: &'a [Arc<Entry>],
     /// Where the notification is addressed to.
     pub to: &'a Jid,
+    /// Tells what is shown here apart from what anybody else is shown.
+    pub name: u64,
     /// Names what is shown for [`Feed::again`] and [`Feed::acknowledged`].
     pub tag: Tag,
     /// The beginning of a notification on this watch, kept by whoever encodes it.
@@ -98,6 +102,29 @@ pub struct Shown<'a> {
     pub collection: Option<&'a NodeId>,
     /// The subscriptions on which it goes out, where they are to be told (XEP-0060 §7.1.2.4).
     pub subids: &'a [SubId],
+}
+
+/// What a session that is available says of itself (RFC 6121 §4.7.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Available {
+    pub show: Show,
+    pub priority: i8,
+}
+
+/// The last item of a node that is due to a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub node: NodeKey,
+    pub subscription: Subscription,
+    /// Where the log stood when it became due: what is newer comes by itself.
+    pub at: Seq,
+}
+
+/// What a notification is known by when it comes back: its node, and [`Shown::name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notification {
+    pub node: NodeKey,
+    pub name: u64,
 }
 
 /// What came back of a notification (XEP-0060 §12.4).
@@ -122,6 +149,8 @@ pub enum Behind {
 pub(super) struct Inlet {
     whom: Whom,
     available: AtomicBool,
+    /// What goes to the bare JID comes here.
+    reached: AtomicBool,
     /// A subscription went, and the session has not looked yet.
     removed: AtomicBool,
     /// Which nodes of accounts it is interested in.
@@ -141,6 +170,16 @@ struct Inbox {
 enum Changed {
     Came { tail: Arc<Tail>, subscription: Subscription, position: Seq, since: Moment },
     Went { node: NodeKey, subscription: Subscription },
+    Due(Due),
+}
+
+/// What watches are told apart by: the node, by way of which collection (the node itself, where it was subscribed to),
+/// and whether for the bare JID.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Group {
+    node: NodeKey,
+    root: NodeKey,
+    bare: bool,
 }
 
 /// One watch, as a tail sees it.
@@ -172,6 +211,7 @@ impl Delivery {
         let show = whom.session().is_none().then_some(Show::Online);
         let inlet = Arc::new(Inlet {
             available: AtomicBool::new(whom.session().is_none()),
+            reached: AtomicBool::new(whom.session().is_none()),
             whom,
             removed: AtomicBool::new(false),
             nodes: Mutex::default(),
@@ -195,6 +235,7 @@ impl Delivery {
             work: FuturesUnordered::new(),
             loading: 0,
             went: HashSet::new(),
+            dues: Vec::new(),
             bound: Some(self.shared.recent.hold(bound)),
             available: None,
             behind: None,
@@ -213,26 +254,36 @@ impl Feed {
         self.role = role;
     }
 
-    /// The session became available, and shows this, or unavailable (RFC 6121 §4.2, §4.5). `since` is a
+    /// The session became available, and says this of itself, or unavailable (RFC 6121 §4.2, §4.5). `since` is a
     /// moment before anyone was told: what is committed from then on is shown, however long it takes to
     /// find out what the session is subscribed to.
-    pub fn set_available(&mut self, show: Option<Show>, since: Moment) {
-        self.show = show;
-        let available = show.is_some();
-        if self.inlet.available.swap(available, Ordering::AcqRel) == available {
-            return;
-        }
-        if available {
-            self.available = Some(self.shared.recent.hold(since));
-            self.load();
-        } else {
-            self.available = None;
+    pub fn set_available(&mut self, available: Option<Available>, since: Moment) {
+        self.show = available.map(|available| available.show);
+        let here = available.is_some();
+        // RFC 6121 §8.5.2.1: of what goes to the bare JID nothing comes to a negative priority.
+        let reached = available.is_some_and(|available| available.priority >= 0);
+        let was_here = self.inlet.available.swap(here, Ordering::AcqRel);
+        let was_reached = self.inlet.reached.swap(reached, Ordering::AcqRel);
+        if !here && was_here {
             self.away = missed::Away::default();
             self.end_temporary();
             self.publisher_left(Was::Available);
+        }
+        if !reached && was_reached {
+            self.available = None;
+            if here {
+                self.note_temporary();
+            }
             let bare = |watch: &Watch| matches!(watch.to, Jid::Bare(_));
             let gone: Vec<u64> = self.watches.iter().filter(|(_, watch)| bare(watch)).map(|(id, _)| *id).collect();
             gone.into_iter().for_each(|id| self.end(id));
+        }
+        if here && !was_here {
+            self.watches.values_mut().for_each(|watch| watch.greeted = false);
+        }
+        if here && !was_here || reached && !was_reached {
+            self.available = Some(self.shared.recent.hold(since));
+            self.load();
         }
     }
 
@@ -289,6 +340,7 @@ impl Feed {
         self.shared.gone(gone.into_values());
     }
 
+    /// Remembers the subscriptions that are temporary because their nodes want it so.
     fn note_temporary(&mut self) {
         for watch in self.watches.values().filter(|watch| watch.is_temporary()) {
             for subscription in &watch.subscriptions {
@@ -298,12 +350,18 @@ impl Feed {
         }
     }
 
-    /// A notification of this node came back from somebody.
-    pub fn bounced(&mut self, node: NodeKey, from: &Jid, bounce: Bounce) {
+    /// A notification came back from somebody. Where it is not known any more which it was, it counts for all that this
+    /// address is shown of the node.
+    pub fn bounced(&mut self, of: Notification, from: &Jid, bounce: Bounce) {
         let max = self.shared.options.bounces_max;
         let mut ended: Vec<(Arc<NodeAddress>, Subscription)> = Vec::new();
-        let own = |to: &Jid| to == from || matches!(to, Jid::Bare(bare) if bare == from.bare());
-        for watch in self.watches.values_mut().filter(|watch| watch.tail.key() == node && own(&watch.to)) {
+        let own = |watch: &Watch| {
+            watch.tail.key() == of.node
+                && !watch.is_personal()
+                && (watch.to == *from || matches!(&watch.to, Jid::Bare(bare) if bare == from.bare()))
+        };
+        let known = self.watches.values().any(|watch| own(watch) && watch.name == of.name);
+        for watch in self.watches.values_mut().filter(|watch| own(watch) && (!known || watch.name == of.name)) {
             watch.bounces += 1;
             if bounce == Bounce::Gone || (max > 0 && watch.bounces >= max) {
                 let address = watch.via.as_ref().map_or(watch.tail.address(), |via| &via.address);
@@ -311,13 +369,17 @@ impl Feed {
             }
         }
         for (address, Subscription { jid, subid, .. }) in ended {
-            let caller = Caller { jid: self.inlet.whom.reader(&jid), role: self.role };
+            // The service ends it, and the subscriber is told so (XEP-0060 §12.14).
+            let caller = Caller { jid: Jid::Bare(address.service.clone()), role: Role::Admin };
             let verb = Verb::Unsubscribe { node: address.node.clone(), jid, subid: Some(subid) };
             let request = Request { caller, service: address.service.clone(), verb };
             let engine = self.shared.engine.clone();
             self.work.push(Box::pin(async move {
-                if let Err(wrong) = engine.ask(request).await {
-                    tracing::warn!(?wrong, node = %address, "a subscription whose notifications come back stays");
+                match engine.ask(request).await {
+                    Ok(_) | Err(Wrong::Refused(Refusal::NotSubscribed)) => {}
+                    Err(wrong) => {
+                        tracing::warn!(?wrong, node = %address, "a subscription whose notifications come back stays");
+                    }
                 }
                 Done::Unsubscribed
             }));
@@ -381,7 +443,8 @@ impl Feed {
             let show = &mut |shown: Shown<'_>| {
                 if away && shown.entry.config.presence_based_delivery { 0 } else { show(shown) }
             };
-            let look = watch.look(id, presence, &mut room, show);
+            let silent = watch.may_be_followed() && self.by_subscription.contains_key(&personal::followed(watch));
+            let look = watch.look(id, watch::Eyes { show: presence, role: self.role, silent }, &mut room, show);
             let changed = watch.take_graph_change();
             match look {
                 Look::Shown { position, more } => {
@@ -399,6 +462,7 @@ impl Feed {
             for (key, node, before) in changed {
                 self.gather_again(key, node, before);
             }
+            self.pay(id);
         }
         self.behind.take().map_or(Ok(()), Err)
     }
@@ -422,6 +486,7 @@ impl Feed {
                     self.watch(tail, subscription, position);
                     self.gather(key, since);
                 }
+                Changed::Due(due) => self.due(due),
                 Changed::Went { node, subscription } => {
                     let key = (node, subscription.subid);
                     self.temporary.remove(&key);
@@ -440,7 +505,7 @@ impl Feed {
             && !watch.queued
             && !watch.busy
         {
-            match watch.waits_for_digest() {
+            match watch.waits_for_digest(&**self.shared.engine.clock()) {
                 None => {
                     watch.queued = true;
                     self.ready.push_back(id);
@@ -454,7 +519,9 @@ impl Feed {
     /// Watches on a subscription that came, or whose options may have changed.
     fn watch(&mut self, tail: Arc<Tail>, subscription: Subscription, position: Seq) {
         let key = (tail.key(), subscription.subid.clone());
-        if subscription.options.expire == Expire::Presence {
+        if subscription.options.expire == Expire::Presence
+            || tail.config().tempsub && !personal::is_implicit(&subscription)
+        {
             self.temporary.insert(key.clone(), ((**tail.address()).clone(), subscription.clone()));
         } else {
             self.temporary.remove(&key);
@@ -470,13 +537,12 @@ impl Feed {
             self.unwatch(&key);
             self.go_on_from(&key, positions);
         }
-        if !subscription.options.deliver {
+        if !subscription.options.deliver || !self.inlet.wants(&subscription.jid) {
             return;
         }
-        let group = (key.0, matches!(subscription.jid, Jid::Bare(_)));
+        let group = Group { node: key.0, root: key.0, bare: matches!(subscription.jid, Jid::Bare(_)) };
         // What is followed without a subscription is let go without one.
         let alone = subscription.options.digest
-            || tail.config().is_collection()
             || subscription.subid.as_str().is_empty()
             || self.inlet.whom.session().is_none();
         if !alone && let Some(id) = self.live.get(&group).copied() {
@@ -494,8 +560,7 @@ impl Feed {
         let id = self.next_watch;
         self.next_watch += 1;
         let handle = Arc::new(Handle { inlet: self.inlet.clone(), watch: id, pending: AtomicBool::new(false) });
-        let several = self.shared.options.multi_subscribe;
-        self.watches.insert(id, Box::new(Watch::new(tail, handle, subscription, position, several)));
+        self.watches.insert(id, Box::new(Watch::new(tail, handle, subscription, position, &self.shared)));
         self.by_subscription.insert(key, id);
         if !alone {
             self.live.insert(group, id);
@@ -524,7 +589,7 @@ impl Feed {
             for subscription in &watch.subscriptions {
                 self.by_subscription.remove(&(node, subscription.subid.clone()));
             }
-            let group = (node, matches!(watch.to, Jid::Bare(_)));
+            let group = watch.group();
             if self.live.get(&group) == Some(&id) {
                 self.live.remove(&group);
             }
@@ -559,6 +624,11 @@ impl Drop for Feed {
 impl Inlet {
     pub fn add(&self, tail: Arc<Tail>, subscription: Subscription, position: Seq, since: Moment) {
         lock(&self.inbox).changes.push(Changed::Came { tail, subscription, position, since });
+        self.notify.notify_one();
+    }
+
+    pub fn owe(&self, due: Due) {
+        lock(&self.inbox).changes.push(Changed::Due(due));
         self.notify.notify_one();
     }
 

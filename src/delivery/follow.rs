@@ -9,7 +9,7 @@ use futures_util::task::AtomicWaker;
 use super::{Delivery, Shared};
 use crate::engine::{Answer, Entry, Position, Pull, Tail, Wake, WatcherId, Wrong};
 use crate::jid::BareJid;
-use crate::pubsub::{Caller, Node, NodeId, Refusal, Reply, Request, Seq, Verb};
+use crate::pubsub::{Caller, Node, NodeId, Refusal, Reply, Request, Seq, Verb, may_hear};
 use crate::store::Failure;
 
 /// Where a follower begins.
@@ -164,6 +164,8 @@ impl Follower {
     /// removal of rights needs before it is answered, so it must be quick, and encode. May be dropped
     /// and called again without loss.
     pub async fn advance(&mut self, mut show: impl FnMut(&Arc<Entry>) -> bool + Send) -> Followed {
+        let role = self.caller.role;
+        let mut show = move |entry: &Arc<Entry>| !may_hear(&entry.event.kind, role) || show(entry);
         loop {
             if self.ended {
                 return Followed::Ended(Ending::Deleted);

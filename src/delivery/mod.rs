@@ -23,11 +23,11 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Committed, Engine, Sink, Tail};
-use crate::jid::BareJid;
+use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Change, Expire, NodeAddress, Subscription, SubscriptionState, notices};
 
 pub use cursor::{CURSOR_CHARS, CursorError, Cursors, NODES_MAX};
-pub use feed::{Again, Behind, Bounce, Feed, Personal, Shown, Tag, Whom};
+pub use feed::{Again, Available, Behind, Bounce, Due, Feed, Notification, Personal, Shown, Tag, Whom};
 pub use follow::{Ending, Followed, Follower, Ring, Start};
 pub use recent::Moment;
 pub use told::Told;
@@ -105,6 +105,9 @@ struct Shared {
     pages_read: AtomicU64,
     stop: CancellationToken,
     told: mpsc::Sender<Told>,
+    /// The next number for what must be told apart from everything else of this service: a watch, and what is told
+    /// late. It begins with the time in microseconds, so that no number comes again after a restart.
+    names: AtomicU64,
     /// Until somebody takes it.
     to_tell: Mutex<Option<mpsc::Receiver<Told>>>,
 }
@@ -115,6 +118,7 @@ impl Delivery {
         let cursors = Cursors::new(engine.identity());
         let catchups = Semaphore::new(options.catchups_max);
         let (told, to_tell) = mpsc::channel(options.notices_waiting_max);
+        let names = AtomicU64::new(u64::try_from(engine.clock().now().0).unwrap_or(0));
         Delivery {
             shared: Arc::new(Shared {
                 engine,
@@ -135,6 +139,7 @@ impl Delivery {
                 pages_read: AtomicU64::new(0),
                 stop,
                 told,
+                names,
                 to_tell: Mutex::new(Some(to_tell)),
             }),
         }
@@ -190,6 +195,18 @@ impl Delivery {
 }
 
 impl Shared {
+    /// A number that nothing else of this service has.
+    fn name(&self) -> u64 {
+        self.names.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The feeds that a subscription of this JID concerns.
+    fn each_inlet(&self, jid: &Jid, mut work: impl FnMut(&feed::Inlet)) {
+        let (online, links) = (lock(&self.online), lock(&self.links));
+        let inlets = online.get(jid.bare()).into_iter().flatten().chain(&*links);
+        inlets.filter(|inlet| inlet.concerns(jid)).for_each(|inlet| work(inlet));
+    }
+
     fn announce(&self, told: Told) {
         if let Err(error) = self.told.try_send(told) {
             let told = error.into_inner();
@@ -212,17 +229,14 @@ impl Sink for Delivery {
             if matches!(subscription.options.expire, Expire::At(_)) {
                 self.shared.lease.notify_one();
             }
-            let online = lock(&self.shared.online);
-            let links = lock(&self.shared.links);
-            let inlets = online.get(subscription.jid.bare()).into_iter().flatten().chain(&*links);
-            for inlet in inlets.filter(|inlet| inlet.wants(&subscription.jid)) {
+            self.shared.each_inlet(&subscription.jid, |inlet| {
                 if subscription.state == SubscriptionState::Subscribed {
                     let since = self.shared.recent.moment();
                     inlet.add(commit.tail(), subscription.clone(), commit.node.last_seq, since);
                 } else {
                     inlet.remove(commit.node.key, subscription.clone());
                 }
-            }
+            });
         }
     }
 

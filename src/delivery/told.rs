@@ -2,13 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Delivery;
-use crate::engine::{Answered, Wrong};
+use super::{Delivery, Due};
 use crate::jid::BareJid;
-use crate::pubsub::{
-    Caller, Edge, Node, NodeKey, Notice, Page, Request, Role, Selection, SendLast, Subscription, SubscriptionState,
-    Verb, View,
-};
+use crate::pubsub::{Node, NodeKey, Notice, Subscription, SubscriptionState};
 use crate::store::{Ask, Failure, Found};
 
 /// A notice that was committed, and where.
@@ -31,35 +27,12 @@ impl Delivery {
         Ok(owners.flatten().collect())
     }
 
-    /// The last item for somebody whom somebody else has let in, where the node wants it sent (XEP-0060
-    /// §6.1.7, §8.6) and he may read it.
-    pub async fn last_item(&self, node: &Node, admitted: &Subscription) -> Option<Answered> {
-        let wanted = node.config.persist_items && node.config.send_last_published_item != SendLast::Never;
-        if admitted.state != SubscriptionState::Subscribed || !wanted || !admitted.options.deliver {
-            return None;
+    /// Shows the last item on a subscription, as what follows is shown on it. To be called when whoever subscribed, or
+    /// was let in, has been told so.
+    pub fn owe_last(&self, due: &Due) {
+        if due.subscription.state == SubscriptionState::Subscribed {
+            self.shared.each_inlet(&due.subscription.jid, |inlet| inlet.owe(due.clone()));
         }
-        let verb = Verb::Items {
-            node: node.address.node.clone(),
-            selection: Selection::Newest(1),
-            page: Page { max: 1, edge: Edge::First },
-            view: View::default(),
-        };
-        let caller = Caller { jid: admitted.jid.clone(), role: Role::Stranger };
-        match self.engine().ask(Request { caller, service: node.address.service.clone(), verb }).await {
-            Ok(answered) => Some(answered),
-            // Who may not read any more, or a node that has gone meanwhile.
-            Err(Wrong::Refused(_)) => None,
-            Err(wrong) => {
-                tracing::warn!(?wrong, node = %node.address, "a last item cannot be read");
-                None
-            }
-        }
-    }
-
-    /// The last item is due to somebody who has subscribed, and was not answered over XMPP. `node` is as it was when
-    /// the subscription began: what is newer comes as a notification.
-    pub fn owe_last(&self, node: Arc<Node>, subscription: Subscription) {
-        self.shared.announce(Told { node, by: None, notice: Notice::Last(subscription) });
     }
 
     /// Who waits for the approval of this owner.

@@ -44,6 +44,11 @@ impl Cache {
         })
     }
 
+    /// The same, and it is no use of it.
+    pub fn peek(&self, address: &NodeAddress) -> Option<&Hot> {
+        self.nodes.get(address)
+    }
+
     pub fn forget(&mut self, address: &NodeAddress) {
         if let Some(hot) = self.nodes.remove(address) {
             self.facts -= hot.weight();

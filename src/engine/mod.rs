@@ -167,6 +167,7 @@ pub struct Options {
     pub children_max: u64,
     pub parents_max: usize,
     pub batch_items_max: usize,
+    pub attached_items_max: u64,
     pub subscriptions: SubscriptionPolicy,
     /// For how long the answer to a request under a key is remembered.
     pub memo_seconds: i64,
@@ -192,6 +193,7 @@ impl Default for Options {
             children_max: 1000,
             parents_max: 16,
             batch_items_max: 256,
+            attached_items_max: 1000,
             subscriptions: SubscriptionPolicy::default(),
             memo_seconds: 24 * 60 * 60,
             memos_per_caller_max: 1_000_000,
@@ -221,6 +223,7 @@ impl Options {
             children_max: self.children_max,
             parents_max: self.parents_max,
             batch_items_max: self.batch_items_max,
+            attached_items_max: self.attached_items_max,
             subscriptions: self.subscriptions.clone(),
         }
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::cache::{Cache, Hot, WINDOW_MAX, Window};
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Change, Contact, Event, Facts, Graph, ItemFact, ItemId, Needs, Node, NodeAddress, NodeKey, NodeState,
-    Request, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState, Tombstone, named, needs,
+    About, Affiliation, Change, Contact, Event, EventKind, Facts, Graph, ItemFact, ItemId, Kept, Needs, Node,
+    NodeAddress, NodeKey, NodeState, Payload, Request, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState,
+    Target, Told, Tombstone, governed, named, needs, questions, root, rosters,
 };
 use crate::store::{Ask, Memo, MemoKey, NodeCommit};
 use crate::time::Timestamp;
@@ -16,9 +17,12 @@ use crate::time::Timestamp;
 #[derive(Default)]
 pub(super) struct Overlay {
     drafts: HashMap<NodeAddress, Draft>,
+    /// Of these nodes something is written, or of what is kept of them.
+    roots: HashSet<NodeAddress>,
     commits: Vec<NodeCommit>,
     /// Items that the store was asked for in this turn.
     items: HashMap<(NodeKey, ItemId), Option<ItemFact>>,
+    payloads: HashMap<(NodeKey, ItemId), Option<Payload>>,
     /// The same of owners, and of what rosters say: they change apart from turns.
     owners: HashMap<NodeKey, Vec<BareJid>>,
     contacts: HashMap<(BareJid, BareJid), Option<Contact>>,
@@ -40,11 +44,16 @@ struct Draft {
     affiliations: HashMap<BareJid, Affiliation>,
     subscriptions: HashMap<BareJid, Vec<Subscription>>,
     items: HashMap<ItemId, Option<ItemFact>>,
+    /// What they hold, of nodes that the service keeps.
+    payloads: HashMap<ItemId, Option<Payload>>,
     puts: BTreeMap<Seq, ItemFact>,
     gone: HashSet<Seq>,
     /// Where its share of the batch stands in `commits`.
     commit: Option<usize>,
 }
+
+/// What must be gathered, and of which name.
+pub(super) type Asks = Vec<(NodeAddress, Ask)>;
 
 impl Overlay {
     pub fn is_empty(&self) -> bool {
@@ -55,9 +64,9 @@ impl Overlay {
         &self.commits
     }
 
-    /// Whether anything of this name changes.
+    /// Whether anything changes of this name, or of what is decided together with it.
     pub fn touches(&self, address: &NodeAddress) -> bool {
-        self.drafts.contains_key(address)
+        !self.roots.is_empty() && self.roots.contains(&root(address))
     }
 
     pub fn addresses(&self) -> impl Iterator<Item = &NodeAddress> {
@@ -66,6 +75,10 @@ impl Overlay {
 
     pub fn learn_item(&mut self, node: NodeKey, item: ItemId, fact: Option<ItemFact>) {
         self.items.insert((node, item), fact);
+    }
+
+    pub fn learn_payload(&mut self, node: NodeKey, item: ItemId, payload: Option<Payload>) {
+        self.payloads.insert((node, item), payload);
     }
 
     /// What rosters said holds for those who asked before it was read, and not for whoever comes later
@@ -115,61 +128,134 @@ impl Overlay {
         request: &Request,
         address: Option<&NodeAddress>,
         policy: &Arc<ServicePolicy>,
-    ) -> Result<Facts, Vec<Ask>> {
-        let mut facts = Facts {
-            policy: policy.clone(),
-            node: NodeState::Absent,
-            affiliation: Affiliation::None,
-            subscriptions: Vec::new(),
-            contacts: Vec::new(),
-            rosters_of: Vec::new(),
-            affiliations: Vec::new(),
-            contacts_of: Vec::new(),
-            subscribers: Vec::new(),
-            items: Vec::new(),
-            oldest: Vec::new(),
-            waiting: Vec::new(),
-            owners: Vec::new(),
-            graph: if named(request).is_some() { self.graph.clone() } else { Graph::default() },
-        };
+    ) -> Result<Facts, Asks> {
+        let mut facts = Facts::new(policy.clone());
+        if named(request).is_some() {
+            facts.graph = self.graph.clone();
+        }
         let Some(address) = address else { return Ok(facts) };
-        let draft = self.drafts.get(address);
-        let hot = cache.of(address);
-        let Some(state) = draft.map(|draft| &draft.state).or(hot.map(|hot| &hot.state)) else {
-            return Err(vec![Ask::Node(address.clone())]);
+        let mut asks = Asks::new();
+        let Some(state) = self.state(cache, address, &mut asks) else { return Err(asks) };
+        facts.kept = Kept::of(&address.service, &address.node);
+        if state.present().is_some_and(|node| node.owners > 0) {
+            facts.kept = None;
+        }
+        let target = facts.kept.as_ref().and_then(Kept::target);
+        let target = target.map(|node| NodeAddress { service: address.service.clone(), node: node.clone() });
+        let of = match &target {
+            None => None,
+            Some(target) => match self.state(cache, target, &mut asks) {
+                None => return Err(asks),
+                Some(state) => state.present().cloned(),
+            },
         };
-        facts.node = state.clone();
-        let present = state.present();
-        let Needs { affiliations, subscribers, items, oldest, waiting, owners, rosters } =
-            needs(request, present.map(|node| &**node));
-        let Some(node) = present else {
+        facts.node = match (state, &of) {
+            (NodeState::Present(node), Some(of)) => NodeState::Present(governed(&node, of)),
+            (state, _) => state,
+        };
+        self.of_node(cache, request, address, of.as_ref(), &mut facts, &mut asks);
+        if asks.is_empty() {
+            self.beside(cache, request, address, &mut facts, &mut asks);
+        }
+        if asks.is_empty() { Ok(facts) } else { Err(asks) }
+    }
+
+    /// What must be known of the addressed node, and of those whom the request names; of their rights, by what they
+    /// are to the node that it is kept `of`.
+    fn of_node(
+        &self,
+        cache: &Cache,
+        request: &Request,
+        address: &NodeAddress,
+        of: Option<&Arc<Node>>,
+        facts: &mut Facts,
+        asks: &mut Asks,
+    ) {
+        let present = facts.node.present().cloned();
+        let Needs { affiliations, subscribers, items, oldest, waiting, owners, rosters: _ } =
+            needs(request, present.as_deref());
+        let caller = request.caller.jid.bare();
+        let Some(ruling) = of.or(present.as_ref()) else {
             facts.affiliations = vec![Affiliation::None; affiliations.len()];
             facts.contacts_of = vec![Vec::new(); affiliations.len()];
             facts.subscribers = vec![Vec::new(); subscribers.len()];
             facts.items = vec![None; items.len()];
-            return Ok(facts);
+            return;
         };
-        let view = View { key: node.key, draft, hot, learnt: self };
-        let mut asks = Vec::new();
-        let caller = request.caller.jid.bare();
-        facts.affiliation = view.affiliation(caller, &mut asks);
-        facts.subscriptions = view.subscriptions(caller, &mut asks);
-        facts.rosters_of = match rosters {
+        let rights = self.view(cache, &ruling.address, ruling.key);
+        facts.affiliation = rights.affiliation(caller, asks);
+        facts.target = of.map(|of| Target { node: of.clone(), subscriptions: rights.subscriptions(caller, asks) });
+        facts.rosters_of = match rosters(ruling) {
             Rosters::None => Vec::new(),
-            Rosters::Service => vec![node.address.service.clone()],
-            Rosters::Owners(max) => view.owners(max, &mut asks),
+            Rosters::Service => vec![ruling.address.service.clone()],
+            Rosters::Owners(max) => rights.owners(max, asks),
         };
         if owners > 0 {
-            facts.owners = view.owners(owners, &mut asks);
+            facts.owners = rights.owners(owners, asks);
         }
-        facts.contacts = view.contacts(&facts.rosters_of, caller, &mut asks);
-        facts.contacts_of = affiliations.iter().map(|jid| view.contacts(&facts.rosters_of, jid, &mut asks)).collect();
-        facts.affiliations = affiliations.iter().map(|jid| view.affiliation(jid, &mut asks)).collect();
-        facts.subscribers = subscribers.iter().map(|jid| view.subscriptions(jid, &mut asks)).collect();
-        facts.items = items.iter().map(|item| view.item(item, &mut asks)).collect();
-        facts.oldest = view.oldest(usize::try_from(oldest).unwrap_or(usize::MAX), &mut asks);
-        facts.waiting = view.waiting(waiting, &mut asks);
-        if asks.is_empty() { Ok(facts) } else { Err(asks) }
+        facts.contacts = rights.contacts(&facts.rosters_of, caller, asks);
+        facts.contacts_of = affiliations.iter().map(|jid| rights.contacts(&facts.rosters_of, jid, asks)).collect();
+        facts.affiliations = affiliations.iter().map(|jid| rights.affiliation(jid, asks)).collect();
+        let Some(node) = present else {
+            facts.subscribers = vec![Vec::new(); subscribers.len()];
+            facts.items = vec![None; items.len()];
+            return;
+        };
+        let view = self.view(cache, address, node.key);
+        facts.subscriptions = view.subscriptions(caller, asks);
+        facts.subscribers = subscribers.iter().map(|jid| view.subscriptions(jid, asks)).collect();
+        facts.items = items.iter().map(|item| view.item(item, asks)).collect();
+        facts.oldest = view.oldest(usize::try_from(oldest).unwrap_or(usize::MAX), asks);
+        facts.waiting = view.waiting(waiting, asks);
+    }
+
+    /// What must be known of other nodes, as far as can be told.
+    fn beside(&self, cache: &mut Cache, request: &Request, address: &NodeAddress, facts: &mut Facts, asks: &mut Asks) {
+        loop {
+            let mut questions = questions(request, facts);
+            questions.retain(|question| !facts.beside.knows(question));
+            if questions.is_empty() {
+                return;
+            }
+            for question in questions {
+                let other = NodeAddress { service: address.service.clone(), node: question.node.clone() };
+                let Some(state) = self.state(cache, &other, asks) else { continue };
+                let before = asks.len();
+                let view = state.present().map(|node| self.view(cache, &other, node.key));
+                let told = match (&question.about, view) {
+                    (About::Node, _) => Told::Node(state.clone()),
+                    (About::Item(item), Some(view)) => Told::Item(view.item(item, asks)),
+                    (About::Payload(item), Some(view)) => Told::Payload(view.payload(item, asks)),
+                    (About::Items(max), Some(view)) => {
+                        Told::Items(view.oldest(usize::try_from(*max).unwrap_or(usize::MAX), asks))
+                    }
+                    (About::Item(_), None) => Told::Item(None),
+                    (About::Payload(_), None) => Told::Payload(None),
+                    (About::Items(_), None) => Told::Items(Vec::new()),
+                };
+                if asks.len() == before {
+                    facts.beside.learn(question, told);
+                }
+            }
+            if !asks.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn state(&self, cache: &mut Cache, address: &NodeAddress, asks: &mut Asks) -> Option<NodeState> {
+        let state = match self.drafts.get(address) {
+            Some(draft) => Some(draft.state.clone()),
+            None => cache.of(address).map(|hot| hot.state.clone()),
+        };
+        if state.is_none() {
+            asks.push((address.clone(), Ask::Node(address.clone())));
+        }
+        state
+    }
+
+    fn view<'a>(&'a self, cache: &'a Cache, address: &'a NodeAddress, key: NodeKey) -> View<'a> {
+        View { address, key, draft: self.drafts.get(address), hot: cache.peek(address), learnt: self }
     }
 
     /// Takes in a decision. `before` is the node that it was decided upon, if there was one.
@@ -184,11 +270,15 @@ impl Overlay {
         let address = &node.address;
         if !self.drafts.contains_key(address) {
             let state = cache.of(address).map_or(NodeState::Absent, |hot| hot.state.clone());
+            self.roots.insert(root(address));
             self.drafts.insert(address.clone(), Draft::new(state));
         }
         let draft = self.drafts.get_mut(address).expect("inserted above");
         for change in changes {
             draft.apply(change, cache, node, now);
+        }
+        if node.owners == 0 {
+            draft.hold(changes, events);
         }
         let trim_from = before.filter(|before| before.floor_seq != node.floor_seq).map(|before| before.floor_seq);
         match draft.commit.map(|index| &mut self.commits[index]) {
@@ -253,6 +343,7 @@ impl Draft {
             affiliations: HashMap::new(),
             subscriptions: HashMap::new(),
             items: HashMap::new(),
+            payloads: HashMap::new(),
             puts: BTreeMap::new(),
             gone: HashSet::new(),
             commit: None,
@@ -278,6 +369,7 @@ impl Draft {
             Change::Purge => {
                 self.items_fresh = true;
                 self.items.clear();
+                self.payloads.clear();
                 self.puts.clear();
                 self.gone.clear();
             }
@@ -298,6 +390,17 @@ impl Draft {
             Change::SetSubscription { subscription } => self.set_subscription(subscription, cache, node),
             // What a request must know of the graph is read anew for each.
             Change::Associate { .. } | Change::Dissociate { .. } => {}
+        }
+    }
+
+    /// Keeps what was published, for it to be counted on.
+    fn hold(&mut self, changes: &[Change], events: &[Event]) {
+        for change in changes {
+            let Change::PutItem { fact, .. } = change else { continue };
+            let published = events.iter().find(|event| event.seq == fact.seq).map(|event| &event.kind);
+            if let Some(EventKind::Published { payload, .. }) = published {
+                self.payloads.insert(fact.id.clone(), payload.clone());
+            }
         }
     }
 
@@ -328,6 +431,7 @@ impl Draft {
 
 /// One present node as the next request of the turn sees it.
 struct View<'a> {
+    address: &'a NodeAddress,
     key: NodeKey,
     draft: Option<&'a Draft>,
     hot: Option<&'a Hot>,
@@ -339,7 +443,7 @@ impl View<'_> {
         self.draft.is_some_and(|draft| draft.fresh)
     }
 
-    fn affiliation(&self, jid: &BareJid, asks: &mut Vec<Ask>) -> Affiliation {
+    fn affiliation(&self, jid: &BareJid, asks: &mut Asks) -> Affiliation {
         if let Some(known) = self.draft.and_then(|draft| draft.affiliations.get(jid)) {
             return *known;
         }
@@ -349,13 +453,13 @@ impl View<'_> {
         match self.hot.and_then(|hot| hot.affiliations.get(jid)) {
             Some(known) => *known,
             None => {
-                asks.push(Ask::Affiliation(self.key, jid.clone()));
+                asks.push((self.address.clone(), Ask::Affiliation(self.key, jid.clone())));
                 Affiliation::None
             }
         }
     }
 
-    fn subscriptions(&self, jid: &BareJid, asks: &mut Vec<Ask>) -> Vec<Subscription> {
+    fn subscriptions(&self, jid: &BareJid, asks: &mut Asks) -> Vec<Subscription> {
         if let Some(known) = self.draft.and_then(|draft| draft.subscriptions.get(jid)) {
             return known.clone();
         }
@@ -365,13 +469,13 @@ impl View<'_> {
         match self.hot.and_then(|hot| hot.subscriptions.get(jid)) {
             Some(known) => known.clone(),
             None => {
-                asks.push(Ask::Subscriptions(self.key, jid.clone()));
+                asks.push((self.address.clone(), Ask::Subscriptions(self.key, jid.clone())));
                 Vec::new()
             }
         }
     }
 
-    fn item(&self, item: &ItemId, asks: &mut Vec<Ask>) -> Option<ItemFact> {
+    fn item(&self, item: &ItemId, asks: &mut Asks) -> Option<ItemFact> {
         if let Some(draft) = self.draft {
             if let Some(known) = draft.items.get(item) {
                 return known.clone();
@@ -383,19 +487,38 @@ impl View<'_> {
         match self.learnt.items.get(&(self.key, item.clone())) {
             Some(known) => known.clone(),
             None => {
-                asks.push(Ask::Item(self.key, item.clone()));
+                asks.push((self.address.clone(), Ask::Item(self.key, item.clone())));
+                None
+            }
+        }
+    }
+
+    /// What the current item of this name holds.
+    fn payload(&self, item: &ItemId, asks: &mut Asks) -> Option<Payload> {
+        if let Some(draft) = self.draft {
+            if let Some(known) = draft.payloads.get(item) {
+                return known.clone();
+            }
+            if draft.fresh || draft.items_fresh {
+                return None;
+            }
+        }
+        match self.learnt.payloads.get(&(self.key, item.clone())) {
+            Some(known) => known.clone(),
+            None => {
+                asks.push((self.address.clone(), Ask::Payload(self.key, item.clone())));
                 None
             }
         }
     }
 
     /// Some of the node's owners, as this turn leaves them.
-    fn owners(&self, max: usize, asks: &mut Vec<Ask>) -> Vec<BareJid> {
+    fn owners(&self, max: usize, asks: &mut Asks) -> Vec<BareJid> {
         let mut owners = match self.learnt.owners.get(&self.key) {
             _ if self.fresh() => Vec::new(),
             Some(known) => known.clone(),
             None => {
-                asks.push(Ask::Owners(self.key, max));
+                asks.push((self.address.clone(), Ask::Owners(self.key, max)));
                 return Vec::new();
             }
         };
@@ -410,12 +533,12 @@ impl View<'_> {
     }
 
     /// Who waits for approval, as this turn leaves them.
-    fn waiting(&self, max: usize, asks: &mut Vec<Ask>) -> Vec<Subscription> {
+    fn waiting(&self, max: usize, asks: &mut Asks) -> Vec<Subscription> {
         let mut waiting = match self.learnt.waiting.get(&self.key) {
             _ if max == 0 || self.fresh() => Vec::new(),
             Some(known) => known.clone(),
             None => {
-                asks.push(Ask::Waiting(self.key, max));
+                asks.push((self.address.clone(), Ask::Waiting(self.key, max)));
                 return Vec::new();
             }
         };
@@ -430,18 +553,18 @@ impl View<'_> {
     }
 
     /// What these rosters say of somebody.
-    fn contacts(&self, rosters_of: &[BareJid], jid: &BareJid, asks: &mut Vec<Ask>) -> Vec<Contact> {
+    fn contacts(&self, rosters_of: &[BareJid], jid: &BareJid, asks: &mut Asks) -> Vec<Contact> {
         let mut contacts = Vec::new();
         for owner in rosters_of {
             match self.learnt.contacts.get(&(owner.clone(), jid.clone())) {
                 Some(known) => contacts.extend(known.clone()),
-                None => asks.push(Ask::Contact(owner.clone(), jid.clone())),
+                None => asks.push((self.address.clone(), Ask::Contact(owner.clone(), jid.clone()))),
             }
         }
         contacts
     }
 
-    fn oldest(&self, wanted: usize, asks: &mut Vec<Ask>) -> Vec<ItemFact> {
+    fn oldest(&self, wanted: usize, asks: &mut Asks) -> Vec<ItemFact> {
         if wanted == 0 {
             return Vec::new();
         }
@@ -450,14 +573,14 @@ impl View<'_> {
         if !self.draft.is_some_and(|draft| draft.fresh || draft.items_fresh) {
             let gone = self.draft.map(|draft| &draft.gone);
             let Some(window) = self.hot.and_then(|hot| hot.oldest.as_ref()) else {
-                asks.push(Ask::Oldest(self.key, (wanted + WINDOW_MAX) as u64));
+                asks.push((self.address.clone(), Ask::Oldest(self.key, (wanted + WINDOW_MAX) as u64)));
                 return oldest;
             };
             let still = |fact: &&ItemFact| gone.is_none_or(|gone| !gone.contains(&fact.seq));
             oldest.extend(window.items.iter().filter(still).take(wanted).cloned());
             if oldest.len() < wanted && !window.complete {
                 let gone = gone.map_or(0, HashSet::len);
-                asks.push(Ask::Oldest(self.key, (wanted + gone + WINDOW_MAX) as u64));
+                asks.push((self.address.clone(), Ask::Oldest(self.key, (wanted + gone + WINDOW_MAX) as u64)));
                 return oldest;
             }
         }

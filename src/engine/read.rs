@@ -20,8 +20,8 @@ pub(super) async fn fetch(store: &dyn Store, read: Read) -> Result<Answer, Failu
             let shown = children.into_iter().map(|(child, _)| child).filter(|child| hidden || !child.config.hidden);
             Answer::Children(shown.collect())
         }
-        Read::Metadata { node } => {
-            let leading = store.read_leading(node.key, LEADING_MAX).await?;
+        Read::Metadata { node, led } => {
+            let leading = store.read_leading(led, LEADING_MAX).await?;
             Answer::Metadata { node, leading }
         }
         Read::SubscriptionsOf { service, jid, node, page } => {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use bytes::Bytes;
 
 use crate::jid::BareJid;
-use crate::pubsub::{Change, Event, EventKind, Node, NodeAddress, NodeConfig, NodeKey, Seq, doubts};
+use crate::pubsub::{Change, Event, EventKind, Node, NodeAddress, NodeConfig, NodeKey, Seq, doubts, root};
 
 /// One event as watchers share it.
 pub struct Entry {
@@ -20,8 +20,9 @@ pub struct Entry {
     pub event: Event,
     /// The configuration under which it was committed, which says how it is shown.
     pub config: Arc<NodeConfig>,
-    /// It is told after its time, as the last item of a node that somebody comes to watch.
-    pub late: bool,
+    /// It is told after its time, as the last item of a node that somebody comes to watch: a number that no other
+    /// such telling has.
+    pub late: Option<u64>,
     /// The XMPP body, made by the first who needs it.
     pub xmpp: OnceLock<Bytes>,
     /// The same with a readable body beside the payload.
@@ -37,16 +38,16 @@ impl Entry {
             address,
             event,
             config,
-            late: false,
+            late: None,
             xmpp: OnceLock::new(),
             xmpp_readable: OnceLock::new(),
             http: OnceLock::new(),
         }
     }
 
-    /// One that is told after its time.
-    pub fn late(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>) -> Self {
-        Entry { late: true, ..Entry::new(key, address, event, config) }
+    /// One that is told after its time; `telling` is a number that no other such telling has.
+    pub fn late(key: NodeKey, address: Arc<NodeAddress>, event: Event, config: Arc<NodeConfig>, telling: u64) -> Self {
+        Entry { late: Some(telling), ..Entry::new(key, address, event, config) }
     }
 
     /// What the entry costs in memory, with both forms made.
@@ -334,6 +335,8 @@ pub(super) struct Tails {
     by_key: Mutex<HashMap<NodeKey, Weak<Tail>>>,
     /// The same, by the accounts whose rosters say who may read.
     of_accounts: Mutex<HashMap<BareJid, Vec<Weak<Tail>>>>,
+    /// Those of nodes that the service keeps, by what they are kept of.
+    kept: Mutex<HashMap<NodeAddress, Vec<Weak<Tail>>>>,
     total: Arc<AtomicUsize>,
     tail_bytes_max: usize,
     total_bytes_max: usize,
@@ -344,6 +347,7 @@ impl Tails {
         Tails {
             by_key: Mutex::default(),
             of_accounts: Mutex::default(),
+            kept: Mutex::default(),
             total: Arc::default(),
             tail_bytes_max,
             total_bytes_max,
@@ -382,6 +386,10 @@ impl Tails {
         if node.address.service.local().is_some() {
             self.note_account(&tail);
         }
+        let root = root(&node.address);
+        if root != node.address {
+            self.note_kept(root, &tail);
+        }
         tail
     }
 
@@ -408,6 +416,34 @@ impl Tails {
         for tail in tails.iter().filter_map(Weak::upgrade) {
             tail.doubt();
         }
+    }
+
+    /// Every watcher of what is kept of this node must ask for its right again.
+    pub fn doubt_kept(&self, target: &NodeAddress) {
+        let mut kept = self.kept();
+        if kept.is_empty() {
+            return;
+        }
+        let tails: Vec<Arc<Tail>> = kept.get(target).into_iter().flatten().filter_map(Weak::upgrade).collect();
+        if tails.is_empty() {
+            kept.remove(target);
+        }
+        drop(kept);
+        tails.iter().for_each(|tail| tail.doubt());
+    }
+
+    fn note_kept(&self, target: NodeAddress, tail: &Arc<Tail>) {
+        let mut kept = self.kept();
+        if kept.len() >= SWEEP_AT && kept.len() == kept.capacity() {
+            kept.retain(|_, tails| tails.iter().any(|tail| tail.strong_count() > 0));
+        }
+        let tails = kept.entry(target).or_default();
+        tails.retain(|tail| tail.strong_count() > 0);
+        tails.push(Arc::downgrade(tail));
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<NodeAddress, Vec<Weak<Tail>>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note_account(&self, tail: &Arc<Tail>) {
@@ -474,6 +510,7 @@ pub(super) mod tests {
             parents_max: 10,
             of_server: false,
             batch_items_max: 10,
+            attached_items_max: 10,
             subscriptions: crate::pubsub::SubscriptionPolicy::default(),
         };
         Node {

@@ -1,5 +1,7 @@
 //! Turns over a store whose commits are held back or fail as a test wants it.
 
+mod kept;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

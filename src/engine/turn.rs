@@ -19,14 +19,15 @@ use tokio_util::sync::CancellationToken;
 use super::cache::Cache;
 use super::due::Due;
 use super::names::Names;
-use super::overlay::Overlay;
+use super::overlay::{Asks, Overlay};
 use super::read::fetch;
 use super::tail::Tail;
 use super::{Answer, Answered, Before, Committed, Job, Once, Position, Shared, Sink, Wrong, address_of};
 use crate::jid::BareJid;
+use crate::payload::WORDS;
 use crate::pubsub::{
-    Caller, Change, Decision, Event, Given, Node, NodeAddress, NodeKey, Reply, Request, Role, Seq, ServicePolicy, Verb,
-    decide, named,
+    Caller, Change, Decision, Event, EventKind, Given, Node, NodeAddress, NodeKey, Reply, Request, Role, Seq,
+    ServicePolicy, Verb, decide, named,
 };
 use crate::store::{Ask, Failure, Found, Memo, MemoKey};
 use crate::time::Timestamp;
@@ -275,42 +276,40 @@ impl Turns {
 
     /// Gathers what the requests need, as far as that can be known before any of them is decided.
     async fn prepare(&mut self, asked: &[Asked], overlay: &mut Overlay) -> Result<(), Failure> {
-        if self.node_keys.is_empty() || (self.node_keys.end - self.node_keys.start) < asked.len() as i64 {
+        if self.node_keys.is_empty()
+            || (self.node_keys.end - self.node_keys.start) < NODES_MADE_MAX * asked.len() as i64
+        {
             self.node_keys = self.shared.store.reserve_node_keys(NODE_KEYS_RESERVED).await?;
         }
         for _ in 0..GATHERINGS_MAX {
-            let mut asks: Vec<Ask> = Vec::new();
-            let mut of: Vec<&NodeAddress> = Vec::new();
+            let mut asks: Asks = Vec::new();
             for asked in asked {
                 let policy = policy(&mut self.policies, &self.shared, &asked.request.service);
                 let address = asked.address.as_ref();
-                if let (Some(address), Err(missing)) =
-                    (address, overlay.facts(&mut self.cache, &asked.request, address, &policy))
-                {
-                    of.extend(std::iter::repeat_n(address, missing.len()));
+                if let Err(missing) = overlay.facts(&mut self.cache, &asked.request, address, &policy) {
                     asks.extend(missing);
                 }
                 if let (Some(address), Some((key, _))) = (address, &asked.once)
                     && overlay.memo(key).is_none()
                 {
-                    of.push(address);
-                    asks.push(Ask::Memo(key.clone()));
+                    asks.push((address.clone(), Ask::Memo(key.clone())));
                 }
             }
             if asks.is_empty() {
                 return Ok(());
             }
-            let found = self.shared.store.gather(asks.clone()).await?;
-            for ((ask, found), address) in asks.into_iter().zip(found).zip(of) {
+            let found = self.shared.store.gather(asks.iter().map(|(_, ask)| ask.clone()).collect()).await?;
+            for ((address, ask), found) in asks.into_iter().zip(found) {
                 match (ask, found) {
                     (Ask::Item(node, item), Found::Item(fact)) => overlay.learn_item(node, item, fact),
+                    (Ask::Payload(node, item), Found::Payload(payload)) => overlay.learn_payload(node, item, payload),
                     (Ask::Owners(node, _), Found::Owners(owners)) => overlay.learn_owners(node, owners),
                     (Ask::Waiting(node, _), Found::Waiting(waiting)) => overlay.learn_waiting(node, waiting),
                     (Ask::Contact(owner, contact), Found::Contact(fact)) => {
                         overlay.learn_contact(owner, contact, fact);
                     }
                     (Ask::Memo(key), Found::Memo(memo, of_caller)) => overlay.learn_memo(key, memo, of_caller),
-                    (ask, found) => self.cache.learn(address, ask, found),
+                    (ask, found) => self.cache.learn(&address, ask, found),
                 }
             }
         }
@@ -353,7 +352,9 @@ impl Turns {
         }
         let names = &mut self.names;
         let mut fresh_id = || names.next(now);
-        let mut given = Given { now, node_key: NodeKey(self.node_keys.start), fresh_id: &mut fresh_id };
+        let key = self.node_keys.start;
+        let mut given =
+            Given { now, node_key: NodeKey(key), kept_key: NodeKey(key + 1), words: &WORDS, fresh_id: &mut fresh_id };
         if let (Verb::Watch { .. }, Some(node)) = (&asked.request.verb, facts.node.present()) {
             // Before the right is known: a roster that changes from now on puts it in doubt.
             self.shared.tails.note_rosters(node.key, &facts.rosters_of);
@@ -370,8 +371,8 @@ impl Turns {
             return Outcome::Answer(Ok(decision.reply), at);
         };
         let created = matches!(decision.changes.first(), Some(Change::CreateNode));
-        if created {
-            self.node_keys.start += 1;
+        if created || decision.shares.iter().any(|share| share.before.is_none()) {
+            self.node_keys.start += NODES_MADE_MAX;
         }
         if let Some(floor) = self.shared.options.retention.floor_by_count(&node) {
             node.floor_seq = floor;
@@ -383,7 +384,7 @@ impl Turns {
             if let Some(floor) = self.shared.options.retention.floor_by_count(&share.node) {
                 share.node.floor_seq = floor;
             }
-            overlay.take(&mut self.cache, &share.node, Some(&*share.before), (&share.changes, &share.events), now);
+            overlay.take(&mut self.cache, &share.node, share.before.as_deref(), (&share.changes, &share.events), now);
         }
         if let (Some((key, fingerprint)), Reply::Published { items, created }) = (&asked.once, &decision.reply) {
             overlay.remember(Memo {
@@ -442,6 +443,9 @@ impl Turns {
             })
         };
         for (_, node, changes, events) in writes() {
+            if changes_readers(changes, events) {
+                self.shared.tails.doubt_kept(&node.address);
+            }
             if let Some(tail) = self.shared.tails.of(node.key)
                 && self.shared.tails.append(&tail, node, changes, events)
             {
@@ -548,6 +552,12 @@ fn sort(jobs: &mut Vec<Job>, tails: &mut Vec<TailsAsked>, cache: &mut Cache) -> 
     asked
 }
 
+/// Whether others may read after this than before.
+fn changes_readers(changes: &[Change], events: &[Event]) -> bool {
+    changes.iter().any(|change| matches!(change, Change::SetAffiliation { .. } | Change::SetSubscription { .. }))
+        || events.iter().any(|event| matches!(event.kind, EventKind::Configured { .. }))
+}
+
 /// The outcome of the commit under way; never, where there is none.
 async fn landing(flight: &mut Option<Flight>) -> Result<(), Failure> {
     match flight {
@@ -591,7 +601,9 @@ fn refuse_writes(decided: Vec<Decided>, failure: &Failure) -> Vec<Asked> {
 const NODE_KEYS_RESERVED: u32 = 1024;
 /// How often a turn is decided anew because another instance was faster.
 const STALE_RETRIES_MAX: u8 = 4;
-/// First the nodes, then what depends on them, then items and the oldest of them.
-const GATHERINGS_MAX: usize = 4;
+/// First the nodes, then what depends on them, then items and the oldest of them, then what is kept of these.
+const GATHERINGS_MAX: usize = 8;
+/// Nodes that one request may make: its own, and one that the service begins to keep with it.
+const NODES_MADE_MAX: i64 = 2;
 const POLICIES_MAX: usize = 4096;
 const TENDING_INTERVAL: Duration = Duration::from_secs(30);

@@ -230,6 +230,8 @@ fn terms(refusal: &Refusal) -> (StatusCode, &'static str, &'static str) {
         Refusal::InvalidGraph { .. } => (S::CONFLICT, "invalid-graph", "Impossible collection"),
         Refusal::TooManyChildren { .. } => (S::CONFLICT, "max-nodes-exceeded", "Collection full"),
         Refusal::NotAssociated => (S::CONFLICT, "not-associated", "Not associated"),
+        Refusal::KeptByService => (S::FORBIDDEN, "kept-by-service", "Forbidden"),
+        Refusal::InvalidAttachments { .. } => (S::UNPROCESSABLE_ENTITY, "invalid-attachments", "Invalid attachments"),
         Refusal::PageAbsent => (S::NOT_FOUND, "page-not-found", "No such page"),
     }
 }
@@ -256,7 +258,11 @@ fn detail(refusal: &Refusal) -> Cow<'static, str> {
         Refusal::ItemRequired => "the request bears no item where it must",
         Refusal::ItemForbidden => "the node takes notifications without items only",
         Refusal::PayloadRequired => "the node wants a payload in each item",
-        Refusal::InvalidPayload { why } | Refusal::InvalidChange { why, .. } | Refusal::InvalidGraph { why } => why,
+        Refusal::InvalidPayload { why }
+        | Refusal::InvalidChange { why, .. }
+        | Refusal::InvalidGraph { why }
+        | Refusal::InvalidAttachments { why } => why,
+        Refusal::KeptByService => "the service keeps this node itself",
         Refusal::NotOfCollections { .. } => "a collection has no items",
         Refusal::CollectionsUnsupported => "accounts have no collections",
         Refusal::TooManyChildren { children_max } => {
@@ -410,6 +416,8 @@ mod tests {
             (Refusal::InvalidGraph { why: "so" }, 409, "invalid-graph"),
             (Refusal::TooManyChildren { children_max: 1 }, 409, "max-nodes-exceeded"),
             (Refusal::NotAssociated, 409, "not-associated"),
+            (Refusal::KeptByService, 403, "kept-by-service"),
+            (Refusal::InvalidAttachments { why: "x" }, 422, "invalid-attachments"),
             (Refusal::PageAbsent, 404, "page-not-found"),
         ]
     }

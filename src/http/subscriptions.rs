@@ -4,8 +4,6 @@
 //! A subscription is for those who are told over XMPP: over HTTP nobody needs one to watch. It is named by the JID
 //! that it is of, and by its `subid` where the operator lets a JID have several.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::HeaderValue;
 use axum::http::StatusCode;
@@ -13,7 +11,8 @@ use axum::http::header::LOCATION;
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::engine::{Answer, Answered, Position, Wrong};
+use crate::delivery::Due;
+use crate::engine::{Answer, Answered, Wrong};
 use crate::http::body::require_json;
 use crate::http::conditional::WriteCondition;
 use crate::http::json::{Object, write_options};
@@ -24,7 +23,7 @@ use crate::http::problem::{Problem, escape_pointer};
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope, json, no_content};
 use crate::jid::Jid;
-use crate::pubsub::{Node, NodeId, RawField, Refusal, Reply, SubId, Subscription, SubscriptionState, Verb};
+use crate::pubsub::{NodeId, RawField, Refusal, Reply, SubId, Subscription, SubscriptionState, Verb};
 use crate::store::List;
 
 /// Everyone's to an owner, to others their own.
@@ -87,22 +86,14 @@ pub(super) async fn put(call: &Call, node: NodeId, jid: Jid, body: Body) -> Resu
     };
     // Whom somebody else has subscribed, is told by whoever tells him of that.
     if *send_last && *jid.bare() == call.login.account {
-        owe_last(call, &node, subscription, answered.at).await;
+        // It goes where the notifications will go, over XMPP.
+        let due = answered.at.map(|at| Due { node: at.node, subscription: subscription.clone(), at: at.seq });
+        due.iter().for_each(|due| call.door.rooms.delivery.owe_last(due));
     }
     let mut response = one(StatusCode::CREATED, subscription);
     let at = format!("{}/subscriptions/{}", location(&call.service, &node, None), subscription_location(&jid));
     response.headers_mut().insert(LOCATION, HeaderValue::try_from(at).expect("a location is percent-encoded"));
     Ok(call.mark(response, answered.at))
-}
-
-/// The last item goes where the notifications will go, over XMPP.
-async fn owe_last(call: &Call, node: &NodeId, subscription: &Subscription, at: Option<Position>) {
-    // Whoever may not see the node any more is owed nothing.
-    let Ok(answered) = call.ask(Verb::Metadata { node: node.clone() }).await else { return };
-    let Answer::Metadata { node, .. } = answered.answer else { return };
-    let Some(at) = at.filter(|at| at.node == node.key) else { return };
-    let then = Arc::new(Node { last_seq: at.seq, ..(*node).clone() });
-    call.door.rooms.delivery.owe_last(then, subscription.clone());
 }
 
 /// Sets the options that are named.

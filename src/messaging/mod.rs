@@ -137,8 +137,8 @@ pub struct Told {
     pub stanzas: Vec<Bytes>,
     /// Messages that waited for its account, which come after them.
     pub kept: Vec<Parcel>,
-    /// Whether it takes what goes to its account's bare JID from now on, where that was decided.
-    pub available: Option<bool>,
+    /// The priority with which it is available from now on, or that it is not, where that was decided.
+    pub available: Option<Option<i8>>,
     /// It was not available before, and is now.
     pub arrived: bool,
     /// Whose nodes it follows without a subscription from now on, where that was decided.

@@ -229,7 +229,7 @@ impl Messaging {
         let said = Spoken::of(stanza);
         let Some(change) = directory.announce(session, priority, &said) else { return Told::default() };
         let mut told = Told {
-            available: Some(priority.is_some_and(|p| p >= 0)),
+            available: Some(priority),
             arrived: priority.is_some() && change.before.is_none(),
             ..Told::only(said.to_bare(own))
         };

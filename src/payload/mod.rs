@@ -9,6 +9,8 @@
 
 mod body;
 mod event;
+mod html;
+mod kept;
 mod read;
 mod write;
 
@@ -17,6 +19,7 @@ mod tests;
 
 pub use body::readable;
 pub use event::{CloudEvent, EventError, event_from_json, event_from_parts, event_json, events_from_json};
+pub use kept::WORDS;
 pub use read::{JSON_DEPTH_MAX, PayloadError, from_atom, from_element, from_json, from_text, from_xml};
 pub use write::{to_http, to_json, to_xml};
 

@@ -27,7 +27,7 @@ pub(super) fn affiliations(
 
 /// Everyone's, for an owner (XEP-0060 §8.9.1).
 pub(super) fn of_node(caller: &Caller, page: Page, facts: &Facts) -> Result<Decision, Refusal> {
-    let node = rights::owned(caller, facts)?.key;
+    let node = facts.led_by(rights::owned(caller, facts)?);
     Ok(Decision::answer(Reply::Read(Read::NodeAffiliations { node, page })))
 }
 

@@ -38,6 +38,19 @@ pub fn shows(config: &NodeConfig, event: &Event) -> bool {
     }
 }
 
+/// May a reader of the node's log hear of this event, on whatever transport? An event that names another node which
+/// is hidden is for those to whom a list of what the collection holds names it, too: administrators.
+pub fn may_hear(kind: &EventKind, role: Role) -> bool {
+    match kind {
+        EventKind::Associated { hidden, .. } | EventKind::Dissociated { hidden, .. } => !hidden || role == Role::Admin,
+        EventKind::Published { .. }
+        | EventKind::Retracted { .. }
+        | EventKind::Purged
+        | EventKind::Configured { .. }
+        | EventKind::Deleted { .. } => true,
+    }
+}
+
 /// Whether a commit to a node, whose configuration was the first and is the second, may take somebody's right to read
 /// it: everybody who was found to have it must be asked about again.
 ///

@@ -1,6 +1,7 @@
 //! Node configuration (XEP-0060 §8.2, §16.4.4): one description of each field, from which forms are
 //! rendered, submissions validated, JSON read and written, and the reference is made.
 
+mod body;
 pub(super) mod fields;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use crate::jid::BareJid;
 use crate::pubsub::{FieldKind, Refusal, ServicePolicy};
 use crate::time::Timestamp;
 
+pub use self::body::{BodyPart, BodyTemplate};
 pub use self::fields::FIELDS;
 pub(super) use self::fields::sane;
 
@@ -70,6 +72,8 @@ pub struct NodeConfig {
     pub children_max: u64,
     /// Whether the node is absent to all who have nothing to do with it.
     pub hidden: bool,
+    /// How its payloads read to people.
+    pub body: BodyTemplate,
 }
 
 /// XEP-0248 §4.1.
@@ -219,6 +223,7 @@ impl NodeConfig {
             children_association_whitelist: Arc::from([]),
             children_max: policy.children_max,
             hidden: false,
+            body: BodyTemplate::default(),
         }
     }
 

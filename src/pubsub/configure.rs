@@ -28,6 +28,7 @@ pub(super) fn configure(
         return Err(Refusal::CollectionsUnsupported);
     }
     let (wanted, changes) = Wanted::of(changes, &facts.policy)?;
+    wanted.check(&facts.policy)?;
     let owners = (facts.affiliation == Affiliation::Owner).then(|| caller.jid.bare().clone());
     let owners = owners.into_iter().chain(facts.owners.iter().cloned());
     let config = Arc::new(node.config.with(&changes, &facts.policy)?.showing(owners));

@@ -7,8 +7,7 @@ use crate::jid::BareJid;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::graph::{Wanted, makes_collection};
 use crate::pubsub::{
-    Affiliation, Caller, Change, Decision, Facts, Given, Node, NodeAddress, NodeId, RawField, Refusal, Reply, Seq,
-    rights,
+    Affiliation, Caller, Change, Decision, Facts, Given, Node, NodeAddress, NodeId, RawField, Refusal, Reply, rights,
 };
 
 pub(super) fn create(
@@ -30,6 +29,7 @@ pub(super) fn create(
         return Err(Refusal::CollectionsUnsupported);
     }
     let (wanted, config) = Wanted::of(config, &facts.policy)?;
+    wanted.check(&facts.policy)?;
     let mut draft = draft(caller, NodeAddress { service, node: node.clone() }, &config, facts, given)?;
     wanted.apply(&mut draft, true, caller, facts, given)?;
     Ok(draft.done(Reply::Created { node }))
@@ -46,19 +46,7 @@ pub(super) fn draft(
     let creator = caller.jid.bare().clone();
     let config = facts.policy.new_config(&address.node)?.with(config, &facts.policy)?;
     let config = config.showing(iter::once(creator.clone()));
-    let node = Node {
-        key: given.node_key,
-        address,
-        config: Arc::new(config),
-        creator: creator.clone(),
-        created: given.now,
-        last_seq: Seq(0),
-        floor_seq: Seq(1),
-        items: 0,
-        owners: 1,
-        subscribers: 0,
-        version: 1,
-    };
+    let node = Node::begin(given.node_key, address, Arc::new(config), creator.clone(), 1, given.now);
     let mut draft = Draft::create(node, given.now);
     draft.change(Change::SetAffiliation { jid: creator, affiliation: Affiliation::Owner });
     Ok(draft)

@@ -1,12 +1,12 @@
 //! The one entrance to the rules: what must be known before a request can be decided, and the decision.
 
-use crate::jid::Jid;
+use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Caller, Decision, Facts, ItemReply, Needs, NewItem, Node, NodeKey, Read, Refusal, Reply, Request, Role, Rosters,
-    SubscriptionState, Verb,
+    Caller, Decision, Facts, ItemReply, Kept, Needs, NewItem, Node, NodeKey, Read, Refusal, Reply, Request, Role,
+    Rosters, SubscriptionState, Verb, Words,
 };
 use crate::pubsub::{
-    affiliations, approve, audience, configure, create, delete, expire, graph, items, publish, purge, retract, rights,
+    affiliations, approve, configure, create, delete, expire, graph, items, kept, publish, purge, retract, rights,
 };
 use crate::pubsub::{subscribe, subscriptions};
 use crate::time::Timestamp;
@@ -14,8 +14,11 @@ use crate::time::Timestamp;
 /// What a decision is given beside facts: time and fresh names, for the core has neither.
 pub struct Given<'a> {
     pub now: Timestamp,
-    /// The key of the node that this request may create.
+    /// The key of the node that this request may create, and of the one that the service may begin to keep with it.
     pub node_key: NodeKey,
+    pub kept_key: NodeKey,
+    /// How the service reads and writes what it keeps itself.
+    pub words: &'a Words,
     /// Makes an identifier that was never made before: of items, subscriptions, instant nodes. It
     /// must be a valid [`crate::pubsub::NodeId`] and [`crate::pubsub::ItemId`], and hard to guess.
     pub fresh_id: &'a mut dyn FnMut() -> String,
@@ -26,13 +29,17 @@ pub struct Given<'a> {
 /// An absent node needs nothing.
 pub fn needs(request: &Request, node: Option<&Node>) -> Needs {
     let Some(node) = node else { return Needs::default() };
-    let rosters = match (node.config.access_model.asks_rosters(), node.address.service.local()) {
+    let owners = if shows_owner(request, node) { rights::OWNERS_MAX } else { 0 };
+    Needs { rosters: rosters(node), owners, ..of_verb(request, node) }
+}
+
+/// Whose rosters say who may read a node, or what is kept of it.
+pub fn rosters(node: &Node) -> Rosters {
+    match (node.config.access_model.asks_rosters(), node.address.service.local()) {
         (false, _) => Rosters::None,
         (true, Some(_)) => Rosters::Service,
         (true, None) => Rosters::Owners(rights::OWNERS_MAX),
-    };
-    let owners = if shows_owner(request, node) { rights::OWNERS_MAX } else { 0 };
-    Needs { rosters, owners, ..of_verb(request, node) }
+    }
 }
 
 /// Whether an owner may have to be found whose address items are to bear (XEP-0060 §12.17).
@@ -93,51 +100,71 @@ fn of_verb(request: &Request, node: &Node) -> Needs {
 /// A refusal changes nothing, and so does a decision whose `node` is absent.
 pub fn decide(request: Request, facts: &Facts, given: &mut Given<'_>) -> Result<Decision, Refusal> {
     let Request { caller, service, verb } = request;
-    if let Some(node) = facts.node.present()
-        && !audience::may_know(&node.config, facts.affiliation, caller.role, !facts.subscriptions.is_empty())
-    {
+    if let Some(kept) = &facts.kept {
+        kept::check(kept, &verb, facts)?;
+    }
+    if !facts.are_known(&caller) {
         // Whoever may not know of a node cannot have it either.
         return Err(if matches!(verb, Verb::Create { .. }) { Refusal::MayNotCreate } else { Refusal::NodeAbsent });
     }
+    let decision = by_verb(&caller, service, verb, facts, given)?;
+    kept::keep(decision, facts, given)
+}
+
+fn by_verb(
+    caller: &Caller,
+    service: BareJid,
+    verb: Verb,
+    facts: &Facts,
+    given: &mut Given<'_>,
+) -> Result<Decision, Refusal> {
     match verb {
-        Verb::Create { node, config } => create::create(&caller, service, node, &config, facts, given),
-        Verb::Configure { config, .. } => configure::configure(&caller, &config, facts, given),
-        Verb::Configuration { .. } => configure::configuration(&caller, facts),
-        Verb::Delete { redirect, .. } => delete::delete(&caller, redirect, facts, given),
-        Verb::Associate { .. } => graph::associate(&caller, facts, given),
-        Verb::Dissociate { .. } => graph::dissociate(&caller, facts, given),
-        Verb::Purge { .. } => purge::purge(&caller, facts, given),
+        Verb::Create { node, config } => create::create(caller, service, node, &config, facts, given),
+        Verb::Configure { config, .. } => configure::configure(caller, &config, facts, given),
+        Verb::Configuration { .. } => configure::configuration(caller, facts),
+        Verb::Delete { redirect, .. } => delete::delete(caller, redirect, facts, given),
+        Verb::Associate { node, .. } => {
+            kept::check_names(&service, std::iter::once(&node))?;
+            graph::associate(caller, facts, given)
+        }
+        Verb::Dissociate { .. } => graph::dissociate(caller, facts, given),
+        Verb::Purge { .. } => purge::purge(caller, facts, given),
         Verb::Publish { node, items, options, create } => {
             let publication = publish::Publication { service, node, items, options, create };
-            publish::publish(&caller, publication, facts, given)
+            match (&facts.kept, &facts.target) {
+                (Some(Kept::Attachments { item, .. }), Some(of)) => {
+                    kept::attach(caller, publication, of, item, facts, given)
+                }
+                _ => publish::publish(caller, publication, facts, given),
+            }
         }
         Verb::Retract { items, notify, precondition, .. } => {
-            retract::retract(&caller, &items, notify, precondition, facts, given)
+            retract::retract(caller, &items, notify, precondition, facts, given)
         }
         Verb::Subscribe { jid, options, .. } => {
             let wanted = options.unwrap_or_default();
-            subscribe::subscribe(&caller, jid, &wanted, facts, given)
+            subscribe::subscribe(caller, jid, &wanted, facts, given)
         }
-        Verb::Unsubscribe { jid, subid, .. } => subscribe::unsubscribe(&caller, &jid, subid.as_ref(), facts, given),
-        Verb::Options { jid, subid, .. } => subscribe::options(&caller, &jid, subid.as_ref(), facts),
+        Verb::Unsubscribe { jid, subid, .. } => subscribe::unsubscribe(caller, &jid, subid.as_ref(), facts, given),
+        Verb::Options { jid, subid, .. } => subscribe::options(caller, &jid, subid.as_ref(), facts),
         Verb::SetOptions { jid, subid, options, .. } => {
-            subscribe::set_options(&caller, &jid, subid.as_ref(), &options, facts, given)
+            subscribe::set_options(caller, &jid, subid.as_ref(), &options, facts, given)
         }
-        Verb::DefaultOptions { node } => subscribe::default_options(&caller, node.is_some(), facts),
-        Verb::Lapse { jid, subid, .. } => subscribe::lapse(&caller, &jid, &subid, facts, given),
-        Verb::Items { selection, page, view, .. } => items::items(&caller, selection, page, view, facts),
-        Verb::Watch { .. } => items::watch(&caller, facts),
+        Verb::DefaultOptions { node } => subscribe::default_options(caller, node.is_some(), facts),
+        Verb::Lapse { jid, subid, .. } => subscribe::lapse(caller, &jid, &subid, facts, given),
+        Verb::Items { selection, page, view, .. } => items::items(caller, selection, page, view, facts),
+        Verb::Watch { .. } => items::watch(caller, facts),
         Verb::Subscriptions { node, page } => {
-            subscriptions::subscriptions(&caller, service, node.is_some(), page, facts)
+            subscriptions::subscriptions(caller, service, node.is_some(), page, facts)
         }
-        Verb::Approve { jid, subid, allow, .. } => approve::approve(&caller, &jid, subid.as_ref(), allow, facts, given),
-        Verb::Pending { node } => approve::pending(&caller, service, node.is_some(), facts),
-        Verb::Expire { .. } => expire::expire(&caller, facts, given),
-        Verb::NodeSubscriptions { page, .. } => subscriptions::of_node(&caller, page, facts),
-        Verb::SetSubscriptions { changes, .. } => subscriptions::set(&caller, &changes, facts, given),
-        Verb::Affiliations { node, page } => affiliations::affiliations(&caller, service, node.is_some(), page, facts),
-        Verb::NodeAffiliations { page, .. } => affiliations::of_node(&caller, page, facts),
-        Verb::SetAffiliations { changes, .. } => affiliations::set(&caller, &changes, facts, given),
+        Verb::Approve { jid, subid, allow, .. } => approve::approve(caller, &jid, subid.as_ref(), allow, facts, given),
+        Verb::Pending { node } => approve::pending(caller, service, node.is_some(), facts),
+        Verb::Expire { .. } => expire::expire(caller, facts, given),
+        Verb::NodeSubscriptions { page, .. } => subscriptions::of_node(caller, page, facts),
+        Verb::SetSubscriptions { changes, .. } => subscriptions::set(caller, &changes, facts, given),
+        Verb::Affiliations { node, page } => affiliations::affiliations(caller, service, node.is_some(), page, facts),
+        Verb::NodeAffiliations { page, .. } => affiliations::of_node(caller, page, facts),
+        Verb::SetAffiliations { changes, .. } => affiliations::set(caller, &changes, facts, given),
         // XEP-0060 §5.2: hidden nodes are for those who know them.
         Verb::Nodes { page } => {
             let viewer = (caller.role != Role::Admin).then(|| caller.jid.bare().clone());
@@ -145,7 +172,8 @@ pub fn decide(request: Request, facts: &Facts, given: &mut Given<'_>) -> Result<
         }
         Verb::Metadata { .. } => {
             let node = rights::present(facts)?.clone();
-            Ok(Decision::answer(Reply::Read(Read::Metadata { node })))
+            let led = facts.led_by(&node);
+            Ok(Decision::answer(Reply::Read(Read::Metadata { node, led })))
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::pubsub::config::sane;
 use crate::pubsub::draft::Draft;
+use crate::pubsub::graph::Held;
 use crate::pubsub::subscribe::ended;
 use crate::pubsub::{Caller, Change, Decision, EventKind, Facts, Given, Refusal, Reply, rights};
 
@@ -29,8 +30,7 @@ pub(super) fn delete(
     }
     // XEP-0248 §8.2: what it held stays, and what held it holds it no more.
     for parent in &facts.graph.parents {
-        let (key, name) = (node.key, node.address.node.clone());
-        draft.share(parent.share(given, |share| share.dissociate(key, name, true)));
+        draft.share(parent.share(given, |share| share.dissociate(Held::of(node), true)));
     }
     draft.change(Change::DeleteNode { redirect });
     Ok(draft.done(Reply::Done))

@@ -89,8 +89,8 @@ impl Draft {
     }
 
     /// As what is done beside something else.
-    pub(super) fn into_share(self, before: &Arc<Node>) -> Share {
-        Share { before: before.clone(), node: self.node, changes: self.changes, events: self.events }
+    pub(super) fn into_share(self, before: Option<&Arc<Node>>) -> Share {
+        Share { before: before.cloned(), node: self.node, changes: self.changes, events: self.events }
     }
 
     /// The decision; one without a change or an event leaves the node as it is.

@@ -45,12 +45,16 @@ pub enum EventKind {
         at: Seq,
         /// It was created in the collection.
         created: bool,
+        /// Only those may know of it who have to do with it.
+        hidden: bool,
     },
     /// A node went out of the collection.
     Dissociated {
         node: NodeId,
         /// It was deleted, which its own log tells.
         deleted: bool,
+        /// Only those may know of it who have to do with it.
+        hidden: bool,
     },
     /// The last event of a node.
     Deleted {

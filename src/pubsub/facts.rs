@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::jid::BareJid;
 use crate::pubsub::{
-    Affiliation, Caller, Contact, Graph, ItemFact, ItemId, Node, NodeConfig, NodeId, NodeKey, Reader, Refusal, Role,
-    Seq, Subscription, SubscriptionPolicy, SubscriptionState, Template,
+    Affiliation, Beside, Caller, Contact, Graph, ItemFact, ItemId, Kept, Node, NodeConfig, NodeId, NodeKey, Reader,
+    Refusal, Role, Seq, Subscription, SubscriptionPolicy, SubscriptionState, Target, Template, audience, kept,
 };
 use crate::time::Timestamp;
 
@@ -14,7 +14,13 @@ use crate::time::Timestamp;
 pub struct Facts {
     pub policy: Arc<ServicePolicy>,
     pub node: NodeState,
-    /// What the caller is to the node.
+    /// What the node is, where the service keeps it. It is as [`crate::pubsub::governed`] makes it then.
+    pub kept: Option<Kept>,
+    /// What it is kept of; absent where that is not there.
+    pub target: Option<Target>,
+    /// What [`crate::pubsub::questions`] asks for.
+    pub beside: Beside,
+    /// What the caller is to the node, or to that of which it is kept: so are all affiliations and contacts.
     pub affiliation: Affiliation,
     /// The caller's subscriptions to the node: its bare JID's and its full JIDs'.
     pub subscriptions: Vec<Subscription>,
@@ -104,6 +110,8 @@ pub struct ServicePolicy {
     pub parents_max: usize,
     /// The most items that one publish, retraction or retrieval may name.
     pub batch_items_max: usize,
+    /// To how many items of one node something may be attached: the node's end is theirs, in one commit.
+    pub attached_items_max: u64,
     pub subscriptions: SubscriptionPolicy,
 }
 
@@ -125,14 +133,52 @@ impl ServicePolicy {
 }
 
 impl Facts {
+    /// Where nothing is known but the rules of the service, as of a request that names no node.
+    pub fn new(policy: Arc<ServicePolicy>) -> Self {
+        Facts {
+            policy,
+            node: NodeState::Absent,
+            kept: None,
+            target: None,
+            beside: Beside::default(),
+            affiliation: Affiliation::None,
+            subscriptions: Vec::new(),
+            rosters_of: Vec::new(),
+            contacts: Vec::new(),
+            affiliations: Vec::new(),
+            contacts_of: Vec::new(),
+            subscribers: Vec::new(),
+            items: Vec::new(),
+            waiting: Vec::new(),
+            owners: Vec::new(),
+            graph: Graph::default(),
+            oldest: Vec::new(),
+        }
+    }
+
     /// The caller, as far as reading the node goes.
     pub(super) fn reader(&self, caller: &Caller) -> Reader<'_> {
         Reader {
             affiliation: self.affiliation,
             role: caller.role,
-            subscribed: approved(&self.subscriptions),
+            subscribed: self.target.as_ref().map_or_else(|| approved(&self.subscriptions), Target::is_subscribed),
             contacts: &self.contacts,
         }
+    }
+
+    /// Whether the caller may know that the node exists; nobody is kept from knowing that there is none.
+    pub(super) fn are_known(&self, caller: &Caller) -> bool {
+        let has = !self.subscriptions.is_empty();
+        match (&self.target, &self.node) {
+            (Some(target), _) => kept::may_know(caller, self.affiliation, target, &self.subscriptions),
+            (None, NodeState::Present(node)) => audience::may_know(&node.config, self.affiliation, caller.role, has),
+            (None, NodeState::Absent | NodeState::Deleted(_)) => true,
+        }
+    }
+
+    /// The node whose owners are this one's.
+    pub(super) fn led_by(&self, node: &Node) -> NodeKey {
+        self.target.as_ref().map_or(node.key, |target| target.node.key)
     }
 
     /// The entity at this place of [`Needs::affiliations`], with no rights but its own.

@@ -10,7 +10,7 @@ use crate::pubsub::audience::may_know;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
     Affiliation, Associating, Caller, Change, Decision, EventKind, Facts, Given, Node, NodeId, NodeKey, RawField,
-    Refusal, Reply, Request, Role, Seq, ServicePolicy, Share, Verb, rights,
+    Refusal, Reply, Request, Role, Seq, ServicePolicy, Share, Verb, kept, rights,
 };
 
 /// What a request that changes the graph must know of it.
@@ -19,11 +19,19 @@ pub struct Graph {
     /// The collections in which the addressed node stands.
     pub parents: Vec<Related>,
     /// The nodes that it holds.
-    pub children: Vec<(NodeId, NodeKey)>,
+    pub children: Vec<Held>,
     /// What stands above it.
     pub above: Vec<NodeKey>,
     /// Of the nodes that [`named`] asks for, those that are there.
     pub named: Vec<Related>,
+}
+
+/// A node in a collection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    pub node: NodeId,
+    pub key: NodeKey,
+    pub hidden: bool,
 }
 
 /// A node beside the addressed one.
@@ -110,6 +118,11 @@ impl Wanted {
         if policy.is_personal() { Ok((Wanted::default(), config.to_vec())) } else { Self::split(config) }
     }
 
+    /// Whether these nodes may stand in collections, or hold nodes, at all.
+    pub fn check(&self, policy: &ServicePolicy) -> Result<(), Refusal> {
+        kept::check_names(&policy.service, self.collections.iter().chain(&self.children).flatten())
+    }
+
     /// Makes the graph as it is wanted around the drafted node, which is new where `created`.
     pub fn apply(
         self,
@@ -144,16 +157,16 @@ impl Wanted {
             }
             if graph.parents.iter().all(|standing| standing.node.key != parent.node.key) {
                 parent.may_take(caller, 1)?;
-                let (name, at) = (draft.node.address.node.clone(), draft.node.last_seq);
-                draft.share(parent.share(given, |share| share.associate(own, name, at, created)));
+                let (child, at) = (Held::of(&draft.node), draft.node.last_seq);
+                draft.share(parent.share(given, |share| share.associate(child, at, created)));
             }
         }
         if let Some(wanted) = &collections {
             let gone =
                 graph.parents.iter().filter(|standing| wanted.iter().all(|kept| kept.node.key != standing.node.key));
             for parent in gone {
-                let name = draft.node.address.node.clone();
-                draft.share(parent.share(given, |share| share.dissociate(own, name, false)));
+                let child = Held::of(&draft.node);
+                draft.share(parent.share(given, |share| share.dissociate(child, false)));
             }
         }
         match self.children {
@@ -183,14 +196,14 @@ fn hold(
         if above.contains(&child.node.key) {
             return Err(cycle());
         }
-        if graph.children.iter().all(|(_, held)| *held != child.node.key) {
+        if graph.children.iter().all(|held| held.key != child.node.key) {
             child.may_stand_in_one_more(&facts.policy)?;
-            draft.associate(child.node.key, child.node.address.node.clone(), child.node.last_seq, false);
+            draft.associate(Held::of(&child.node), child.node.last_seq, false);
         }
     }
-    let gone = graph.children.iter().filter(|(_, held)| wanted.iter().all(|child| child.node.key != *held));
-    for (name, key) in gone {
-        draft.dissociate(*key, name.clone(), false);
+    let gone = graph.children.iter().filter(|held| wanted.iter().all(|child| child.node.key != held.key));
+    for child in gone {
+        draft.dissociate(child.clone(), false);
     }
     Ok(())
 }
@@ -207,7 +220,7 @@ pub(super) fn associate(caller: &Caller, facts: &Facts, given: &Given<'_>) -> Re
         return Err(Refusal::Forbidden);
     }
     let mut draft = Draft::over(collection, given.now);
-    if facts.graph.children.iter().any(|(_, held)| *held == child.node.key) {
+    if facts.graph.children.iter().any(|held| held.key == child.node.key) {
         return Ok(draft.done(Reply::Done));
     }
     if child.node.key == collection.key || facts.graph.above.contains(&child.node.key) {
@@ -220,7 +233,7 @@ pub(super) fn associate(caller: &Caller, facts: &Facts, given: &Given<'_>) -> Re
         return Err(Refusal::TooManyChildren { children_max: collection.config.children_max });
     }
     child.may_stand_in_one_more(&facts.policy)?;
-    draft.associate(child.node.key, child.node.address.node.clone(), child.node.last_seq, false);
+    draft.associate(Held::of(&child.node), child.node.last_seq, false);
     Ok(draft.done(Reply::Done))
 }
 
@@ -232,11 +245,11 @@ pub(super) fn dissociate(caller: &Caller, facts: &Facts, given: &Given<'_>) -> R
     if caller.role != Role::Admin && !entitled {
         return Err(Refusal::Forbidden);
     }
-    if facts.graph.children.iter().all(|(_, held)| *held != child.node.key) {
+    if facts.graph.children.iter().all(|held| held.key != child.node.key) {
         return Err(Refusal::NotAssociated);
     }
     let mut draft = Draft::over(collection, given.now);
-    draft.dissociate(child.node.key, child.node.address.node.clone(), false);
+    draft.dissociate(Held::of(&child.node), false);
     Ok(draft.done(Reply::Done))
 }
 
@@ -249,7 +262,7 @@ impl Graph {
 
     /// The same; one that is held already need not be known.
     fn all_children(&self, caller: &Caller, names: &[NodeId]) -> Result<Vec<&Related>, Refusal> {
-        let held = |related: &Related| self.children.iter().any(|(_, key)| *key == related.node.key);
+        let held = |related: &Related| self.children.iter().any(|held| held.key == related.node.key);
         let find = |name: &NodeId| self.named.iter().find(|related| related.node.address.node == *name);
         let may = |found: &&Related| found.is_known(caller) || held(found);
         names.iter().map(|name| find(name).filter(may).ok_or(Refusal::NodeAbsent)).collect()
@@ -257,6 +270,12 @@ impl Graph {
 
     fn child(&self, caller: &Caller) -> Result<&Related, Refusal> {
         self.named.first().filter(|child| child.is_known(caller)).ok_or(Refusal::NodeAbsent)
+    }
+}
+
+impl Held {
+    pub(super) fn of(node: &Node) -> Self {
+        Held { node: node.address.node.clone(), key: node.key, hidden: node.config.hidden }
     }
 }
 
@@ -292,7 +311,7 @@ impl Related {
     pub(super) fn share(&self, given: &Given<'_>, work: impl FnOnce(&mut Draft)) -> Share {
         let mut draft = Draft::over(&self.node, given.now);
         work(&mut draft);
-        draft.into_share(&self.node)
+        draft.into_share(Some(&self.node))
     }
 }
 
@@ -311,14 +330,16 @@ fn lets(collection: &Node, caller: &Caller, affiliation: Affiliation) -> bool {
 }
 
 impl Draft {
-    fn associate(&mut self, child: NodeKey, node: NodeId, at: Seq, created: bool) {
-        self.log(EventKind::Associated { node, at, created });
-        self.change(Change::Associate { child });
+    fn associate(&mut self, child: Held, at: Seq, created: bool) {
+        let Held { node, key, hidden } = child;
+        self.log(EventKind::Associated { node, at, created, hidden });
+        self.change(Change::Associate { child: key });
     }
 
-    pub(super) fn dissociate(&mut self, child: NodeKey, node: NodeId, deleted: bool) {
-        self.log(EventKind::Dissociated { node, deleted });
-        self.change(Change::Dissociate { child });
+    pub(super) fn dissociate(&mut self, child: Held, deleted: bool) {
+        let Held { node, key, hidden } = child;
+        self.log(EventKind::Dissociated { node, deleted, hidden });
+        self.change(Change::Dissociate { child: key });
     }
 }
 

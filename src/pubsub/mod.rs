@@ -19,6 +19,7 @@ mod facts;
 mod field;
 mod graph;
 mod item;
+mod kept;
 mod node;
 mod notice;
 mod options;
@@ -51,18 +52,22 @@ mod properties;
 mod world;
 
 pub use affiliation::Affiliation;
-pub use audience::{Reader, doubts, may_read, shows};
+pub use audience::{Reader, doubts, may_hear, may_read, shows};
 pub use config::{
-    AccessModel, Associating, FIELDS, Field, ItemReply, NodeConfig, NodeFull, NodeType, NotificationType, OWN_PREFIX,
-    Origin, PREFIX, PublishModel, RawField, SendLast,
+    AccessModel, Associating, BodyPart, BodyTemplate, FIELDS, Field, ItemReply, NodeConfig, NodeFull, NodeType,
+    NotificationType, OWN_PREFIX, Origin, PREFIX, PublishModel, RawField, SendLast,
 };
 pub use contact::Contact;
-pub use decide::{Given, decide, needs};
+pub use decide::{Given, decide, needs, rosters};
 pub use event::{Event, EventKind};
 pub use facts::{Facts, Needs, NodeState, Rosters, ServicePolicy, Tombstone, WhoCreates};
 pub use field::FieldKind;
-pub use graph::{ABOVE_MAX, Graph, Related, named};
+pub use graph::{ABOVE_MAX, Graph, Held, Related, named};
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
+pub use kept::{
+    About, Attached, Beside, Kept, Question, REACTION_BYTES_MAX, REACTIONS_MAX, Tally, Target, Told, Words, governed,
+    questions, root,
+};
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use notice::{Notice, notices};
 pub use options::{
@@ -74,5 +79,6 @@ pub use request::{
     Role, Selection, Share, Under, Verb, View,
 };
 pub use rights::may_create;
+pub use subscribe::{sends_last, sends_last_at_presence};
 pub use subscription::{SubId, Subscription, SubscriptionState};
 pub use template::{Glob, Template};

@@ -67,10 +67,36 @@ pub struct Node {
     pub floor_seq: Seq,
     /// Current items.
     pub items: u64,
-    /// Entries with affiliation owner; never 0.
+    /// Entries with affiliation owner; 0 of a node that the service keeps, and of no other.
     pub owners: u64,
     /// Subscriptions that are not pending.
     pub subscribers: u64,
     /// Grows with every commit that touches the node; a commit is conditional on it.
     pub version: u64,
+}
+
+impl Node {
+    /// A node as it begins.
+    pub(super) fn begin(
+        key: NodeKey,
+        address: NodeAddress,
+        config: Arc<NodeConfig>,
+        creator: BareJid,
+        owners: u64,
+        now: Timestamp,
+    ) -> Self {
+        Node {
+            key,
+            address,
+            config,
+            creator,
+            created: now,
+            last_seq: Seq(0),
+            floor_seq: Seq(1),
+            items: 0,
+            owners,
+            subscribers: 0,
+            version: 1,
+        }
+    }
 }

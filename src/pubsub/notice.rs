@@ -12,8 +12,6 @@ use crate::pubsub::{Affiliation, Change, NodeConfig, Subscription, SubscriptionS
 pub enum Notice {
     /// To the subscribed address, whose subscription somebody else has changed (XEP-0060 §12.14).
     Subscriber(Subscription),
-    /// The last item, to the subscribed address that asked for it over another door (XEP-0060 §6.1.7).
-    Last(Subscription),
     /// To the owners of a node that wants them told (`pubsub#notify_sub`).
     Subscribed(Subscription),
     /// To the owners, who are asked for approval (XEP-0060 §8.6).

@@ -126,7 +126,7 @@ fn meets(options: &[RawField], config: &NodeConfig, policy: &ServicePolicy) -> R
 }
 
 /// Do number, shape and size fit the node (XEP-0060 §4.3, Table 4)?
-fn check_items(items: &[NewItem], config: &NodeConfig, facts: &Facts) -> Result<(), Refusal> {
+pub(super) fn check_items(items: &[NewItem], config: &NodeConfig, facts: &Facts) -> Result<(), Refusal> {
     if items.is_empty() {
         // XEP-0060 §7.1.3.7.
         return match (config.persist_items, config.deliver_payloads) {
@@ -165,12 +165,12 @@ fn check_payload(item: &NewItem, config: &NodeConfig, policy: &ServicePolicy) ->
 }
 
 /// What stands now under the name of each item; facts come for the named ones alone.
-fn current<'a>(items: &[NewItem], facts: &'a Facts) -> Vec<Option<&'a ItemFact>> {
+pub(super) fn current<'a>(items: &[NewItem], facts: &'a Facts) -> Vec<Option<&'a ItemFact>> {
     let mut named = facts.items.iter();
     items.iter().map(|item| item.id.as_ref().and_then(|_| named.next()).and_then(Option::as_ref)).collect()
 }
 
-fn check_current(
+pub(super) fn check_current(
     caller: &Caller,
     items: &[NewItem],
     current: &[Option<&ItemFact>],
@@ -187,7 +187,7 @@ fn check_current(
 }
 
 /// XEP-0060 §7.1.3.4: an owner may want new items refused, rather than old ones lost.
-fn check_room(current: &[Option<&ItemFact>], node: &Node) -> Result<(), Refusal> {
+pub(super) fn check_room(current: &[Option<&ItemFact>], node: &Node) -> Result<(), Refusal> {
     let new = current.iter().filter(|current| current.is_none()).count() as u64;
     let config = &node.config;
     if config.persist_items && config.node_full == NodeFull::Reject && node.items + new > config.max_items && new > 0 {
@@ -196,7 +196,7 @@ fn check_room(current: &[Option<&ItemFact>], node: &Node) -> Result<(), Refusal>
     Ok(())
 }
 
-fn write(
+pub(super) fn write(
     draft: &mut Draft,
     publisher: &BareJid,
     items: &[NewItem],

@@ -101,6 +101,10 @@ pub enum Refusal {
     TooManyChildren { children_max: u64 },
     /// The node does not stand in the collection (XEP-0248 §7.6.3.1).
     NotAssociated,
+    /// The service keeps the node, and nobody else makes it, sets it, or writes to it (XEP-0470 §4.4, §4.6).
+    KeptByService,
+    /// What is attached to an item is not as it must be (XEP-0470 §4.5).
+    InvalidAttachments { why: &'static str },
     /// A place in a list that is not there (XEP-0059 §2.2).
     PageAbsent,
 }

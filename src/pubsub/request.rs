@@ -246,8 +246,8 @@ pub struct Decision {
 /// What a decision does to a node beside the one that was addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// The node as it was when it was decided.
-    pub before: Arc<Node>,
+    /// The node as it was when it was decided; absent where this creates it.
+    pub before: Option<Arc<Node>>,
     pub node: Node,
     pub changes: Vec<Change>,
     pub events: Vec<Event>,
@@ -350,9 +350,10 @@ pub enum Read {
         node: Arc<Node>,
         hidden: bool,
     },
-    /// What anybody may know of a node, with its owners and publishers.
+    /// What anybody may know of a node, with its owners and publishers, who are those of the second.
     Metadata {
         node: Arc<Node>,
+        led: NodeKey,
     },
     /// One entity's subscriptions: at one node, or everywhere at a service.
     SubscriptionsOf {

@@ -22,6 +22,10 @@ pub(super) fn subscribe(
     let node = rights::present(facts)?;
     let entity = Entity::of(caller, &jid, facts).ok_or(Refusal::InvalidJid)?;
     let state = admission(&node.config, &entity.reader)?;
+    if state == SubscriptionState::Pending && facts.target.is_some() {
+        // Whoever approves, does so for the node that this one is kept of.
+        return Err(Refusal::SubscriptionRequired);
+    }
     let send_last = state == SubscriptionState::Subscribed && sends_last(&node.config);
     let policy = &facts.policy.subscriptions;
     let of_jid = || entity.subscriptions.iter().filter(|subscription| subscription.jid == jid);
@@ -220,9 +224,15 @@ fn admission(config: &NodeConfig, reader: &Reader<'_>) -> Result<SubscriptionSta
     }
 }
 
-/// XEP-0060 §6.1.7. A node that keeps nothing has nothing to send.
-fn sends_last(config: &NodeConfig) -> bool {
+/// Is the last item sent to whoever is subscribed, or let in (XEP-0060 §6.1.7, §12.2)? A node that keeps nothing has
+/// nothing to send.
+pub fn sends_last(config: &NodeConfig) -> bool {
     config.persist_items && config.send_last_published_item != SendLast::Never
+}
+
+/// Is it sent to whoever becomes available, too (XEP-0060 §4.3)?
+pub fn sends_last_at_presence(config: &NodeConfig) -> bool {
+    config.persist_items && config.send_last_published_item == SendLast::OnSubAndPresence
 }
 
 /// Whose subscription it is about.

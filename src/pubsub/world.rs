@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact, ItemId, Media,
-    NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Refusal, Request, Role,
-    Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy, SubscriptionState,
-    Tombstone, Verb, WhoCreates, decide, named, needs,
+    Affiliation, Attached, Caller, Change, Contact, Decision, Event, EventKind, Facts, Field, Given, ItemFact, ItemId,
+    Media, NewItem, Node, NodeConfig, NodeId, NodeKey, NodeState, Payload, Precondition, RawField, Refusal, Request,
+    Role, Rosters, Seq, ServicePolicy, SubId, Subscription, SubscriptionOptions, SubscriptionPolicy, SubscriptionState,
+    Tally, Tombstone, Verb, WhoCreates, Words, decide, named, needs,
 };
 use crate::time::Timestamp;
 
@@ -55,6 +55,7 @@ impl World {
             parents_max: 16,
             of_server: false,
             batch_items_max: 5,
+            attached_items_max: 3,
             subscriptions: SubscriptionPolicy::default(),
         };
         let places = BTreeMap::from([(node_id(), Place::absent())]);
@@ -104,7 +105,13 @@ impl World {
             *fresh += 1;
             format!("n{fresh}")
         };
-        let mut given = Given { now: self.now, node_key: NodeKey(self.key), fresh_id: &mut fresh_id };
+        let mut given = Given {
+            now: self.now,
+            node_key: NodeKey(self.key),
+            kept_key: NodeKey(-self.key),
+            words: &WORDS,
+            fresh_id: &mut fresh_id,
+        };
         decide(request.clone(), &self.facts(request), &mut given)
     }
 
@@ -129,7 +136,6 @@ impl World {
         };
         let graph = named(request).map(|named| self.graph(request.verb.node(), &named, caller));
         Facts {
-            policy: Arc::new(self.policy.clone()),
             node: place.node.clone(),
             affiliation: place.affiliation(caller),
             subscriptions: place.subscriptions_of(caller),
@@ -143,6 +149,7 @@ impl World {
             oldest: place.items.values().take(oldest).cloned().collect(),
             waiting: place.waiting(wanted.waiting),
             graph: graph.unwrap_or_default(),
+            ..Facts::new(Arc::new(self.policy.clone()))
         }
     }
 
@@ -356,3 +363,32 @@ pub(super) fn item(id: &str) -> ItemId {
 pub(super) fn node_id() -> NodeId {
     NodeId::parse("n").unwrap()
 }
+
+/// Attachments are `noticed,heart,star`, and their sums `2 noticed,1 heart`.
+pub(super) const WORDS: Words = Words {
+    attached: |payload| {
+        let words = std::str::from_utf8(&payload.xml).unwrap().split(',').filter(|word| !word.is_empty());
+        let (noticed, reactions): (Vec<&str>, Vec<&str>) = words.partition(|word| *word == "noticed");
+        (&*payload.namespace == "attachments").then(|| Attached {
+            noticed: !noticed.is_empty(),
+            reactions: reactions.into_iter().map(Arc::from).collect(),
+        })
+    },
+    tally: |payload| {
+        let mut tally = Tally::default();
+        let parts = std::str::from_utf8(&payload.xml).unwrap().split(',').filter_map(|part| part.split_once(' '));
+        for (count, word) in parts.map(|(count, word)| (count.parse().unwrap(), word)) {
+            match word {
+                "noticed" => tally.noticed = count,
+                reaction => drop(tally.reactions.insert(reaction.into(), count)),
+            }
+        }
+        tally
+    },
+    summary: |tally| {
+        let reactions = tally.reactions.iter().map(|(reaction, count)| (*count, &**reaction));
+        let counted = std::iter::once((tally.noticed, "noticed")).chain(reactions);
+        let text: Vec<String> = counted.map(|(count, word)| format!("{count} {word}")).collect();
+        Payload { xml: text.join(",").as_bytes().into(), ..payload(0, "summary") }
+    },
+};

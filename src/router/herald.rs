@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Router;
-use crate::delivery::{Delivery, Told};
+use crate::delivery::{Delivery, Due, Told};
 use crate::jid::{BareJid, FullJid, Jid};
-use crate::pubsub::{Node, Notice, Subscription};
-use crate::xep::pubsub::{approval, notify};
+use crate::pubsub::{Node, Notice};
+use crate::xep::pubsub::approval;
 
 /// What tells. One task runs it, so that telling never holds up a turn or a session.
 pub struct Herald {
@@ -45,11 +45,11 @@ impl Herald {
         match notice {
             Notice::Subscriber(changed) => {
                 self.router.send(&changed.jid, approval::subscription(&node.address, &changed, &changed.jid));
+                // The last item, to somebody whom somebody else has let in (§6.1.7, §8.6).
                 if by.is_some() {
-                    self.send_last(&node, &changed).await;
+                    self.delivery.owe_last(&Due { node: node.key, subscription: changed, at: node.last_seq });
                 }
             }
-            Notice::Last(subscribed) => self.send_last(&node, &subscribed).await,
             Notice::Deleted(waited, redirect) => {
                 self.router.send(&waited.jid, approval::deleted(&node.address, &waited.jid, redirect.as_deref()));
             }
@@ -64,15 +64,6 @@ impl Herald {
             Notice::Waiting(waiting) => {
                 self.tell_owners(&node, None, |owner| approval::request(&node, &waiting, owner)).await;
             }
-        }
-    }
-
-    /// The last item to somebody whom somebody else has let in: what is newer comes by itself.
-    async fn send_last(&self, node: &Node, admitted: &Subscription) {
-        if let Some(answered) = self.delivery.last_item(node, admitted).await
-            && let Some(message) = notify::last_message(&answered, &admitted.jid, node.last_seq)
-        {
-            self.router.send(&admitted.jid, message);
         }
     }
 

@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::delivery::{Bounce, Personal, Shown};
+use crate::delivery::{Available, Bounce, Due, Notification, Personal, Shown};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
-use crate::pubsub::{Caller, NodeKey, Role, Show};
+use crate::pubsub::{Caller, Role, Show};
 use crate::xep::pubsub::notify;
 use crate::xep::{Xep, changes_account, since};
 use crate::xml::Element;
@@ -47,8 +47,8 @@ pub enum Reaction {
     Nothing,
     /// Something to be written back at once.
     Write(Bytes),
-    /// A notification of this node came back, from this address.
-    Bounced(NodeKey, Jid, Bounce),
+    /// A notification came back, from this address.
+    Bounced(Notification, Jid, Bounce),
     /// Somebody for whom a link speaks is available to a service, and shows this, or is not any more.
     There(Jid, Option<Show>),
     /// An answer that takes time. The first poll gives the request its place.
@@ -61,12 +61,14 @@ pub struct Outcome {
     pub reply: Option<Bytes>,
     /// Messages that the answer gives rise to, each with whom it is for.
     pub then: Vec<(Jid, Parcel)>,
-    /// The session became available, or unavailable, to what goes to its account's bare JID.
-    pub available: Option<Option<Show>>,
+    /// The session became available, or unavailable.
+    pub available: Option<Option<Available>>,
     /// For how many seconds it says to have been away, before it became available (XEP-0312).
     pub away: Option<u64>,
     /// What it follows of accounts without a subscription.
     pub follows: Option<Personal>,
+    /// The last item that is due to a subscription once this was said.
+    pub due: Option<Due>,
 }
 
 impl Router {
@@ -139,7 +141,7 @@ impl Router {
     /// What a watcher is shown of an event: the head that addresses it, and the body that all share.
     pub fn notification(&self, shown: Shown<'_>) -> Option<[Bytes; 2]> {
         let rest = notify::rest(&shown)?;
-        let head = shown.head.get_or_insert_with(|| notify::head(&shown.entry.address.service, shown.to));
+        let head = shown.head.get_or_insert_with(|| notify::head(&shown.entry.address.service, shown.to, shown.name));
         Some([head.clone(), rest])
     }
 
@@ -190,11 +192,12 @@ impl Router {
                     match answering.await {
                         Some(answer) if !answer.first.is_empty() => {
                             let messages = answer.first.into_iter().chain([answer.iq]);
-                            let then = messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then);
-                            Outcome { then: parcels(then), ..Outcome::default() }
+                            let then = parcels(messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then));
+                            Outcome { then, due: answer.due, ..Outcome::default() }
                         }
                         Some(answer) => {
-                            Outcome { reply: Some(answer.iq), then: parcels(answer.then), ..Outcome::default() }
+                            let (reply, then, due) = (Some(answer.iq), parcels(answer.then), answer.due);
+                            Outcome { reply, then, due, ..Outcome::default() }
                         }
                         None => Outcome::default(),
                     }
@@ -215,12 +218,12 @@ impl Router {
         let quiet = message.kind == MessageType::Error;
         if quiet
             && self.xep.hosts().iter().any(|host| Jid::Bare(host.service.clone()) == to)
-            && let Some(node) = message.id.as_deref().and_then(notify::node_of)
+            && let Some(of) = message.id.as_deref().and_then(notify::named)
         {
             return message
                 .from
                 .clone()
-                .map_or(Reaction::Nothing, |from| Reaction::Bounced(node, from, bounce(&message)));
+                .map_or(Reaction::Nothing, |from| Reaction::Bounced(of, from, bounce(&message)));
         }
         if !self.is_local(&to) {
             return if quiet { Reaction::Nothing } else { message_error(message, Condition::RemoteServerNotFound) };
@@ -296,8 +299,8 @@ impl Router {
             let stanzas = told.stanzas.into_iter().map(Parcel::from).chain(told.kept);
             let then = stanzas.map(|stanza| (own.clone(), stanza)).collect();
             let follows = told.follows.map(|Follows { accounts, nodes }| Personal { accounts, nodes });
-            let available = told.available.map(|available| available.then_some(show));
-            Outcome { reply: None, then, available, away: None, follows }
+            let available = told.available.map(|priority| priority.map(|priority| Available { show, priority }));
+            Outcome { then, available, follows, ..Outcome::default() }
         })
     }
 

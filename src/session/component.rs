@@ -297,7 +297,7 @@ impl<'a> Link<'a> {
         };
         match self.shared.router.stanza_from_afar(&Caller { jid: from, role }, stanza) {
             Reaction::Nothing => {}
-            Reaction::Bounced(node, from, bounce) => work.feed.bounced(node, &from, bounce),
+            Reaction::Bounced(of, from, bounce) => work.feed.bounced(of, &from, bounce),
             Reaction::There(jid, show) => work.feed.is_told_presence(&jid, show),
             Reaction::Write(bytes) => self.push(bytes),
             Reaction::Later(mut answering) => {
@@ -313,6 +313,9 @@ impl<'a> Link<'a> {
 
     fn answer(&mut self, outcome: Outcome) {
         outcome.reply.into_iter().for_each(|reply| self.push(reply));
+        if let Some(due) = &outcome.due {
+            self.shared.delivery.owe_last(due);
+        }
         for (to, stanza) in outcome.then {
             self.shared.router.send(&to, stanza.bytes().clone());
         }

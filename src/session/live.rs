@@ -255,7 +255,7 @@ impl Session<'_> {
         match self.shared.router.stanza(caller, presence, stanza) {
             Reaction::Nothing | Reaction::There(..) => {}
             Reaction::Write(bytes) => self.write(bytes),
-            Reaction::Bounced(node, from, bounce) => self.standing.feed.bounced(node, &from, bounce),
+            Reaction::Bounced(of, from, bounce) => self.standing.feed.bounced(of, &from, bounce),
             // The first poll gives the request its place in the order of requests.
             Reaction::Later(mut answering) => match futures_util::poll!(answering.as_mut()) {
                 std::task::Poll::Ready(outcome) => {

@@ -97,11 +97,14 @@ impl Standing {
         if let Some(managed) = &mut self.managed {
             managed.handled.done(number);
         }
-        if let Some(show) = outcome.available {
+        if let Some(due) = &outcome.due {
+            shared.delivery.owe_last(due);
+        }
+        if let Some(available) = outcome.available {
             if let Some(seconds) = outcome.away {
                 self.feed.was_away(seconds);
             }
-            self.feed.set_available(show, moment);
+            self.feed.set_available(available, moment);
         }
         if let Some(follows) = outcome.follows {
             self.feed.follow(follows);

@@ -341,6 +341,8 @@ pub enum Ask {
     /// Of the bare JID and of all its full JIDs.
     Subscriptions(NodeKey, BareJid),
     Item(NodeKey, ItemId),
+    /// What that item holds.
+    Payload(NodeKey, ItemId),
     /// The so many oldest items by seq.
     Oldest(NodeKey, u64),
     /// At most so many of the node's owners, ordered by JID.
@@ -371,6 +373,7 @@ pub enum Found {
     Affiliation(Affiliation),
     Subscriptions(Vec<Subscription>),
     Item(Option<ItemFact>),
+    Payload(Option<Payload>),
     Oldest(Vec<ItemFact>),
     Owners(Vec<BareJid>),
     Waiting(Vec<Subscription>),

@@ -9,6 +9,7 @@
 //! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
 
 mod archive;
+mod attachments;
 mod blocking;
 mod caps;
 mod carbons;
@@ -38,10 +39,11 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use crate::access::Access;
+use crate::delivery::Due;
 use crate::engine::{Answered, Engine, Wrong};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::Messaging;
-use crate::pubsub::{Caller, Refusal, Request, Role, Seq, ServicePolicy, Subscription};
+use crate::pubsub::{Caller, Refusal, Request, Role, ServicePolicy};
 use crate::time::Timestamp;
 use crate::xml::{Element, escape_attribute};
 use crate::xmpp::{Condition, Iq, IqKind, NS_CLIENT, StanzaError};
@@ -143,14 +145,15 @@ pub struct Answer {
     pub first: Vec<Bytes>,
     /// The iq of type result or error.
     pub iq: Bytes,
-    /// Messages to be sent after it, each to the address beside it, which it also bears: the last
-    /// item of a node that was subscribed to (XEP-0060 §6.1.7).
+    /// Messages to be sent after it, each to the address beside it, which it also bears.
     pub then: Vec<(Jid, Bytes)>,
+    /// The last item of a node that was subscribed to, which is due when it was sent (XEP-0060 §6.1.7).
+    pub due: Option<Due>,
 }
 
 impl Answer {
     fn of(iq: Bytes) -> Self {
-        Answer { first: Vec::new(), iq, then: Vec::new() }
+        Answer { first: Vec::new(), iq, then: Vec::new(), due: None }
     }
 }
 
@@ -213,13 +216,9 @@ impl Xep {
                 Err(error) => Err(Trouble::from(error)),
             };
             match done {
-                Ok((body, last)) => {
+                Ok((body, due)) => {
                     let iq = reply.result(&body);
-                    let then = match last {
-                        Some(due) => due.message(&shared.engine).await.into_iter().collect(),
-                        None => Vec::new(),
-                    };
-                    Some(Answer { first: body.into_first(), iq, then })
+                    Some(Answer { first: body.into_first(), due, ..Answer::of(iq) })
                 }
                 Err(trouble) => Some(Answer::of(reply.error(&trouble))),
             }
@@ -365,6 +364,7 @@ pub const EXTENSIONS: &[Extension] = &[
     archive::PREFERENCES,
     archive::OF_NODES,
     filter::EXTENSION,
+    attachments::EXTENSION,
 ];
 
 impl Feature {
@@ -528,7 +528,7 @@ struct Ask {
 type Say = Box<dyn FnOnce(Answered) -> Option<Said> + Send>;
 
 /// What is said: the answer, and the last item that is due after it.
-type Said = (Body, Option<LastItem>);
+type Said = (Body, Option<Due>);
 
 /// What stands in an iq of type result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -557,14 +557,6 @@ struct Trouble {
     beside: Option<Element>,
 }
 
-/// The last item of a node is due to a new subscriber.
-struct LastItem {
-    request: Request,
-    subscription: Subscription,
-    /// Where the subscription begins: newer items come as notifications.
-    at: Seq,
-}
-
 impl Work {
     /// Asks the engine; the answer has nothing in its wake.
     fn ask(request: Request, say: impl FnOnce(Answered) -> Option<Body> + Send + 'static) -> Self {
@@ -591,15 +583,6 @@ impl Ask {
             Err(Wrong::Failed(failure)) => Err(pubsub::errors::failed(&failure).into()),
             Err(Wrong::Overloaded) => Err(pubsub::errors::overloaded().into()),
         }
-    }
-}
-
-impl LastItem {
-    /// The message, unless the item has gone, has been overtaken, or may not be read any more.
-    async fn message(self, engine: &Engine) -> Option<(Jid, Bytes)> {
-        let outcome: Result<Answered, Wrong> = engine.ask(self.request).await;
-        let message = pubsub::notify::last_message(&outcome.ok()?, &self.subscription.jid, self.at)?;
-        Some((self.subscription.jid, message))
     }
 }
 

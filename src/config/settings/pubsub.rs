@@ -26,6 +26,10 @@ pub(super) const PUBSUB: &[Setting] = &[
         .means("The most items that a node may be configured to keep, and what `max_items=max` means.")
         .why("Items are kept until they are displaced; this bounds what one owner can fill.")
         .sets(|config, value| config.pubsub.items_max = value.count()),
+    setting("pubsub.attached_items_max", count(1, 100_000), "1000")
+        .means("To how many items of one node something may be attached (XEP-0470).")
+        .why("The end of a node is the end of all that is attached to its items, in one commit.")
+        .sets(|config, value| config.pubsub.attached_items_max = value.count()),
     setting("pubsub.children_max", count(1, 10_000), "1000")
         .means("The most nodes that a collection may be configured to hold, and what `children_max=max` means.")
         .why("Whoever changes a collection has the names of all its nodes read.")

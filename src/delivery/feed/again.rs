@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use super::watch::Watch;
 use super::{Behind, Feed, Shown};
 use crate::engine::Pull;
-use crate::pubsub::Seq;
+use crate::pubsub::{Role, Seq};
 
 /// An event that a watch was shown. It comes back to the feed when the peer has acknowledged it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,8 @@ impl Feed {
         if watch.kept_out.is_some() {
             return Ok(Again::Done);
         }
-        match watch.find(tag, show) {
+        let how = (self.role, self.shared.name());
+        match watch.find(tag, show, how) {
             Found::Shown => return Ok(Again::Done),
             Found::Ask(access) => self.ask(tag.watch, access),
             // Nobody was promised these.
@@ -98,7 +99,7 @@ enum Found {
 }
 
 impl Watch {
-    fn find(&mut self, tag: Tag, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Found {
+    fn find(&mut self, tag: Tag, show: &mut dyn FnMut(Shown<'_>) -> usize, how: (Role, u64)) -> Found {
         let (tail, checked) = (self.tail.clone(), self.checked);
         let backlog = self.backlog.clone();
         if let Some(page) = backlog
@@ -106,14 +107,14 @@ impl Watch {
             && page.entries.last().is_some_and(|last| last.event.seq >= tag.seq)
         {
             let mut entries = page.entries.iter().filter(|entry| entry.event.seq > tag.after);
-            return match tail.while_allowed(checked, || self.show_again(tag, &mut entries, show)) {
+            return match tail.while_allowed(checked, || self.show_again(tag, &mut entries, show, how)) {
                 Some(()) => Found::Shown,
                 None => Found::Ask(tail.access()),
             };
         }
         tail.pull(tag.after, checked, |pull| match pull {
             Pull::Entries(mut entries) => {
-                self.show_again(tag, &mut entries, show);
+                self.show_again(tag, &mut entries, show, how);
                 Found::Shown
             }
             Pull::CaughtUp | Pull::Ended => Found::Ended,

@@ -8,10 +8,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{Done, Feed, Handle, Watch};
+use super::{Done, Feed, Group, Handle, Watch};
 use crate::delivery::Shared;
 use crate::delivery::recent::{Hold, Moment};
 use crate::engine::{Entry, Tail, Wrong};
+use crate::jid::Jid;
 use crate::pubsub::{EventKind, Kinds, Node, NodeAddress, NodeKey, Seq, SubId, Subscription};
 use crate::store::Failure;
 
@@ -43,7 +44,7 @@ pub(super) struct Found {
     below: Result<Vec<(Arc<Tail>, Node, u32)>, Failure>,
 }
 
-/// Which events a watch tells of.
+/// Which events a subscription tells of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scope {
     kinds: Kinds,
@@ -53,11 +54,8 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    pub fn of(subscription: Option<&Subscription>, via: Option<&Via>) -> Self {
-        let (kinds, steps) = match subscription {
-            Some(one) => (one.options.kinds, one.options.depth.steps()),
-            None => (Kinds::All, u32::MAX),
-        };
+    pub fn of(subscription: &Subscription, via: Option<&Via>) -> Self {
+        let (kinds, steps) = (subscription.options.kinds, subscription.options.depth.steps());
         Scope { kinds, steps: steps.saturating_sub(via.map_or(0, |via| via.distance)), below: via.is_some() }
     }
 
@@ -167,14 +165,27 @@ impl Feed {
             return;
         }
         let key = (tail.key(), subscription.subid.clone());
+        let alone = subscription.options.digest || self.inlet.whom.session().is_none();
+        let group = Group { node: key.0, root: via.root, bare: matches!(subscription.jid, Jid::Bare(_)) };
+        if !alone
+            && let Some(id) = self.live.get(&group).copied()
+            && let Some(watch) = self.watches.get_mut(&id)
+        {
+            // What it has shown, it has shown to this address.
+            watch.subscriptions.push(subscription);
+            self.by_subscription.insert(key, id);
+            return self.queue(id);
+        }
         let id = self.next_watch;
         self.next_watch += 1;
         let handle = Arc::new(Handle { inlet: self.inlet.clone(), watch: id, pending: AtomicBool::new(false) });
-        let several = self.shared.options.multi_subscribe;
-        let mut watch = Watch::new(tail, handle, subscription, position, several);
+        let mut watch = Watch::new(tail, handle, subscription, position, &self.shared);
         watch.via = Some(via);
         self.watches.insert(id, Box::new(watch));
         self.by_subscription.insert(key, id);
+        if !alone {
+            self.live.insert(group, id);
+        }
         self.queue(id);
     }
 

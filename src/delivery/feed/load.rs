@@ -48,7 +48,7 @@ impl Shared {
         let wanted: Vec<_> = page
             .into_iter()
             .filter(|(_, subscription)| {
-                subscription.state == SubscriptionState::Subscribed && inlet.wants(&subscription.jid)
+                subscription.state == SubscriptionState::Subscribed && inlet.concerns(&subscription.jid)
             })
             .collect();
         let nodes = wanted.iter().map(|(node, _)| Arc::new(node.clone())).collect();

@@ -43,6 +43,7 @@ impl Feed {
             let Some(watch) = self.watches.get_mut(&id) else { continue };
             if watch.via.is_none() && !watch.busy && watch.backlog.is_none() && watch.tail.config().persist_items {
                 watch.busy = true;
+                watch.greeted = true;
                 asked.push((id, watch.tail.key()));
             }
         }
@@ -81,13 +82,15 @@ impl Feed {
             watch.busy = false;
             let position = watch.position;
             let tail = watch.tail.clone();
+            let telling = self.shared.name();
             let entries: Vec<_> = newest_of_each(events)
                 .into_iter()
                 .filter(|event| event.seq <= position)
-                .map(|event| Arc::new(Entry::late(tail.key(), tail.address().clone(), event, tail.config())))
+                .map(|event| Arc::new(Entry::late(tail.key(), tail.address().clone(), event, tail.config(), telling)))
                 .collect();
             if let Some(first) = entries.first() {
                 watch.position = Seq(first.event.seq.0 - 1);
+                watch.only = None;
                 watch.backlog = Some(Arc::new(Page { entries, floor: Seq(0), last: position, resume: Some(position) }));
             }
             self.queue(id);

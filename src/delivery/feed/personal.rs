@@ -5,13 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Done, Feed, Inlet, Watch};
-use crate::delivery::pages::Page;
 use crate::delivery::{Shared, lock};
-use crate::engine::{Committed, Entry, Tail};
+use crate::engine::{Committed, Tail};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Change, Event, EventKind, Node, NodeAddress, NodeId, SendLast, Seq, SubId, Subscription, SubscriptionOptions,
-    SubscriptionState,
+    Change, EventKind, Node, NodeId, NodeKey, Seq, SubId, Subscription, SubscriptionOptions, SubscriptionState,
+    sends_last_at_presence,
 };
 use crate::store::Item;
 
@@ -71,60 +70,19 @@ impl Feed {
             let known = self.watches.len();
             let head = node.last_seq;
             self.watch(tail, implicit(&self.inlet), head);
-            let wanted = node.config.send_last_published_item == SendLast::OnSubAndPresence;
+            let wanted = sends_last_at_presence(&node.config);
             if self.watches.len() > known
                 && away.is_none()
                 && wanted
                 && let Some(watch) = self.watches.get_mut(&(self.next_watch - 1))
                 && let Some(item) = last
             {
-                watch.show_first(&node, item);
+                watch.show_first(&node, item, None, self.shared.name());
             }
         }
         if let Some(since) = away {
             self.want_missed((first..self.next_watch).collect(), since);
         }
-    }
-
-    /// Watches from this one on are those of a session that became available. Where the node wants it,
-    /// its last item comes first (XEP-0060 §4.3: `on_sub_and_presence`).
-    pub(super) fn want_last_items(&mut self, first: u64) {
-        let mut wanted: Vec<NodeAddress> = Vec::new();
-        for watch in self.watches.iter().filter(|(id, _)| **id >= first).map(|(_, watch)| watch) {
-            let config = watch.tail.config();
-            let at_presence = config.send_last_published_item == SendLast::OnSubAndPresence && config.persist_items;
-            if at_presence && watch.via.is_none() && matches!(watch.to, Jid::Bare(_)) {
-                wanted.push((**watch.tail.address()).clone());
-            }
-        }
-        if wanted.is_empty() {
-            return;
-        }
-        let shared = self.shared.clone();
-        self.work.push(Box::pin(async move {
-            let found = shared.engine.store().read_newest(wanted).await.unwrap_or_else(|failure| {
-                tracing::error!(%failure, "last items cannot be read");
-                Vec::new()
-            });
-            Done::Last(found)
-        }));
-    }
-
-    pub(super) fn last_items(&mut self, found: Vec<(Node, Item)>) {
-        for (node, item) in found {
-            let of_node = |watch: &&mut Box<Watch>| {
-                watch.tail.key() == node.key && watch.via.is_none() && matches!(watch.to, Jid::Bare(_))
-            };
-            for watch in self.watches.values_mut().filter(of_node) {
-                // One that was shown something newer meanwhile needs it no more.
-                if watch.backlog.is_none() && watch.position == watch.acknowledged && watch.position >= item.fact.seq {
-                    watch.show_first(&node, item.clone());
-                }
-            }
-        }
-        let waiting: Vec<u64> =
-            self.watches.iter().filter(|(_, watch)| watch.backlog.is_some()).map(|(id, _)| *id).collect();
-        waiting.into_iter().for_each(|id| self.queue(id));
     }
 
     pub(super) fn unfollow(&mut self) {
@@ -134,7 +92,7 @@ impl Feed {
 }
 
 impl Personal {
-    fn has(&self, account: BareJid, node: &NodeId) -> bool {
+    pub(super) fn has(&self, account: BareJid, node: &NodeId) -> bool {
         self.nodes.contains(node) && self.accounts.contains(&account)
     }
 }
@@ -194,6 +152,20 @@ impl Shared {
     }
 }
 
+/// By what the watch of a session is found that follows the same node without a subscription.
+pub(super) fn followed(watch: &Watch) -> (NodeKey, SubId) {
+    (watch.tail.key(), unnamed())
+}
+
+/// Whether a subscription is the one that comes with presence.
+pub(super) fn is_implicit(subscription: &Subscription) -> bool {
+    subscription.subid.as_str().is_empty()
+}
+
+fn unnamed() -> SubId {
+    SubId(Arc::from(""))
+}
+
 /// The subscription that comes with presence. It has no identifier and is never stored.
 fn implicit(inlet: &Inlet) -> Subscription {
     Subscription {
@@ -201,21 +173,8 @@ fn implicit(inlet: &Inlet) -> Subscription {
             .whom
             .session()
             .map_or_else(|| unreachable!("sessions alone have presence"), |full| Jid::Full(full.clone())),
-        subid: SubId(Arc::from("")),
+        subid: unnamed(),
         state: SubscriptionState::Subscribed,
         options: SubscriptionOptions::standard(),
     }
-}
-
-/// The last item of a node as what is to be shown before what follows `head`.
-pub(super) fn last_item(node: &Node, item: Item, head: Seq) -> Page {
-    let kind = EventKind::Published {
-        item: Some(item.fact.id),
-        publisher: item.fact.publisher,
-        payload: item.payload,
-        replaces: None,
-    };
-    let event = Event { seq: item.fact.seq, time: item.fact.published, kind };
-    let entry = Entry::late(node.key, Arc::new(node.address.clone()), event, node.config.clone());
-    Page { entries: vec![Arc::new(entry)], floor: node.floor_seq, last: head, resume: Some(head) }
 }

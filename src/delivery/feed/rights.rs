@@ -4,11 +4,10 @@
 //! Who may not read is kept out, and not let go: he stays subscribed, or interested, and is shown what
 //! comes once he may (XEP-0060 §12.2), with the last item first where the node wants that.
 
-use super::personal::last_item;
+use super::last::Owed;
 use super::{Done, Feed, Watch};
 use crate::engine::Wrong;
-use crate::pubsub::{Caller, Node, Refusal, Request, SendLast, Seq, Verb};
-use crate::store::Item;
+use crate::pubsub::{Caller, Refusal, Request, Role, Seq, Verb};
 
 pub(super) enum Checked {
     Allowed,
@@ -37,9 +36,13 @@ impl Feed {
         let verb = Verb::Watch { node: address.node.clone() };
         let caller = Caller { jid: self.inlet.whom.reader(&watch.to), role: self.role };
         let request = Request { caller, service: address.service.clone(), verb };
-        let (engine, key) = (self.shared.engine.clone(), watch.tail.key());
+        let (engine, key, tail) = (self.shared.engine.clone(), watch.tail.key(), watch.tail.clone());
         self.work.push(Box::pin(async move {
             let outcome = match engine.ask(request).await {
+                // Of a hidden node it is not said why: it may be there, and be shown to him one day.
+                Err(Wrong::Refused(Refusal::NodeAbsent)) if tail.config().hidden && tail.last_words().is_none() => {
+                    Checked::Forbidden
+                }
                 Ok(answered) if answered.at.is_some_and(|at| at.node == key) => Checked::Allowed,
                 Ok(_) | Err(Wrong::Refused(Refusal::NodeAbsent | Refusal::NodeGone { .. })) => Checked::NodeGone,
                 Err(Wrong::Refused(_)) => Checked::Forbidden,
@@ -65,12 +68,13 @@ impl Feed {
             Checked::Later => {}
             Checked::Forbidden => {
                 watch.backlog = None;
+                watch.only = None;
                 watch.kept_out = Some(access);
                 if watch.stay_out(access) {
                     return;
                 }
             }
-            Checked::NodeGone => match watch.tail.last_words().filter(|_| watch.kept_out.is_none()) {
+            Checked::NodeGone => match watch.tail.last_words().filter(|_| watch.may_hear_of_end(self.role)) {
                 // The deletion bears nothing that could be forbidden.
                 Some(last) => {
                     watch.position = watch.position.max(Seq(last.event.seq.0 - 1));
@@ -87,45 +91,18 @@ impl Feed {
     fn let_in(&mut self, id: u64, before: u64) {
         let Some(watch) = self.watches.get_mut(&id) else { return };
         watch.come_in(before);
-        let config = watch.tail.config();
-        let wants_last = config.persist_items && config.send_last_published_item != SendLast::Never;
-        if !wants_last || watch.via.is_some() {
-            return self.queue(id);
-        }
-        watch.busy = true;
-        let (shared, address) = (self.shared.clone(), (**watch.tail.address()).clone());
-        self.work.push(Box::pin(async move {
-            let last = match shared.engine.store().read_newest(vec![address]).await {
-                Ok(found) => found.into_iter().next(),
-                Err(failure) => {
-                    tracing::error!(%failure, "a last item cannot be read");
-                    None
-                }
-            };
-            Done::LetIn { watch: id, last }
-        }));
-    }
-
-    /// The last item comes before what follows.
-    pub(super) fn shown_in(&mut self, id: u64, last: Option<(Node, Item)>) {
-        let Some(watch) = self.watches.get_mut(&id) else { return };
-        watch.busy = false;
-        if let Some((node, item)) = last
-            && node.key == watch.tail.key()
-            && item.fact.seq <= watch.position
-        {
-            watch.show_first(&node, item);
-        }
+        let at = watch.position;
+        watch.owed.push(Owed { only: None, at });
         self.queue(id);
+        self.pay(id);
     }
 }
 
 impl Watch {
-    /// Shows an item before what follows the position.
-    pub(super) fn show_first(&mut self, node: &Node, item: Item) {
-        let resume = self.position;
-        self.position = Seq(item.fact.seq.0 - 1);
-        self.backlog = Some(std::sync::Arc::new(last_item(node, item, resume)));
+    /// Whether it is told that its node was deleted: not where it may not have known of it any more.
+    fn may_hear_of_end(&self, role: Role) -> bool {
+        let known = self.via.is_none() || role == Role::Admin || !self.tail.config().hidden;
+        self.kept_out.is_none() && known
     }
 }
 

@@ -9,11 +9,15 @@ use tokio::time::Instant;
 
 use super::again::Tag;
 use super::collection::{Scope, Via, changes_graph};
-use super::{Handle, Shown};
+use super::last::Owed;
+use super::personal::is_implicit;
+use super::{Group, Handle, Shown};
+use crate::delivery::Shared;
 use crate::delivery::pages::Page;
 use crate::engine::{Entry, Pull, Tail, WatcherId};
 use crate::jid::Jid;
-use crate::pubsub::{EventKind, NodeId, NodeKey, Seq, Show, SubId, Subscription};
+use crate::pubsub::{EventKind, Expire, NodeKey, Role, Seq, Show, SubId, Subscription, may_hear};
+use crate::time::Clock;
 
 pub(super) struct Watch {
     pub(super) tail: Arc<Tail>,
@@ -25,6 +29,8 @@ pub(super) struct Watch {
     pub(super) subscriptions: Vec<Subscription>,
     /// Whether subscriptions are told apart even where there is but one.
     several: bool,
+    /// Tells what is shown here apart from what anybody else is shown.
+    pub(super) name: u64,
     pub(super) position: Seq,
     /// What the peer has acknowledged.
     pub(super) acknowledged: Seq,
@@ -37,6 +43,14 @@ pub(super) struct Watch {
     pub(super) queued: bool,
     /// What was read from the log and not shown yet.
     pub(super) backlog: Option<Arc<Page>>,
+    /// To which subscription alone that is shown.
+    pub(super) only: Option<SubId>,
+    /// Last items that are due, and were not read yet: as many as its subscriptions were asked for, or let in.
+    pub(super) owed: Vec<Owed>,
+    /// It was shown the last item since its session became available, or need not be.
+    pub(super) greeted: bool,
+    /// Where it began: what comes again from before was shown late.
+    began: Seq,
     pub(super) head: Option<Bytes>,
     /// Notifications that came back.
     pub(super) bounces: u64,
@@ -73,14 +87,61 @@ pub(super) enum Look {
     Ask(u64),
 }
 
+/// With what eyes a session looks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Eyes {
+    /// What it shows itself, while it is available.
+    pub show: Option<Show>,
+    pub role: Role,
+    /// It is shown the node on another watch.
+    pub silent: bool,
+}
+
 /// What the subscriptions of a watch make of its events, for a session as it is now.
-struct Manner {
+struct Manner<'a> {
+    subscriptions: &'a [Subscription],
+    /// Of them this one alone.
+    only: Option<&'a SubId>,
+    eyes: Eyes,
+    /// It does not matter what the session shows.
+    again: bool,
+    /// The subscriptions are told.
+    named: bool,
+    via: Option<&'a Via>,
+}
+
+/// How one event is shown.
+struct Wish {
     with_body: bool,
-    /// Nothing where nobody wants to be shown anything now.
-    wanted: bool,
-    scope: Scope,
-    collection: Option<NodeId>,
     subids: Vec<SubId>,
+}
+
+impl Manner<'_> {
+    /// Nothing where nobody wants to be shown it now.
+    fn of(&self, entry: &Entry) -> Option<Wish> {
+        if self.eyes.silent || !may_hear(&entry.event.kind, self.eyes.role) {
+            return None;
+        }
+        let mut wish: Option<Wish> = None;
+        let named = self.named && is_of_item(entry);
+        for one in self.subscriptions.iter().filter(|one| self.wants(one) && Scope::of(one, self.via).has(entry)) {
+            let wish = wish.get_or_insert(Wish { with_body: false, subids: Vec::new() });
+            // XEP-0060 §12.8: where one of them wants a body, all have it.
+            wish.with_body |= one.options.include_body;
+            wish.subids.extend(named.then(|| one.subid.clone()));
+        }
+        wish
+    }
+
+    fn wants(&self, subscription: &Subscription) -> bool {
+        let values = subscription.options.show_values;
+        let now = match self.eyes.show {
+            Some(show) => values.has(show),
+            // Who subscribed by full JID is told without being available, unless that matters to it.
+            None => values.has_all(),
+        };
+        (now || self.again) && self.only.is_none_or(|only| *only == subscription.subid)
+    }
 }
 
 impl Watch {
@@ -89,7 +150,7 @@ impl Watch {
         handle: Arc<Handle>,
         subscription: Subscription,
         position: Seq,
-        several: bool,
+        shared: &Shared,
     ) -> Self {
         let watcher = tail.add_watcher(handle.clone());
         let digest = if subscription.options.digest { Digest::Idle } else { Digest::None };
@@ -99,7 +160,8 @@ impl Watch {
             watcher,
             to: subscription.jid.clone(),
             subscriptions: vec![subscription],
-            several,
+            several: shared.options.multi_subscribe,
+            name: shared.name(),
             position,
             acknowledged: position,
             checked: None,
@@ -107,6 +169,10 @@ impl Watch {
             busy: false,
             queued: false,
             backlog: None,
+            only: None,
+            owed: Vec::new(),
+            greeted: true,
+            began: position,
             head: None,
             bounces: 0,
             via: None,
@@ -117,11 +183,22 @@ impl Watch {
 
     /// Whether nobody subscribed to it.
     pub(super) fn is_personal(&self) -> bool {
-        self.subscriptions.iter().all(|subscription| subscription.subid.as_str().is_empty())
+        self.subscriptions.iter().all(is_implicit)
+    }
+
+    /// Whether its session may be shown the node without a subscription, too: then it is shown it once, at its full JID
+    /// (XEP-0163 §4.3.2).
+    pub(super) fn may_be_followed(&self) -> bool {
+        self.tail.address().service.local().is_some() && !self.is_personal()
+    }
+
+    pub(super) fn group(&self) -> Group {
+        let node = self.tail.key();
+        Group { node, root: self.via.as_ref().map_or(node, |via| via.root), bare: matches!(self.to, Jid::Bare(_)) }
     }
 
     /// Whether what has come waits for a digest; and when that is due, if it was not known before.
-    pub(super) fn waits_for_digest(&mut self) -> Option<Option<Instant>> {
+    pub(super) fn waits_for_digest(&mut self, clock: &dyn Clock) -> Option<Option<Instant>> {
         match self.digest {
             _ if self.kept_out.is_some() => None,
             Digest::None | Digest::Due => None,
@@ -133,8 +210,17 @@ impl Watch {
             }
             Digest::Idle => {
                 self.digest = Digest::Waits;
-                let frequency = self.subscriptions.first().map_or(0, |one| one.options.digest_frequency_ms);
-                Some(Some(Instant::now() + Duration::from_millis(frequency)))
+                let options = self.subscriptions.first().map(|one| &one.options);
+                let frequency = Duration::from_millis(options.map_or(0, |options| options.digest_frequency_ms));
+                let wait = match options.map(|options| options.expire) {
+                    // What has come before the end of a lease is shown before it.
+                    Some(Expire::At(end)) => {
+                        let micros = u64::try_from(end.0.saturating_sub(clock.now().0)).unwrap_or(0);
+                        frequency.min(Duration::from_micros(micros).saturating_sub(BEFORE_LEASE_ENDS))
+                    }
+                    _ => frequency,
+                };
+                Some(Some(Instant::now() + wait))
             }
         }
     }
@@ -177,39 +263,21 @@ impl Watch {
         }
     }
 
-    fn manner(&self, show: Option<Show>) -> Manner {
-        let wants = |subscription: &&Subscription| {
-            let values = subscription.options.show_values;
-            match show {
-                Some(show) => values.has(show),
-                // Who subscribed by full JID is told without being available, unless that matters to it.
-                None => values.has_all(),
-            }
-        };
-        let named = !self.is_personal() && (self.several || self.subscriptions.len() > 1);
-        let wanting = || self.subscriptions.iter().filter(wants);
-        Manner {
-            with_body: wanting().any(|subscription| subscription.options.include_body),
-            wanted: wanting().next().is_some(),
-            scope: Scope::of(self.subscriptions.first(), self.via.as_ref()),
-            collection: self.via.as_ref().map(|via| via.address.node.clone()),
-            subids: wanting().filter(|_| named).map(|subscription| subscription.subid.clone()).collect(),
-        }
-    }
-
     pub(super) fn look(
         &mut self,
         id: u64,
-        presence: Option<Show>,
+        eyes: Eyes,
         room: &mut usize,
         show: &mut dyn FnMut(Shown<'_>) -> usize,
     ) -> Look {
-        let manner = self.manner(presence);
-        let Watch { tail, handle, to, backlog, head, position, checked, digest, graph, .. } = self;
-        let from = *position;
-        let mut showing =
-            Showing { id, to, head, manner: &manner, room, show, handle, graph, together: *digest == Digest::Due };
-        if let Some(page) = backlog.clone() {
+        let (backlog, named) = (self.backlog.clone(), self.is_named());
+        let Watch { tail, handle, to, name, head, position, checked, digest, graph, subscriptions, via, only, .. } =
+            self;
+        let only = only.as_ref().filter(|_| backlog.is_some());
+        let manner = Manner { subscriptions, only, eyes, again: false, named, via: via.as_ref() };
+        let (from, name, together) = (*position, *name, *digest == Digest::Due);
+        let mut showing = Showing { id, to, name, head, manner, room, show, handle, graph, together };
+        if let Some(page) = backlog {
             let shown = tail.while_allowed(*checked, || {
                 showing.all(&mut page.entries.iter().filter(|entry| entry.event.seq > from), from)
             });
@@ -217,7 +285,7 @@ impl Watch {
                 None => Look::Ask(tail.access()),
                 Some(Look::Shown { position, more: true }) => Look::Shown { position, more: true },
                 Some(Look::Shown { position, more: false }) => {
-                    *backlog = None;
+                    (self.backlog, self.only) = (None, None);
                     Look::Shown { position: page.resume.map_or(position, |resume| resume.max(position)), more: true }
                 }
                 Some(other) => other,
@@ -236,22 +304,36 @@ impl Watch {
         })
     }
 
-    /// Shows again what a tag names, of these.
+    /// Shows again what a tag names, of these. Whoever was to be shown it once is to be shown it again, whatever it shows
+    /// itself by now.
     pub(super) fn show_again<'a>(
         &mut self,
         tag: Tag,
         entries: &mut dyn Iterator<Item = &'a Arc<Entry>>,
         show: &mut dyn FnMut(Shown<'_>) -> usize,
+        (role, telling): (Role, u64),
     ) {
-        // Whoever was to be shown it once is to be shown it again, whatever it shows itself by now.
-        let manner = Manner { wanted: true, ..self.manner(Some(Show::Online)) };
         let together = tag.after.next() != tag.seq;
         let mut room = usize::MAX;
-        let Watch { handle, to, head, graph, .. } = self;
-        let mut showing =
-            Showing { id: tag.watch, to, head, manner: &manner, room: &mut room, show, handle, graph, together };
-        let mut meant = entries.take_while(|entry| entry.event.seq <= tag.seq);
-        showing.all(&mut meant, tag.after);
+        let named = self.is_named();
+        let meant = entries.take_while(|entry| entry.event.seq <= tag.seq);
+        let late = |entry: &Arc<Entry>| {
+            let (address, event) = (entry.address.clone(), entry.event.clone());
+            Arc::new(Entry::late(entry.key, address, event, entry.config.clone(), telling))
+        };
+        let meant: Vec<Arc<Entry>> =
+            if tag.seq <= self.began { meant.map(late).collect() } else { meant.cloned().collect() };
+        let Watch { handle, to, name, head, graph, subscriptions, via, .. } = self;
+        let eyes = Eyes { show: None, role, silent: false };
+        let manner = Manner { subscriptions, only: None, eyes, again: true, named, via: via.as_ref() };
+        let (id, name, room, head) = (tag.watch, *name, &mut room, head);
+        let mut showing = Showing { id, to, name, head, manner, room, show, handle, graph, together };
+        showing.all(&mut meant.iter(), tag.after);
+    }
+
+    /// Whether its subscriptions are told with what is shown.
+    fn is_named(&self) -> bool {
+        !self.is_personal() && (self.several || self.subscriptions.len() > 1)
     }
 }
 
@@ -265,8 +347,9 @@ impl Drop for Watch {
 struct Showing<'a> {
     id: u64,
     to: &'a Jid,
+    name: u64,
     head: &'a mut Option<Bytes>,
-    manner: &'a Manner,
+    manner: Manner<'a>,
     room: &'a mut usize,
     show: &'a mut dyn FnMut(Shown<'_>) -> usize,
     handle: &'a Handle,
@@ -289,9 +372,11 @@ impl Showing<'_> {
             if changes_graph(entry) {
                 self.graph.get_or_insert(Seq(entry.event.seq.0 - 1));
             }
-            if !self.manner.wanted || !self.manner.scope.has(entry) {
+            let Some(wish) = self.manner.of(entry) else {
                 position = entry.event.seq;
-            } else if self.together {
+                continue;
+            };
+            if self.together {
                 let apart = held.last().is_some_and(|last| !goes_with(last, entry));
                 if apart || held.len() >= DIGEST_EVENTS_MAX || bytes > DIGEST_BYTES_MAX {
                     position = self.flush(&mut held, position);
@@ -300,9 +385,8 @@ impl Showing<'_> {
                 bytes += entry.weight();
                 held.push(entry.clone());
             } else {
-                let subids = if is_of_item(entry) { &self.manner.subids[..] } else { &[] };
                 let tag = Tag { watch: self.id, after: position, seq: entry.event.seq };
-                self.one(entry, &[], tag, subids);
+                self.one(entry, &[], tag, &wish);
                 position = entry.event.seq;
             }
         }
@@ -314,17 +398,19 @@ impl Showing<'_> {
     fn flush(&mut self, held: &mut Vec<Arc<Entry>>, position: Seq) -> Seq {
         let Some(last) = held.last().cloned() else { return position };
         let tag = Tag { watch: self.id, after: position, seq: last.event.seq };
-        let subids = if is_of_item(&last) { &self.manner.subids[..] } else { &[] };
         let digest = std::mem::take(held);
-        self.one(&last, if digest.len() > 1 { &digest } else { &[] }, tag, subids);
+        if let Some(wish) = self.manner.of(&last) {
+            self.one(&last, if digest.len() > 1 { &digest } else { &[] }, tag, &wish);
+        }
         last.event.seq
     }
 
-    fn one(&mut self, entry: &Arc<Entry>, digest: &[Arc<Entry>], tag: Tag, subids: &[SubId]) {
-        let (to, with_body) = (self.to, self.manner.with_body);
-        let collection = self.manner.collection.as_ref();
-        let bytes = (self.show)(Shown { entry, digest, to, tag, head: &mut *self.head, with_body, collection, subids });
-        *self.room = self.room.saturating_sub(bytes);
+    fn one(&mut self, entry: &Arc<Entry>, digest: &[Arc<Entry>], tag: Tag, wish: &Wish) {
+        let (to, name, head) = (self.to, self.name, &mut *self.head);
+        let collection = self.manner.via.map(|via| &via.address.node);
+        let Wish { with_body, subids } = wish;
+        let shown = Shown { entry, digest, to, name, tag, head, with_body: *with_body, collection, subids };
+        *self.room = self.room.saturating_sub((self.show)(shown));
     }
 }
 
@@ -342,6 +428,8 @@ fn is_of_item(entry: &Entry) -> bool {
     matches!(entry.event.kind, EventKind::Published { .. } | EventKind::Retracted { .. })
 }
 
+/// So long before the end of a lease its last digest is due; then each event is shown at once.
+const BEFORE_LEASE_ENDS: Duration = Duration::from_secs(1);
 /// Events in one digest.
 const DIGEST_EVENTS_MAX: usize = 64;
 /// What a digest weighs when no further event is added to it.

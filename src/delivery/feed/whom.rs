@@ -70,8 +70,13 @@ impl Inlet {
         self.available.load(Ordering::Acquire)
     }
 
-    /// Whether a subscription of this JID goes to this feed.
+    /// Whether what is told on a subscription of this JID is shown here.
     pub fn wants(&self, jid: &Jid) -> bool {
+        self.concerns(jid) && (matches!(jid, Jid::Full(_)) || self.reached.load(Ordering::Acquire))
+    }
+
+    /// Whether this feed must know of a subscription of this JID.
+    pub fn concerns(&self, jid: &Jid) -> bool {
         match (&self.whom, jid) {
             (Whom::Session(own), Jid::Full(full)) => full == own,
             (Whom::Session(own), Jid::Bare(bare)) => bare == own.bare() && self.available.load(Ordering::Acquire),

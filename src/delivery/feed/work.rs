@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::last::Owed;
 use super::rights::Checked;
 use super::{Behind, Feed, Loaded, Whom, collection, personal};
 use crate::delivery::pages::Page;
@@ -19,9 +20,10 @@ pub(super) enum Done {
         access: u64,
         outcome: Checked,
     },
-    /// The last item of a node that a watch may read since now.
-    LetIn {
+    /// The last item of a node, which is owed to a watch.
+    Owed {
         watch: u64,
+        owed: Owed,
         last: Option<(Node, Item)>,
     },
     Read {
@@ -36,8 +38,8 @@ pub(super) enum Done {
     Personal(Vec<personal::Found>),
     /// What was published while a session was away, by the watches that show it.
     Missed(Vec<(u64, Vec<Event>)>),
-    /// Last items of nodes that an account has subscribed to.
-    Last(Vec<(Node, Item)>),
+    /// Last items of nodes to which an account is subscribed, for these watches.
+    Greeted(Vec<u64>, Vec<(Node, Item)>),
 }
 
 impl Feed {
@@ -73,11 +75,11 @@ impl Feed {
                 self.behind = Some(Behind::Unreadable);
             }
             Done::Checked { watch, access, outcome } => self.checked(watch, access, outcome),
-            Done::LetIn { watch, last } => self.shown_in(watch, last),
+            Done::Owed { watch, owed, last } => self.paid(watch, owed, last),
             Done::Gathered(found) => self.gathered(found),
             Done::Personal(found) => self.personal_found(found),
             Done::Missed(found) => self.missed(found),
-            Done::Last(found) => self.last_items(found),
+            Done::Greeted(watches, found) => self.greeted(watches, found),
             Done::Read { watch: id, after, page } => self.read_done(id, after, page),
             Done::Unsubscribed => {}
         }
@@ -94,7 +96,7 @@ impl Feed {
         let first = self.next_watch;
         for Loaded { tail, subscription, position } in found {
             let key = (tail.key(), subscription.subid.clone());
-            if !self.inlet.wants(&subscription.jid) || self.went.contains(&key) {
+            if !self.inlet.concerns(&subscription.jid) || self.went.contains(&key) {
                 continue;
             }
             let bare = matches!((&self.inlet.whom, &subscription.jid), (Whom::Session(_), Jid::Bare(_)));
@@ -105,12 +107,15 @@ impl Feed {
             let moment = hold.as_ref().map_or_else(|| self.shared.recent.moment(), Hold::moment);
             self.gather(key, moment);
         }
-        match self.away.subscriptions {
-            Some(since) => self.want_missed((first..self.next_watch).collect(), since),
-            None => self.want_last_items(first),
+        let came = first..self.next_watch;
+        came.clone().for_each(|id| self.watches.get_mut(&id).into_iter().for_each(|watch| watch.greeted = false));
+        if let Some(since) = self.away.subscriptions {
+            self.want_missed(came.collect(), since);
         }
+        self.greet();
         self.loading -= 1;
         if self.loading == 0 {
+            std::mem::take(&mut self.dues).into_iter().for_each(|due| self.due(due));
             self.away.subscriptions = None;
             self.went.clear();
             (self.bound, self.available) = (None, None);
@@ -137,6 +142,7 @@ impl Feed {
             }
             Ok(Some(page)) => {
                 watch.backlog = (!page.entries.is_empty()).then_some(page);
+                watch.only = None;
                 self.queue(id);
             }
             Ok(None) => match watch.tail.last_words() {

@@ -237,3 +237,25 @@ async fn read_all(stream: &mut TcpStream) -> String {
     timeout(PATIENCE, all).await.expect("the stream ends");
     String::from_utf8(read.to_vec()).unwrap()
 }
+
+/// A hidden node in a collection is named in no stream of the collection, neither when it comes nor when it goes.
+#[tokio::test]
+async fn a_collection_does_not_name_the_hidden_nodes_in_it() {
+    let stage = Stage::open().await;
+    let (alice, bob) = (stage.caller("alice", &[]).await, stage.caller("bob", &[]).await);
+    alice.create("q", r#"{"node_type":"collection"}"#).await;
+    let mut live = bob.watch("/v1/nodes/q/items?watch=true", None).await;
+    for (node, hidden) in [("veiled", true), ("plain", false)] {
+        alice.create(node, &format!(r#"{{"collection":["q"],"hidden":{hidden}}}"#)).await;
+    }
+    alice.delete("/v1/nodes/veiled").await;
+    alice.delete("/v1/nodes/plain").await;
+    let mut replayed = bob.watch("/v1/nodes/q/items?watch=true&since=earliest", None).await;
+    for events in [&mut live, &mut replayed] {
+        for kind in ["associated", "dissociated"] {
+            let data = events.event().await.data.unwrap();
+            assert_eq!((&data["type"], &data["child"]), (&kind.into(), &"plain".into()));
+        }
+    }
+    stage.close().await;
+}

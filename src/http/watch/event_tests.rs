@@ -116,6 +116,7 @@ fn config() -> Arc<NodeConfig> {
         parents_max: 10,
         of_server: false,
         batch_items_max: 10,
+        attached_items_max: 10,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),
     };
     Arc::new(NodeConfig::new(&policy))

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AccessModel, Associating, Field, FieldKind, ItemReply, NodeFull, NodeType, NotificationType, Origin, PublishModel,
-    SendLast,
+    AccessModel, Associating, BodyTemplate, Field, FieldKind, ItemReply, NodeFull, NodeType, NotificationType, Origin,
+    PublishModel, SendLast,
 };
 use crate::jid::{Jid, JidError};
 
@@ -484,6 +484,20 @@ pub const FIELDS: &[Field] = &[
         get: |config| boolean(config.hidden),
         set: |config, values, _| {
             config.hidden = one_boolean(values)?;
+            Ok(())
+        },
+    },
+    Field {
+        name: "body",
+        origin: Origin::Own,
+        kind: FieldKind::Text,
+        label: "A readable body for those who want one: text with {id} for the item, and {/a/b} for a place in the \
+                payload (a JSON pointer, or elements below the root of XML, {/a/@b} for an attribute); empty for what \
+                its type says",
+        in_metadata: false,
+        get: |config| text(config.body.as_str()),
+        set: |config, values, _| {
+            config.body = BodyTemplate::parse(one_text(values)?)?;
             Ok(())
         },
     },

@@ -265,7 +265,7 @@ fn asked_item(word: &str) -> NewItem {
     new
 }
 
-fn render(outcome: &Result<Decision, Refusal>) -> String {
+pub(in crate::pubsub) fn render(outcome: &Result<Decision, Refusal>) -> String {
     match outcome {
         Err(refusal) => format!("{refusal:?}"),
         Ok(decision) => {
@@ -302,7 +302,7 @@ fn reply(reply: &Reply) -> String {
         Reply::Read(Read::Configuration { .. }) => "configuration".to_owned(),
         Reply::Read(Read::Children { node, .. }) => format!("read children of {}", node.address.node),
         Reply::Watching { node } => format!("watching {} at #{}", node.address.node, node.last_seq.0),
-        Reply::Read(Read::Metadata { node }) => format!("metadata of {}", node.address.node),
+        Reply::Read(Read::Metadata { node, .. }) => format!("metadata of {}", node.address.node),
         Reply::Read(Read::Items { selection, .. }) => format!("read items {selection:?}"),
         Reply::Read(Read::SubscriptionsOf { jid, node: at, .. }) => format!("read subscriptions of {jid} {}", node(at)),
         Reply::Read(Read::AffiliationsOf { jid, node: at, .. }) => format!("read affiliations of {jid} {}", node(at)),
@@ -345,10 +345,14 @@ fn event(event: &Event) -> String {
         }
         EventKind::Purged => format!("#{seq} purged"),
         EventKind::Configured { .. } => format!("#{seq} configured"),
-        EventKind::Associated { node, .. } => format!("#{seq} {node} came"),
-        EventKind::Dissociated { node, .. } => format!("#{seq} {node} went"),
+        EventKind::Associated { node, hidden, .. } => format!("#{seq} {node} came{}", secretly(*hidden)),
+        EventKind::Dissociated { node, hidden, .. } => format!("#{seq} {node} went{}", secretly(*hidden)),
         EventKind::Deleted { redirect } => format!("#{seq} deleted{}", towards(redirect)),
     }
+}
+
+fn secretly(hidden: bool) -> &'static str {
+    if hidden { " secretly" } else { "" }
 }
 
 fn name(item: &Option<ItemId>) -> &str {

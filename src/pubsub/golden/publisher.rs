@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Row, asked_request, check, given_world};
+use crate::pubsub::world::WORDS;
 use crate::pubsub::{Change, Given, NodeKey, NodeState, Seq, decide};
 use crate::time::Timestamp;
 
@@ -39,7 +40,13 @@ fn a_node_that_holds_too_many_is_brought_down_in_steps() {
         let request = asked_request("hamlet publish _");
         let (facts, mut fresh) = (world.facts(&request), format!("x{expected}"));
         let mut fresh_id = || std::mem::replace(&mut fresh, "y".to_owned());
-        let mut given = Given { now: Timestamp(2), node_key: NodeKey(2), fresh_id: &mut fresh_id };
+        let mut given = Given {
+            now: Timestamp(2),
+            node_key: NodeKey(2),
+            kept_key: NodeKey(3),
+            words: &WORDS,
+            fresh_id: &mut fresh_id,
+        };
         let decision = decide(request, &facts, &mut given).unwrap();
         for change in decision.changes {
             match change {

@@ -60,8 +60,8 @@ impl World {
         for share in &decision.shares {
             assert!(others.insert(&share.node.address.node), "a node has one share");
             let standing = self.places[&share.node.address.node].node.present();
-            assert_eq!(Some(&share.before), standing, "a share stands on what is");
-            self.check_commit(Some(&share.before), &share.node, &share.changes, &share.events);
+            assert_eq!(share.before.as_ref(), standing, "a share stands on what is");
+            self.check_commit(share.before.as_deref(), &share.node, &share.changes, &share.events);
             let graph = |change: &Change| matches!(change, Change::Associate { .. } | Change::Dissociate { .. });
             assert!(share.changes.iter().all(graph), "a share is of the graph");
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Place, World};
 use crate::jid::BareJid;
-use crate::pubsub::{Graph, Node, NodeId, NodeKey, Related};
+use crate::pubsub::{Graph, Held, Node, NodeId, NodeKey, Related};
 
 impl World {
     pub(super) fn graph(&self, own: Option<&NodeId>, named: &[NodeId], caller: &BareJid) -> Graph {
@@ -13,7 +13,7 @@ impl World {
         let present = self.present();
         let of_key = |key: &NodeKey| present.iter().find(|(_, node)| node.key == *key).map(|(place, _)| *place);
         let place = own.as_ref().and_then(of_key);
-        let name = |key: &NodeKey| Some((of_key(key)?.node.present()?.address.node.clone(), *key));
+        let held = |key: &NodeKey| Some(Held::of(of_key(key)?.node.present()?));
         Graph {
             parents: own
                 .map(|own| self.parents(own))
@@ -22,7 +22,7 @@ impl World {
                 .filter_map(of_key)
                 .filter_map(|place| self.related(place, caller))
                 .collect(),
-            children: place.into_iter().flat_map(|place| &place.children).filter_map(name).collect(),
+            children: place.into_iter().flat_map(|place| &place.children).filter_map(held).collect(),
             above: own.map(|own| self.above(own)).unwrap_or_default().into_iter().collect(),
             named: named.iter().filter_map(related).collect(),
         }

@@ -195,10 +195,12 @@ pub async fn questions_are_answered_in_their_places(store: Arc<dyn Store>) {
             Ask::Subscriptions(NodeKey(key.0 + 1), jid("carol@localhost")),
             Ask::Node(hand.node.address.clone()),
             Ask::Oldest(key, u64::MAX),
+            Ask::Payload(key, ItemId::parse("i1").unwrap()),
+            Ask::Payload(key, ItemId::parse("none").unwrap()),
         ])
         .await
         .unwrap();
-    let [none, oldest, overwritten, carol, dave, subscribed, elsewhere, node, all] = &found[..] else {
+    let [none, oldest, overwritten, carol, dave, subscribed, elsewhere, node, all, held, nothing] = &found[..] else {
         panic!("{found:?}")
     };
     let fact = |id: &str| hand.items[id].clone();
@@ -211,6 +213,8 @@ pub async fn questions_are_answered_in_their_places(store: Arc<dyn Store>) {
     assert!(matches!(elsewhere, Found::Subscriptions(found) if found.is_empty()));
     assert!(matches!(node, Found::Node(NodeState::Present(found)) if **found == hand.node));
     assert!(matches!(all, Found::Oldest(facts) if facts.len() == 5 && facts[4] == fact("i1")));
+    assert!(matches!(held, Found::Payload(Some(payload)) if &*payload.xml == b"<b/>"), "{held:?}");
+    assert!(matches!(nothing, Found::Payload(None)));
 }
 
 pub async fn affiliations_and_subscriptions_come_and_go(store: Arc<dyn Store>) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::hand::{Hand, jid};
-use crate::pubsub::{Affiliation, Change, EventKind, Graph, NodeId, NodeKey, Seq, SubscriptionState};
+use crate::pubsub::{Affiliation, Change, EventKind, Graph, Held, NodeId, NodeKey, Seq, SubscriptionState};
 use crate::store::Store;
 
 pub async fn a_collection_is_found_from_both_ends(store: Arc<dyn Store>) {
@@ -21,7 +21,7 @@ pub async fn a_collection_is_found_from_both_ends(store: Arc<dyn Store>) {
     };
     let graph = read(Some("mid"), &["leaf", "absent", "top"]).await;
     assert_eq!(keys(&graph.parents), [top.node.key]);
-    assert_eq!(graph.children, [(name_of("leaf"), leaf.node.key)]);
+    assert_eq!(graph.children, [Held { node: name_of("leaf"), key: leaf.node.key, hidden: false }]);
     assert_eq!(graph.above, [top.node.key]);
     assert_eq!(keys(&graph.named), [leaf.node.key, top.node.key]);
     let (of_leaf, of_top) = (&graph.named[0], &graph.named[1]);
@@ -39,7 +39,7 @@ pub async fn a_collection_is_found_from_both_ends(store: Arc<dyn Store>) {
     assert!(read(None, &[]).await.parents.is_empty() && read(Some("absent"), &[]).await.children.is_empty());
 
     // What goes out is held no more, and what is deleted neither holds nor is held.
-    top.tell(EventKind::Dissociated { node: name_of("other"), deleted: false });
+    top.tell(EventKind::Dissociated { node: name_of("other"), deleted: false, hidden: false });
     top.change(Change::Dissociate { child: other.node.key });
     top.commit(&*store).await;
     assert_eq!(store.read_relations(top.node.key).await.unwrap().1, [name_of("mid")]);
@@ -83,7 +83,7 @@ async fn nodes<const N: usize>(store: &dyn Store, names: [&str; N]) -> [Hand; N]
 
 fn hold(collection: &mut Hand, child: &Hand) {
     let node = child.node.address.node.clone();
-    collection.tell(EventKind::Associated { node, at: Seq(7), created: child.node.key.0 % 2 == 0 });
+    collection.tell(EventKind::Associated { node, at: Seq(7), created: child.node.key.0 % 2 == 0, hidden: false });
     collection.change(Change::Associate { child: child.node.key });
 }
 

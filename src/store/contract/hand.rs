@@ -206,6 +206,7 @@ pub fn policy() -> ServicePolicy {
         parents_max: 16,
         of_server: false,
         batch_items_max: 100,
+        attached_items_max: 100,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Kept, State};
 use crate::jid::BareJid;
-use crate::pubsub::{ABOVE_MAX, Graph, Node, NodeAddress, NodeId, NodeKey, Related};
+use crate::pubsub::{ABOVE_MAX, Graph, Held, Node, NodeAddress, NodeId, NodeKey, Related};
 
 /// By parent.
 pub(super) type Children = BTreeMap<NodeKey, BTreeSet<NodeKey>>;
@@ -26,7 +26,7 @@ impl State {
     pub(super) fn relations(&self, node: NodeKey) -> (Vec<NodeId>, Vec<NodeId>) {
         let name = |key: &NodeKey| self.nodes.get(key).map(|kept| kept.node.address.node.clone());
         let parents = self.parents(node).iter().filter_map(name).collect();
-        (parents, self.children_of(node).into_iter().map(|(name, _)| name).collect())
+        (parents, self.children_of(node).into_iter().map(|child| child.node).collect())
     }
 
     pub(super) fn descendants(&self, root: NodeKey, depth: u32, max: usize) -> Vec<(Node, u32)> {
@@ -37,7 +37,7 @@ impl State {
             let below: Vec<NodeKey> = level
                 .iter()
                 .flat_map(|parent| self.children_of(*parent))
-                .map(|(_, key)| key)
+                .map(|held| held.key)
                 .filter(|key| seen.insert(*key))
                 .collect();
             if below.is_empty() {
@@ -57,10 +57,12 @@ impl State {
         parents
     }
 
-    fn children_of(&self, node: NodeKey) -> Vec<(NodeId, NodeKey)> {
-        let named = |key: &NodeKey| Some((self.nodes.get(key)?.node.address.node.clone(), *key));
-        let mut children: Vec<(NodeId, NodeKey)> =
-            self.children.get(&node).into_iter().flatten().filter_map(named).collect();
+    fn children_of(&self, node: NodeKey) -> Vec<Held> {
+        let held = |key: &NodeKey| {
+            let node = &self.nodes.get(key)?.node;
+            Some(Held { node: node.address.node.clone(), key: *key, hidden: node.config.hidden })
+        };
+        let mut children: Vec<Held> = self.children.get(&node).into_iter().flatten().filter_map(held).collect();
         children.sort();
         children
     }

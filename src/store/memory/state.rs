@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::{Kept, State};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, ItemFact, Node, NodeAddress, NodeKey, NodeState, Subscription, SubscriptionState, Tombstone,
+    Affiliation, Change, ItemFact, Node, NodeAddress, NodeKey, NodeState, Payloads, Subscription, SubscriptionState,
+    Tombstone,
 };
 use crate::store::batch::{PurgeBounds, check, deletion_time};
 use crate::store::page::SubscriptionEdge;
@@ -52,6 +53,10 @@ impl State {
                 Found::Subscriptions(all.filter(|subscription| subscription.jid.bare() == jid).cloned().collect())
             }
             Ask::Item(node, item) => Found::Item(kept(node).and_then(|kept| kept.fact(item))),
+            Ask::Payload(node, item) => Found::Payload(kept(node).and_then(|kept| {
+                let fact = kept.fact(item)?;
+                kept.item(fact, Payloads::Read).payload
+            })),
             Ask::Oldest(node, count) => {
                 let facts = kept(node).map_or_else(Vec::new, Kept::facts);
                 Found::Oldest(facts.into_iter().take(usize::try_from(*count).unwrap_or(usize::MAX)).collect())

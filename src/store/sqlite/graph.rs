@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::jid::BareJid;
-use crate::pubsub::{ABOVE_MAX, Affiliation, Graph, Node, NodeId, NodeKey, Related};
+use crate::pubsub::{ABOVE_MAX, Affiliation, Graph, Held, Node, NodeId, NodeKey, Related};
 use crate::store::sqlite::read::{collect, limit};
 use crate::store::sqlite::row::{self, Count};
 use crate::store::sqlite::trouble::Trouble;
@@ -39,7 +39,7 @@ pub(super) fn graph(
 /// The names of the collections in which a node stands, and of the nodes that it holds.
 pub(super) fn relations(db: &Connection, node: NodeKey) -> Result<(Vec<NodeId>, Vec<NodeId>), Trouble> {
     let parents: Vec<Node> = collect(db, PARENTS, params![node], row::node)?;
-    let children = children(db, node)?.into_iter().map(|(name, _)| name).collect();
+    let children = children(db, node)?.into_iter().map(|child| child.node).collect();
     Ok((parents.into_iter().map(|parent| parent.address.node).collect(), children))
 }
 
@@ -86,10 +86,10 @@ fn by_name(db: &Connection, service: &str, node: &NodeId) -> Result<Option<Node>
     Ok(db.prepare_cached(sql)?.query_row(params![service, node.as_str()], row::node).optional()?)
 }
 
-fn children(db: &Connection, node: NodeKey) -> Result<Vec<(NodeId, NodeKey)>, Trouble> {
-    let sql = "SELECT n.node, n.key FROM children c CROSS JOIN nodes n ON n.key = c.child WHERE c.parent = ?1 \
+fn children(db: &Connection, node: NodeKey) -> Result<Vec<Held>, Trouble> {
+    let sql = "SELECT n.node, n.key, n.hidden FROM children c CROSS JOIN nodes n ON n.key = c.child WHERE c.parent = ?1 \
                ORDER BY n.node";
-    collect(db, sql, params![node], |row| Ok((row.get(0)?, row.get(1)?)))
+    collect(db, sql, params![node], |row| Ok(Held { node: row.get(0)?, key: row.get(1)?, hidden: row.get(2)? }))
 }
 
 fn related(db: &Connection, node: Node, caller: &BareJid) -> Result<Related, Trouble> {

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::pubsub::{
-    Affiliation, ItemFact, ItemId, NodeAddress, NodeKey, NodeState, Order, Page, Payloads, Selection, Seq, Tombstone,
+    Affiliation, ItemFact, ItemId, NodeAddress, NodeKey, NodeState, Order, Page, Payload, Payloads, Selection, Seq,
+    Tombstone,
 };
 use crate::store::page::{Bound, Cut, ItemPage, cut_these, event_bytes, seq_edge};
 use crate::store::sqlite::contacts;
@@ -35,6 +36,7 @@ fn found(db: &Connection, ask: &Ask) -> Result<Found, Trouble> {
             |row| row::subscription(row, 0),
         )?),
         Ask::Item(node, item) => Found::Item(fact(db, *node, item)?),
+        Ask::Payload(node, item) => Found::Payload(payload(db, *node, item)?),
         Ask::Oldest(node, count) => Found::Oldest(collect(
             db,
             "SELECT i.item_id, i.seq, l.publisher, l.time FROM items i CROSS JOIN log l \
@@ -101,6 +103,17 @@ fn fact(db: &Connection, node: NodeKey, item: &ItemId) -> Result<Option<ItemFact
         .query_row(params![node, item.as_str()], |row| row::fact(row, 0))
         .optional()?;
     Ok(fact)
+}
+
+fn payload(db: &Connection, node: NodeKey, item: &ItemId) -> Result<Option<Payload>, Trouble> {
+    let payload = db
+        .prepare_cached(
+            "SELECT l.media, l.namespace, l.payload FROM items i CROSS JOIN log l \
+             ON l.node = i.node AND l.seq = i.seq WHERE i.node = ?1 AND i.item_id = ?2",
+        )?
+        .query_row(params![node, item.as_str()], |row| row::payload(row, 0))
+        .optional()?;
+    Ok(payload.flatten())
 }
 
 pub(super) fn log(

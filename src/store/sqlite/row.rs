@@ -72,10 +72,14 @@ pub(super) fn event(row: &Row<'_>) -> Result<Event> {
         PURGED => EventKind::Purged,
         CONFIGURED => EventKind::Configured { config: row.get::<_, Config>(9)?.0 },
         ASSOCIATED => {
-            let (at, created) = place(row.get_ref(9)?.as_str()?).ok_or_else(|| damaged("a place that is none"))?;
-            EventKind::Associated { node: row.get(3)?, at, created }
+            let (detail, hidden) = secret(row.get_ref(9)?.as_str()?);
+            let (at, created) = place(detail).ok_or_else(|| damaged("a place that is none"))?;
+            EventKind::Associated { node: row.get(3)?, at, created, hidden }
         }
-        DISSOCIATED => EventKind::Dissociated { node: row.get(3)?, deleted: row.get_ref(9)?.as_str()? == GONE },
+        DISSOCIATED => {
+            let (detail, hidden) = secret(row.get_ref(9)?.as_str()?);
+            EventKind::Dissociated { node: row.get(3)?, deleted: detail == GONE, hidden }
+        }
         DELETED => EventKind::Deleted { redirect: row.get(9)? },
         _ => return Err(damaged("a kind of event that does not exist").into()),
     };
@@ -113,22 +117,27 @@ pub(super) fn event_columns(kind: &EventKind) -> EventColumns<'_> {
         },
         EventKind::Purged => EventColumns { kind: PURGED, ..none },
         EventKind::Configured { config } => EventColumns { kind: CONFIGURED, detail: Some(config.to_text()), ..none },
-        EventKind::Associated { node, at, created } => EventColumns {
+        EventKind::Associated { node, at, created, hidden } => EventColumns {
             kind: ASSOCIATED,
             item: Some(node.as_str()),
-            detail: Some(format!("{}{}", at.0, if *created { NEW } else { "" })),
+            detail: Some(format!("{}{}{}", at.0, if *created { NEW } else { "" }, if *hidden { SECRET } else { "" })),
             ..none
         },
-        EventKind::Dissociated { node, deleted } => EventColumns {
+        EventKind::Dissociated { node, deleted, hidden } => EventColumns {
             kind: DISSOCIATED,
             item: Some(node.as_str()),
-            detail: Some(if *deleted { GONE } else { "" }.to_owned()),
+            detail: Some(format!("{}{}", if *deleted { GONE } else { "" }, if *hidden { SECRET } else { "" })),
             ..none
         },
         EventKind::Deleted { redirect } => {
             EventColumns { kind: DELETED, detail: redirect.as_deref().map(str::to_owned), ..none }
         }
     }
+}
+
+/// What is left of a detail, and whether it tells of a hidden node.
+fn secret(detail: &str) -> (&str, bool) {
+    detail.strip_suffix(SECRET).map_or((detail, false), |rest| (rest, true))
 }
 
 /// Where a node's log stood that came into a collection, and whether it was new.
@@ -212,6 +221,7 @@ impl FromSql for Config {
             parents_max: usize::MAX,
             of_server: false,
             batch_items_max: usize::MAX,
+            attached_items_max: u64::MAX,
             subscriptions: crate::pubsub::SubscriptionPolicy::default(),
         };
         NodeConfig::from_text(value.as_str()?, &policy)
@@ -287,6 +297,7 @@ const DISSOCIATED: i64 = 7;
 // The notify flag of a retraction.
 const NOTIFY: &str = "1";
 const SILENT: &str = "0";
-// Of a node in a collection: it was created there, it was deleted.
+// Of a node in a collection: it was created there, it is hidden, it was deleted.
 const NEW: &str = " new";
+const SECRET: &str = " hidden";
 const GONE: &str = "gone";

@@ -133,9 +133,7 @@ impl NodeArchive {
 
     fn found(&self, node: &Node, event: &Event) -> Found {
         let entry = Entry::new(node.key, node.address.clone().into(), event.clone(), node.config.clone());
-        let mut stanza = b"<message from='".to_vec();
-        crate::xml::escape_attribute(&mut stanza, node.address.service.as_str());
-        stanza.push(b'\'');
+        let mut stanza = notify::head_unaddressed(&node.address.service).to_vec();
         stanza.extend_from_slice(notify::body(&entry));
         Found { id: self.id(node, event), time: event.time, stanza }
     }

@@ -132,6 +132,8 @@ pub(in crate::xep) fn stanza_error(refusal: &Refusal) -> StanzaError {
             with_condition(plain(NotAllowed).with_text(text), "max-nodes-exceeded")
         }
         Refusal::NotAssociated => bad_request("the node does not stand in the collection"),
+        Refusal::KeptByService => plain(NotAllowed).with_text("the service keeps this node itself"),
+        Refusal::InvalidAttachments { why } => bad_request(*why),
         // XEP-0059 §2.4.
         Refusal::PageAbsent => plain(ItemNotFound),
     }
@@ -300,6 +302,8 @@ mod tests {
             (Refusal::InvalidGraph { why: "so" }, "not-allowed", "cancel", "invalid-options"),
             (Refusal::TooManyChildren { children_max: 1 }, "not-allowed", "cancel", "max-nodes-exceeded"),
             (Refusal::NotAssociated, "bad-request", "modify", ""),
+            (Refusal::KeptByService, "not-allowed", "cancel", ""),
+            (Refusal::InvalidAttachments { why: "x" }, "bad-request", "modify", ""),
             (Refusal::PageAbsent, "item-not-found", "cancel", ""),
         ];
         for (refusal, condition, kind, application) in cases {

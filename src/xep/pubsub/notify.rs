@@ -3,20 +3,15 @@
 //! A notification is a [`head`], which is the watch's own, and a [`body`], which all watchers of the
 //! node share. Both are bytes for a stream whose namespace is `jabber:client`.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
-use crate::delivery::Shown;
-use crate::engine::{Answer, Answered, Entry};
+use crate::delivery::{Notification, Shown};
+use crate::engine::Entry;
 use crate::jid::{BareJid, Jid};
 use crate::payload;
 use crate::pubsub::{
-    Event, EventKind, ItemId, Node, NodeAddress, NodeConfig, NodeId, NodeKey, NotificationType, Payload, Seq, SubId,
-    shows,
+    Event, EventKind, ItemId, NodeAddress, NodeConfig, NodeId, NodeKey, NotificationType, Payload, SubId, shows,
 };
-use crate::store::Item;
-use crate::time::Timestamp;
 use crate::xep::pubsub::{NS_EVENT, form};
 use crate::xml::{escape_attribute, escape_text};
 use crate::xmpp::NS_DELAY;
@@ -26,18 +21,28 @@ pub fn shown(entry: &Entry) -> bool {
     shows(&entry.config, &entry.event)
 }
 
-/// The beginning of a notification: up to and with the addresses.
-pub fn head(from: &BareJid, to: &Jid) -> Bytes {
-    let mut out = Vec::with_capacity(64);
+/// The beginning of a notification: the addresses, and how its id begins, which is this watcher's alone. An id is unique
+/// within the service (XEP-0060 §12.4) though all watchers share what follows.
+pub fn head(from: &BareJid, to: &Jid, name: u64) -> Bytes {
+    let mut out = Vec::with_capacity(96);
     out.extend_from_slice(b"<message");
     attribute(&mut out, "from", from.as_str());
     attribute(&mut out, "to", &to.to_string());
+    out.extend_from_slice(format!(" id='{ID}{name:x}-").as_bytes());
+    Bytes::from(out)
+}
+
+/// The beginning of a notification as it is kept: it was addressed to nobody.
+pub fn head_unaddressed(from: &BareJid) -> Bytes {
+    let mut out = b"<message".to_vec();
+    attribute(&mut out, "from", from.as_str());
+    out.extend_from_slice(format!(" id='{ID}").as_bytes());
     Bytes::from(out)
 }
 
 /// The rest of it, made once for all watchers.
 pub fn body(entry: &Entry) -> &Bytes {
-    entry.xmpp.get_or_init(|| Told::of(entry).write(entry.late.then_some(entry.event.time)))
+    entry.xmpp.get_or_init(|| Told::of(entry).write_with(None))
 }
 
 /// The rest of it as a watch wants it; nothing where subscribers are not told of this.
@@ -56,9 +61,12 @@ pub fn rest(seen: &Shown<'_>) -> Option<Bytes> {
     Some(if plain { body } else { with_headers(&body, seen.subids, collection) })
 }
 
-/// The node whose notification bears this id, if it is one of ours.
-pub fn node_of(id: &str) -> Option<NodeKey> {
-    id.strip_prefix('e')?.split_once('-')?.0.parse().ok().map(NodeKey)
+/// What this is the id of, if it is one of ours.
+pub fn named(id: &str) -> Option<Notification> {
+    let mut parts = id.strip_prefix(ID)?.split('-');
+    let name = u64::from_str_radix(parts.next()?, 16).ok()?;
+    let node = parts.next()?.parse().ok().map(NodeKey)?;
+    parts.next().map(|_| Notification { node, name })
 }
 
 /// XEP-0060 §12.8: a payload in which there is nothing to read gets no body.
@@ -68,15 +76,15 @@ fn single(entry: &Entry, with_body: bool) -> Bytes {
     }
     let write = || match readable(entry) {
         None => body(entry).clone(),
-        Some(words) => Told::of(entry).write_with(None, Some(&words)),
+        Some(words) => Told::of(entry).write_with(Some(&words)),
     };
     entry.xmpp_readable.get_or_init(write).clone()
 }
 
 fn readable(entry: &Entry) -> Option<String> {
     match &entry.event.kind {
-        EventKind::Published { payload: Some(payload), .. } if entry.config.deliver_payloads => {
-            payload::readable(payload)
+        EventKind::Published { item, payload: Some(payload), .. } if entry.config.deliver_payloads => {
+            payload::readable(payload, item.as_ref(), &entry.config.body)
         }
         _ => None,
     }
@@ -86,8 +94,8 @@ fn readable(entry: &Entry) -> Option<String> {
 fn digest(entries: &[&Entry], with_body: bool) -> Bytes {
     let (first, last) = (entries[0], entries[entries.len() - 1]);
     let mut out = Vec::with_capacity(entries.iter().map(|entry| entry.weight()).sum::<usize>() / 2 + 512);
+    out.extend_from_slice(format!("{}-{}-{}'", last.key.0, first.event.seq.0, last.event.seq.0).as_bytes());
     attribute(&mut out, "type", Told::of(last).message_type());
-    attribute(&mut out, "id", &format!("e{}-{}-{}", last.key.0, first.event.seq.0, last.event.seq.0));
     out.push(b'>');
     if with_body {
         let words: Vec<String> = entries.iter().filter_map(|entry| readable(entry)).collect();
@@ -129,38 +137,6 @@ fn with_headers(body: &Bytes, subids: &[SubId], collection: Option<&NodeId>) -> 
     Bytes::from(out)
 }
 
-/// The rest of a notification that comes late, with the time of its event (XEP-0203).
-pub fn delayed(entry: &Entry) -> Bytes {
-    Told::of(entry).write(Some(entry.event.time))
-}
-
-/// The rest of a notification of a current item, for one who has just subscribed (XEP-0060 §6.1.7).
-pub fn last_item(node: &Node, item: &Item) -> Bytes {
-    let event = Event {
-        seq: item.fact.seq,
-        time: item.fact.published,
-        kind: EventKind::Published {
-            item: Some(item.fact.id.clone()),
-            publisher: item.fact.publisher.clone(),
-            payload: item.payload.clone(),
-            replaces: None,
-        },
-    };
-    let address = Arc::new(node.address.clone());
-    Told { key: node.key, address: &address, event: &event, config: &node.config }.write(Some(event.time))
-}
-
-/// The whole notification of the last item, out of what the engine answered when it was asked for
-/// the newest one. Nothing where there is none, or where it is newer than the subscription: then it
-/// comes by itself.
-pub fn last_message(answered: &Answered, to: &Jid, subscribed_at: Seq) -> Option<Bytes> {
-    let Answer::Items { node, list } = &answered.answer else { return None };
-    let item = list.entries.last().filter(|item| item.fact.seq <= subscribed_at)?;
-    let mut message = head(&node.address.service, to).to_vec();
-    message.extend_from_slice(&last_item(node, item));
-    Some(Bytes::from(message))
-}
-
 /// An item with its publisher, in the namespace in which it stands. The publisher is told wherever an
 /// item is, unless the owner wants it otherwise (§12.17), and as the bare JID whose rights were used
 /// (XEP-0060 §7.1.2.3).
@@ -186,27 +162,28 @@ struct Told<'a> {
     address: &'a NodeAddress,
     event: &'a Event,
     config: &'a NodeConfig,
+    late: Option<u64>,
 }
 
 impl<'a> Told<'a> {
     fn of(entry: &'a Entry) -> Self {
-        Told { key: entry.key, address: &entry.address, event: &entry.event, config: &entry.config }
+        Told { key: entry.key, address: &entry.address, event: &entry.event, config: &entry.config, late: entry.late }
     }
 
-    fn write(&self, sent: Option<Timestamp>) -> Bytes {
-        self.write_with(sent, None)
-    }
-
-    fn write_with(&self, sent: Option<Timestamp>, words: Option<&str>) -> Bytes {
+    fn write_with(&self, words: Option<&str>) -> Bytes {
         let payload = match &self.event.kind {
             EventKind::Published { payload: Some(payload), .. } => payload.xml.len(),
             _ => 0,
         };
         let mut out = Vec::with_capacity(payload + 512);
+        // The key is of this incarnation of the node; what is told late is told apart from what was told in time, and
+        // from any other such telling.
+        out.extend_from_slice(format!("{}-{}", self.key.0, self.event.seq.0).as_bytes());
+        if let Some(telling) = self.late {
+            out.extend_from_slice(format!("-l{telling:x}").as_bytes());
+        }
+        out.push(b'\'');
         attribute(&mut out, "type", self.message_type());
-        // An event has one id, however often it is sent: the key is of this incarnation of the node
-        // (XEP-0060 §12.4).
-        attribute(&mut out, "id", &format!("e{}-{}", self.key.0, self.event.seq.0));
         out.push(b'>');
         write_body(&mut out, words.unwrap_or_default());
         out.extend_from_slice(b"<event xmlns='");
@@ -214,12 +191,12 @@ impl<'a> Told<'a> {
         out.extend_from_slice(b"'>");
         self.write_event(&mut out);
         out.extend_from_slice(b"</event>");
-        if let Some(sent) = sent {
+        if self.late.is_some() {
             out.extend_from_slice(b"<delay xmlns='");
             out.extend_from_slice(NS_DELAY.as_bytes());
             out.push(b'\'');
             attribute(&mut out, "from", self.address.service.as_str());
-            attribute(&mut out, "stamp", &sent.to_string());
+            attribute(&mut out, "stamp", &self.event.time.to_string());
             out.extend_from_slice(b"/>");
         }
         out.extend_from_slice(END);
@@ -300,6 +277,8 @@ fn write_node(out: &mut Vec<u8>, name: &str, node: &NodeId) {
     out.extend_from_slice(b"/>");
 }
 
+/// How the ids of notifications begin.
+const ID: &str = "e";
 const END: &[u8] = b"</message>";
 /// XEP-0131 §8.
 const NS_SHIM: &str = "http://jabber.org/protocol/shim";
@@ -314,8 +293,11 @@ fn attribute(out: &mut Vec<u8>, name: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::pubsub::{ItemFact, Media, NodeId, RawField};
+    use crate::pubsub::{Media, NodeId, RawField, Seq};
+    use crate::time::Timestamp;
     use crate::xep::pubsub::tests::policy;
     use crate::xml::{Element, Limits, parse_document};
     use crate::xmpp::{Delay, Form, FormType, Message, MessageType, NS_CLIENT, Stanza};
@@ -331,6 +313,12 @@ mod tests {
         let address = Arc::new(NodeAddress { service, node: NodeId::parse("o'<n>").unwrap() });
         let event = Event { seq: Seq(42), time: Timestamp::from_seconds(1_000_000_000), kind };
         Entry::new(NodeKey(7), address, event, Arc::new(config(fields)))
+    }
+
+    /// The same, told late.
+    fn late(kind: EventKind, fields: &[(&str, &str)], telling: u64) -> Entry {
+        let Entry { key, address, event, config, .. } = entry(kind, fields);
+        Entry::late(key, address, event, config, telling)
     }
 
     fn published(id: Option<&str>, xml: Option<&str>) -> EventKind {
@@ -361,7 +349,7 @@ mod tests {
     /// The notification as its receiver reads it.
     fn received(rest: &[u8]) -> Message {
         let from = BareJid::parse("pubsub.b.example").unwrap();
-        let head = head(&from, &Jid::parse("a@b.example/o'neil <x>").unwrap());
+        let head = head(&from, &Jid::parse("a@b.example/o'neil <x>").unwrap(), 0xab);
         let stream = [b"<stream xmlns='jabber:client'>", &head[..], rest, b"</stream>"].concat();
         let stream = parse_document(&stream, &Limits::authenticated()).unwrap();
         let message = stream.children().next().unwrap().clone();
@@ -423,8 +411,8 @@ mod tests {
     #[test]
     fn a_late_notification_says_when_its_event_was() {
         for kind in every_kind() {
-            let entry = entry(kind.clone(), &[]);
-            let message = received(&delayed(&entry));
+            let entry = late(kind.clone(), &[], 1);
+            let message = received(body(&entry));
             assert_eq!(read(&message), kind);
             let delay = message.content.child("delay", NS_DELAY).and_then(Delay::parse).expect("a delay");
             assert_eq!((delay.from, delay.stamp), (Jid::parse("pubsub.b.example").ok(), entry.event.time));
@@ -432,17 +420,34 @@ mod tests {
         }
     }
 
-    // rows: 233, 502
     #[test]
-    fn a_notification_is_named_after_its_event() {
-        let id = |entry: &Entry| received(body(entry)).id.unwrap();
+    fn a_notification_has_an_id_that_no_other_has() {
+        let id = |entry: &Entry, name: u64| {
+            let from = BareJid::parse("pubsub.b.example").unwrap();
+            let to = Jid::parse("a@b.example").unwrap();
+            let stream =
+                [b"<stream xmlns='jabber:client'>", &head(&from, &to, name)[..], body(entry), b"</stream>"].concat();
+            let stream = parse_document(&stream, &Limits::authenticated()).unwrap();
+            stream.children().next().unwrap().attr("id").unwrap().to_owned()
+        };
         let one = entry(EventKind::Purged, &[]);
         let mut later = entry(EventKind::Purged, &[]);
         later.event.seq = Seq(43);
         let mut reborn = entry(EventKind::Purged, &[]);
         reborn.key = NodeKey(8);
-        assert_eq!(id(&one), received(&delayed(&one)).id.unwrap());
-        assert!(id(&one) != id(&later) && id(&one) != id(&reborn) && id(&later) != id(&reborn));
+        let (again, once_more) = (late(EventKind::Purged, &[], 1), late(EventKind::Purged, &[], 2));
+        let mut ids = Vec::new();
+        for name in [0, 1, 0x10, u64::MAX] {
+            for entry in [&one, &later, &reborn, &again, &once_more] {
+                ids.push(id(entry, name));
+                assert_eq!(named(&ids[ids.len() - 1]), Some(Notification { node: entry.key, name }));
+            }
+        }
+        let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
+        for foreign in ["", "e", "e7-42", "x7-7-42", "ez-7-42", "e1-x-42", "e-7-42", "server-ping"] {
+            assert_eq!(named(foreign), None, "{foreign}");
+        }
     }
 
     // rows: 15, 46, 235, 236, 327
@@ -487,7 +492,7 @@ mod tests {
     fn a_notification_is_written_once() {
         let entry = entry(published(Some("i"), Some("<x xmlns='urn:x'/>")), &[]);
         assert_eq!(body(&entry).as_ptr(), body(&entry).as_ptr());
-        let expected = " type='headline' id='e7-42'><event xmlns='http://jabber.org/protocol/pubsub#event'>\
+        let expected = "7-42' type='headline'><event xmlns='http://jabber.org/protocol/pubsub#event'>\
                         <items node='o&#39;&lt;n&gt;'><item id='i' publisher='a@b.example'><x xmlns='urn:x'/></item>\
                         </items></event></message>";
         assert_eq!(std::str::from_utf8(body(&entry)).unwrap(), expected);
@@ -511,69 +516,10 @@ mod tests {
         }
     }
 
-    fn a_node(fields: &[(&str, &str)]) -> Arc<Node> {
-        let service = BareJid::parse("pubsub.b.example").unwrap();
-        Arc::new(Node {
-            key: NodeKey(7),
-            address: NodeAddress { service, node: NodeId::parse("o'<n>").unwrap() },
-            config: Arc::new(config(fields)),
-            creator: BareJid::parse("a@b.example").unwrap(),
-            created: Timestamp(0),
-            last_seq: Seq(42),
-            floor_seq: Seq(1),
-            items: 1,
-            owners: 1,
-            subscribers: 0,
-            version: 1,
-        })
-    }
-
-    fn an_item() -> Item {
-        let publisher = BareJid::parse("a@b.example").unwrap();
-        let published = Timestamp::from_seconds(1_000_000_000);
-        let fact = ItemFact { id: ItemId::parse("i&1").unwrap(), seq: Seq(42), publisher, published };
-        let xml = Arc::from(&b"<x xmlns='urn:x'/>"[..]);
-        Item {
-            created: fact.seq,
-            fact,
-            payload: Some(Payload { media: Media::Xml, namespace: Arc::from("urn:x"), xml }),
-        }
-    }
-
-    // rows: 149, 150, 237
-    #[test]
-    fn the_last_item_looks_like_its_late_notification() {
-        for fields in [&[][..], &[("deliver_payloads", "0")], &[("notification_type", "normal")]] {
-            let late = entry(published(Some("i&1"), Some("<x xmlns='urn:x'/>")), fields);
-            assert_eq!(last_item(&a_node(fields), &an_item()), delayed(&late));
-        }
-    }
-
-    #[test]
-    fn an_item_newer_than_the_subscription_is_left_to_its_notification() {
-        let list = |entries: Vec<Item>| crate::store::List {
-            count: entries.len() as u64,
-            entries,
-            first: None,
-            last: None,
-            index: None,
-            complete: true,
-        };
-        let message = |entries: Vec<Item>, at: u64| {
-            let answer = Answer::Items { node: a_node(&[]), list: list(entries) };
-            last_message(&Answered { answer, at: None }, &Jid::parse("a@b.example").unwrap(), Seq(at))
-        };
-        assert_eq!(message(vec![], 42), None);
-        assert_eq!(message(vec![an_item()], 41), None);
-        let expected =
-            [&b"<message from='pubsub.b.example' to='a@b.example'"[..], &last_item(&a_node(&[]), &an_item())];
-        assert_eq!(message(vec![an_item()], 42), Some(Bytes::from(expected.concat())));
-    }
-
     #[test]
     fn a_head_stands_in_the_stream_s_namespace() {
-        let head = head(&BareJid::parse("p.example").unwrap(), &Jid::parse("a@b/c'd").unwrap());
-        assert_eq!(&head[..], b"<message from='p.example' to='a@b/c&#39;d'");
+        let head = head(&BareJid::parse("p.example").unwrap(), &Jid::parse("a@b/c'd").unwrap(), 31);
+        assert_eq!(&head[..], b"<message from='p.example' to='a@b/c&#39;d' id='e1f-");
         assert_eq!(NS_CLIENT, "jabber:client");
     }
 }

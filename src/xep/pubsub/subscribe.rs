@@ -1,9 +1,10 @@
 //! `<subscribe/>` and `<unsubscribe/>` (XEP-0060 §6.1, §6.2).
 
+use crate::delivery::Due;
 use crate::engine::Answer;
-use crate::pubsub::{Edge, NodeId, Page, Reply, Request, Selection, Seq, Subscription, Verb, View};
+use crate::pubsub::{NodeId, Reply, Subscription, Verb};
 use crate::xep::pubsub::{NS_PUBSUB, Words, options};
-use crate::xep::{Ask, Body, LastItem, Work};
+use crate::xep::{Ask, Body, Work};
 use crate::xml::Element;
 use crate::xmpp::StanzaError;
 
@@ -12,7 +13,7 @@ pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
     let options = options::of_guest(words.asked, options::beside_subscribe(words)?);
     let configured = words.companion.is_some();
     let request = words.asked.request(Verb::Subscribe { node: node.clone(), jid, options });
-    let (caller, service) = (request.caller.clone(), request.service.clone());
+    let caller = request.caller.clone();
     let say = Box::new(move |answered: crate::engine::Answered| {
         let Answer::Reply(Reply::Subscribed { subscription, send_last }) = answered.answer else { return None };
         let resulting = configured.then(|| options::resulting(&subscription.options));
@@ -20,21 +21,8 @@ pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
         let body = Body::Element(pubsub.with_children(resulting));
         // Whom somebody else has subscribed, is told apart.
         let own = caller.jid.bare() == subscription.jid.bare();
-        let last = (send_last && own).then(|| LastItem {
-            request: Request {
-                caller,
-                service,
-                verb: Verb::Items {
-                    node,
-                    selection: Selection::Newest(1),
-                    page: Page { max: 1, edge: Edge::First },
-                    view: View::default(),
-                },
-            },
-            at: answered.at.map_or(Seq(u64::MAX), |position| position.seq),
-            subscription,
-        });
-        Some((body, last))
+        let due = answered.at.filter(|_| send_last && own);
+        Some((body, due.map(|at| Due { node: at.node, subscription, at: at.seq })))
     });
     Ok(Work::Ask(Box::new(Ask { request, say, instead: None })))
 }

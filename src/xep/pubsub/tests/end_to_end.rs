@@ -198,7 +198,7 @@ async fn a_long_list_is_read_page_by_page_in_both_directions() {
 
 // rows: 113, 114, 146, 149, 150, 153, 156, 162
 #[tokio::test]
-async fn a_new_subscriber_is_sent_the_last_item_after_the_answer() {
+async fn a_second_request_finds_the_subscription_of_the_first() {
     let stage = Stage::new();
     stage.set(OWNER, "<create node='n'/>").await.unwrap();
     let subscribe = within(NS_PUBSUB, "<subscribe node='n' jid='reader@b.example'/>");
@@ -211,11 +211,7 @@ async fn a_new_subscriber_is_sent_the_last_item_after_the_answer() {
     // XEP-0060 §6.1.6: a second request finds the first one's subscription.
     let (outcome, then) = stage.send(READER, RequestKind::Set, &subscribe).await;
     assert_eq!(outcome.unwrap(), Some(answer));
-    let [(to, message)] = then.as_slice() else { panic!("one message") };
-    assert_eq!((to, message.attr("to")), (&jid_of("reader@b.example"), Some("reader@b.example")));
-    let items = message.child("event", NS_EVENT).unwrap().child("items", NS_EVENT).unwrap();
-    assert_eq!(items.children().map(|item| item.attr("id").unwrap()).collect::<Vec<_>>(), ["2"]);
-    assert!(message.child("delay", "urn:xmpp:delay").is_some());
+    assert_eq!(then, []);
 
     let unsubscribe = |subid: &str| format!("<unsubscribe node='n' jid='reader@b.example' subid='{subid}'/>");
     assert_wrong(stage.set(READER, &unsubscribe("stale")).await, "not-acceptable", "invalid-subid");

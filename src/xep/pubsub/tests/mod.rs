@@ -33,6 +33,7 @@ pub(in crate::xep) fn policy() -> ServicePolicy {
         parents_max: 16,
         of_server: false,
         batch_items_max: 16,
+        attached_items_max: 16,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),
     }
 }
