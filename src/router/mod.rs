@@ -66,9 +66,9 @@ pub struct Outcome {
     /// For how many seconds it says to have been away, before it became available (XEP-0312).
     pub away: Option<u64>,
     /// What it follows of accounts without a subscription.
-    pub follows: Option<Personal>,
+    pub follows: Option<Box<Personal>>,
     /// The last item that is due to a subscription once this was said.
-    pub due: Option<Due>,
+    pub due: Option<Box<Due>>,
 }
 
 impl Router {
@@ -193,10 +193,10 @@ impl Router {
                         Some(answer) if !answer.first.is_empty() => {
                             let messages = answer.first.into_iter().chain([answer.iq]);
                             let then = parcels(messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then));
-                            Outcome { then, due: answer.due, ..Outcome::default() }
+                            Outcome { then, due: answer.due.map(Box::new), ..Outcome::default() }
                         }
                         Some(answer) => {
-                            let (reply, then, due) = (Some(answer.iq), parcels(answer.then), answer.due);
+                            let (reply, then, due) = (Some(answer.iq), parcels(answer.then), answer.due.map(Box::new));
                             Outcome { reply, then, due, ..Outcome::default() }
                         }
                         None => Outcome::default(),
@@ -298,7 +298,7 @@ impl Router {
             let own = Jid::Full(own);
             let stanzas = told.stanzas.into_iter().map(Parcel::from).chain(told.kept);
             let then = stanzas.map(|stanza| (own.clone(), stanza)).collect();
-            let follows = told.follows.map(|Follows { accounts, nodes }| Personal { accounts, nodes });
+            let follows = told.follows.map(|Follows { accounts, nodes }| Box::new(Personal { accounts, nodes }));
             let available = told.available.map(|priority| priority.map(|priority| Available { show, priority }));
             Outcome { then, available, follows, ..Outcome::default() }
         })

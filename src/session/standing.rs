@@ -107,7 +107,7 @@ impl Standing {
             self.feed.set_available(available, moment);
         }
         if let Some(follows) = outcome.follows {
-            self.feed.follow(follows);
+            self.feed.follow(*follows);
         }
         let mut own: Vec<Parcel> = outcome.reply.into_iter().map(Parcel::from).collect();
         for (to, stanza) in outcome.then {
