@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""`tidings serve` behind a real nginx (Debian's), configured as docs/operations.md says.
+"""`tidings serve` behind a real nginx and a real HAProxy (Debian's), configured as docs/operations.md says.
 
-    python3 tests/interop/nginx.py --binary target/debug/tidings
+    python3 tests/interop/proxies.py --binary target/debug/tidings
 
 Streams of every transport reach their reader as they are written, and lines are answered as they come. And whatever is
-sent to nginx, both take for the same requests: each attack bears a second request in what may be a body, which stores
-an item. It may be stored only where nginx itself has seen a second request; and on the connections that nginx keeps to
-the server, everybody is given the answer to his own question, afterwards. The last line is `N passed, N failed`; with
-a failure the exit code is 1.
+sent to the proxy, both take for the same requests: each attack bears a second request in what may be a body, which
+stores an item. It may be stored only where the proxy itself has seen a second request; and on the connections that the
+proxy keeps to the server, everybody is given the answer to his own question, afterwards. The last line is `N passed, N
+failed`; with a failure the exit code is 1.
 """
 
 import argparse
@@ -34,52 +34,80 @@ QUIET_SECONDS = 1.5
 NODE = "/v1/nodes/n"
 
 
-class Nginx:
-    """One worker, so that all requests share the connections that it keeps."""
+class Proxy:
+    """One that runs as the block of its kind in docs/operations.md says, but for addresses and files."""
 
-    def __init__(self, folder, server, certificate):
-        self.folder = folder / "nginx"
+    def __init__(self, folder, kind, replacements):
+        self.folder = folder / kind
         self.folder.mkdir()
         os.chmod(folder, 0o755)
         self.tls, self.plain = free_port(), free_port()
         text = (HERE.parents[1] / "docs/operations.md").read_text()
-        block = re.search(r"^```nginx\n(.*?)^```$", text, re.M | re.S).group(1)
-        for old, new in {
-            "server 127.0.0.1:8080;": f"server {server.addresses['http']};",
-            "listen 443 ssl http2;": f"listen 127.0.0.1:{self.tls} ssl http2; listen 127.0.0.1:{self.plain};",
-            "/etc/ssl/private/api.example.org.key": str(server.key()),
-            "/etc/ssl/certs/api.example.org.pem": str(certificate),
-        }.items():
-            if old not in block:
+        self.block = re.search(rf"^```{kind}\n(.*?)^```$", text, re.M | re.S).group(1)
+        for old, new in replacements(self).items():
+            if old not in self.block:
                 raise RuntimeError(f"docs/operations.md has lost {old!r}")
-            block = block.replace(old, new)
-        temporary = "\n".join(
-            f"    {name}_temp_path {self.folder}/{name};" for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        )
-        (self.folder / "nginx.conf").write_text(
-            f"user root;\nworker_processes 1;\ndaemon off;\npid {self.folder}/pid;\nerror_log {self.folder}/error.log;\n"
-            f"events {{ worker_connections 512; }}\nhttp {{\n{temporary}\n"
-            f"    log_format seen '$connection $status $upstream_status $request';\n"
-            f"    access_log {self.folder}/access.log seen;\n{block}}}\n"
-        )
-        words = [shutil.which("nginx", path="/usr/sbin:/usr/bin:" + os.environ["PATH"]), "-p", self.folder]
-        self.process = subprocess.Popen([*words, "-c", self.folder / "nginx.conf"], stderr=subprocess.PIPE)
-        wait_for(lambda: self.process.poll() is not None or reaches(self.plain), "nginx listens")
+            self.block = self.block.replace(old, new)
+
+    def run(self, words):
+        program = shutil.which(words[0], path="/usr/sbin:/usr/bin:" + os.environ["PATH"])
+        with (self.folder / "access.log").open("ab") as log:
+            self.process = subprocess.Popen([program, *words[1:]], stdout=log, stderr=subprocess.PIPE)
+        wait_for(lambda: self.process.poll() is not None or reaches(self.plain), f"{words[0]} listens")
         if self.process.poll() is not None:
             raise RuntimeError(self.process.stderr.read().decode(errors="replace"))
 
     def seen(self):
-        """The requests that nginx has seen so far."""
-        log = self.folder / "access.log"
-        return log.read_text(errors="replace").splitlines() if log.exists() else []
+        """The requests that the proxy has seen so far."""
+        lines = (self.folder / "access.log").read_text(errors="replace").splitlines()
+        return [line for line in lines if line.startswith("seen ")]
 
     def stop(self):
         self.process.terminate()
         self.process.wait(WAIT_SECONDS)
 
 
+class Nginx(Proxy):
+    """One worker, so that all requests share the connections that it keeps."""
+
+    def __init__(self, folder, server, certificate):
+        super().__init__(folder, "nginx", lambda self: {
+            "server 127.0.0.1:8080;": f"server {server.addresses['http']};",
+            "listen 443 ssl http2;": f"listen 127.0.0.1:{self.tls} ssl http2; listen 127.0.0.1:{self.plain};",
+            "/etc/ssl/private/api.example.org.key": str(server.key()),
+            "/etc/ssl/certs/api.example.org.pem": str(certificate),
+        })
+        temporary = "\n".join(
+            f"    {name}_temp_path {self.folder}/{name};" for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        )
+        (self.folder / "nginx.conf").write_text(
+            f"user root;\nworker_processes 1;\ndaemon off;\npid {self.folder}/pid;\nerror_log {self.folder}/error.log;\n"
+            f"events {{ worker_connections 512; }}\nhttp {{\n{temporary}\n"
+            f"    log_format seen 'seen $status $upstream_status $request';\n"
+            f"    access_log {self.folder}/access.log seen;\n{self.block}}}\n"
+        )
+        self.run(["nginx", "-p", self.folder, "-c", self.folder / "nginx.conf"])
+
+
+class Haproxy(Proxy):
+    """One thread, for the same reason."""
+
+    def __init__(self, folder, server, certificate):
+        super().__init__(folder, "haproxy", lambda self: {
+            "server tidings 127.0.0.1:8080": f"server tidings {server.addresses['http']}",
+            "bind :443 ssl": f"bind 127.0.0.1:{self.plain}\n    bind 127.0.0.1:{self.tls} ssl",
+            "/etc/haproxy/api.example.org.pem": f"{self.folder}/bundle.pem",
+        })
+        (self.folder / "bundle.pem").write_text(Path(certificate).read_text() + Path(server.key()).read_text())
+        (self.folder / "haproxy.cfg").write_text(
+            "global\n    nbthread 1\n    log stdout format raw local0\n"
+            "defaults\n    log global\n    log-format \"seen %ST - %HM %HU %HV\"\n" + self.block
+        )
+        self.run(["haproxy", "-db", "-f", self.folder / "haproxy.cfg"])
+
+
 class Client:
-    """Somebody who asks through nginx, or past it."""
+    """Somebody who asks through the proxy, or past it."""
 
     def __init__(self, port, token):
         self.port, self.token = port, token
@@ -289,21 +317,21 @@ def attacks(inner):
     yield "two requests, as they should be", post("Content-Length: 1\r\n", f"a{inner}")
 
 
-def smuggle(client, direct, nginx, number, name, attack, where):
+def smuggle(client, direct, proxy, number, name, attack, where):
     """Sends one; both have taken it for the same requests."""
     item = f"{where}-{number}"
-    before = len(nginx.seen())
+    before = len(proxy.seen())
     with client.open(attack) as stream:
         answer = everything(stream)
     path = f"{NODE}/items/{item}"
     answers = len(re.findall(rb"HTTP/1\.[01] (?!100)\d{3} ", answer))
-    wait_for(lambda: len(nginx.seen()) - before >= answers, "nginx logs what it has answered")
-    seen = [line.split(" ", 3)[3] for line in nginx.seen()[before:]]
+    wait_for(lambda: len(proxy.seen()) - before >= answers, "the proxy logs what it has answered")
+    seen = [line.split(" ", 3)[3] for line in proxy.seen()[before:]]
     inner = sum(request.startswith(f"PUT {path} ") for request in seen)
     stored = direct.ask("GET", path)[0] == 200
     if stored and not inner:
-        raise RuntimeError(f"{name}: a request was stored that nginx had not seen; it saw {seen}, and answered {answer[:300]!r}")
-    # The connections that nginx keeps to the server are not one answer behind.
+        raise RuntimeError(f"{name}: a request was stored that the proxy had not seen; it saw {seen}, and answered {answer[:300]!r}")
+    # The connections that the proxy keeps to the server are not one answer behind.
     for _ in range(3):
         for known in ["one", "two"]:
             told = client.ask("GET", f"{NODE}/items/{known}")
@@ -312,7 +340,7 @@ def smuggle(client, direct, nginx, number, name, attack, where):
     return stored
 
 
-def smuggling(client, direct, nginx):
+def smuggling(client, direct, proxy):
     """What was stored was asked for; the number of attacks, and of second requests that both have seen."""
     count = stored = 0
     # nginx passes the head of a request with `Expect`, or in the middle of a body, at once: here it comes at once too.
@@ -322,7 +350,7 @@ def smuggling(client, direct, nginx):
             "Content-Type: text/plain\r\nContent-Length: 1\r\n\r\nx"
         )
         name, attack = list(attacks(inner))[number]
-        stored += smuggle(client, direct, nginx, number, name, attack, "smuggled")
+        stored += smuggle(client, direct, proxy, number, name, attack, "smuggled")
         count += 1
     if not stored:
         raise RuntimeError("not even two requests that are as they should be were both taken: this check finds nothing")
@@ -341,8 +369,8 @@ def literal(name, value):
     return b"\0" + text(name) + text(value)
 
 
-def downgraded(client, direct, nginx):
-    """HTTP/2 before nginx and HTTP/1.1 behind it: what is no header of HTTP/2 does not become one of HTTP/1.1."""
+def downgraded(client, direct, proxy):
+    """HTTP/2 before the proxy and HTTP/1.1 behind it: what is no header of HTTP/2 does not become one of HTTP/1.1."""
     tls = ssl.create_default_context()
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     tls.set_alpn_protocols(["h2"])
@@ -356,7 +384,7 @@ def downgraded(client, direct, nginx):
         [(b"connection", b"upgrade"), (b"upgrade", b"h2c")],
     ]
     for more in cases:
-        with socket.create_connection(("127.0.0.1", nginx.tls), WAIT_SECONDS) as plain, tls.wrap_socket(plain) as stream:
+        with socket.create_connection(("127.0.0.1", proxy.tls), WAIT_SECONDS) as plain, tls.wrap_socket(plain) as stream:
             fields = [
                 (b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"localhost"),
                 (b":path", f"{NODE}/items".encode()), (b"authorization", f"Bearer {client.token}".encode()),
@@ -377,48 +405,53 @@ def downgraded(client, direct, nginx):
     return f"{len(cases)} attacks"
 
 
+def behind(kind, binary, folder, checks):
+    """All checks behind one proxy."""
+    server, proxy = Server(binary, folder), None
+    try:
+        token = server.account("proxied").text
+        server.start()
+        certificate = server.certificate()
+        proxy = kind(folder, server, certificate)
+        direct = Client(int(server.addresses["http"].rsplit(":", 1)[1]), token)
+        client = Client(proxy.plain, token)
+        direct.ask("PUT", NODE, "{}")
+        for known in ["one", "two"]:
+            direct.ask("PUT", f"{NODE}/items/{known}", json.dumps(known))
+        trust = ssl.create_default_context(cafile=certificate)
+        trust.check_hostname = False
+        for name, does in {
+            "an event stream": lambda: stream_of(client, direct, "text/event-stream", b"retry:"),
+            "an event stream over TLS": lambda: stream_of(client, direct, "text/event-stream", b"retry:", proxy.tls, trust),
+            "an event stream over HTTP/2": lambda: http2(proxy.tls, token, direct, certificate),
+            "lines": lambda: stream_of(client, direct, "application/x-ndjson", b"bookmark"),
+            "a WebSocket": lambda: websocket(client, direct),
+            "a long poll": lambda: long_poll(client, direct),
+            "lines that are published": lambda: lines(client),
+            "requests within requests": lambda: smuggling(client, direct, proxy),
+            "requests within those of HTTP/2": lambda: downgraded(client, direct, proxy),
+        }.items():
+            try:
+                checks.check(f"behind {kind.__name__}: {name}", does)
+            except Failed:
+                pass
+    except Exception as error:
+        checks.failed += 1
+        print(f"FAILED  behind {kind.__name__}: {error}", flush=True)
+    finally:
+        if proxy:
+            proxy.stop()
+        server.kill()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=Path, default=HERE.parents[1] / "target/debug/tidings", help="the tidings to run")
     options = parser.parse_args()
     checks = Checks()
-    with tempfile.TemporaryDirectory(prefix="nginx-") as folder:
-        folder = Path(folder)
-        server, nginx = Server(options.binary.resolve(), folder), None
-        try:
-            token = server.account("proxied").text
-            server.start()
-            certificate = server.certificate()
-            nginx = Nginx(folder, server, certificate)
-            direct = Client(int(server.addresses["http"].rsplit(":", 1)[1]), token)
-            client = Client(nginx.plain, token)
-            direct.ask("PUT", NODE, "{}")
-            for known in ["one", "two"]:
-                direct.ask("PUT", f"{NODE}/items/{known}", json.dumps(known))
-            trust = ssl.create_default_context(cafile=certificate)
-            trust.check_hostname = False
-            for name, does in {
-                "an event stream": lambda: stream_of(client, direct, "text/event-stream", b"retry:"),
-                "an event stream over TLS": lambda: stream_of(client, direct, "text/event-stream", b"retry:", nginx.tls, trust),
-                "an event stream over HTTP/2": lambda: http2(nginx.tls, token, direct, certificate),
-                "lines": lambda: stream_of(client, direct, "application/x-ndjson", b"bookmark"),
-                "a WebSocket": lambda: websocket(client, direct),
-                "a long poll": lambda: long_poll(client, direct),
-                "lines that are published": lambda: lines(client),
-                "requests within requests": lambda: smuggling(client, direct, nginx),
-                "requests within those of HTTP/2": lambda: downgraded(client, direct, nginx),
-            }.items():
-                try:
-                    checks.check(f"behind nginx: {name}", does)
-                except Failed:
-                    pass
-        except Exception as error:
-            checks.failed += 1
-            print(f"FAILED  {error}", flush=True)
-        finally:
-            if nginx:
-                nginx.stop()
-            server.kill()
+    for kind in [Nginx, Haproxy]:
+        with tempfile.TemporaryDirectory(prefix="proxy-") as folder:
+            behind(kind, options.binary.resolve(), Path(folder), checks)
     print(f"{checks.passed} passed, {checks.failed} failed", flush=True)
     sys.exit(1 if checks.failed else 0)
 
