@@ -6,6 +6,7 @@
 pub mod access;
 pub mod cli;
 pub mod config;
+pub mod counts;
 pub mod delivery;
 pub mod engine;
 pub mod http;

@@ -1,10 +1,11 @@
 //! The composition root: builds the rooms, wires them, stops them in order. No logic.
 
+mod numbers;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -13,10 +14,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::access::{self, Access, Fetch, Issuer, KeySource};
 use crate::config::{Config, Host, Plain, Served};
+use crate::counts::Counts;
 use crate::delivery::webhook::{self, Webhooks};
 use crate::delivery::{self, Delivery};
 use crate::engine::{self, Engine, Retention};
-use crate::http::{self, Door, Metric, MetricKind};
+use crate::http::{self, Door};
 use crate::messaging::{self, Messaging};
 use crate::net::{self, Bosh, BoshOptions, Gate, GateOptions, Serve, Transport};
 use crate::router::{self, Router};
@@ -92,25 +94,26 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (leaving, over) = (CancellationToken::new(), CancellationToken::new());
     let (peers, rooms) = (TaskTracker::new(), TaskTracker::new());
-    let access = Access::new(parts.store.clone(), clock.clone(), access_options(config)?);
+    let counts: Arc<Counts> = Arc::default();
+    let access = Access::new(parts.store.clone(), clock.clone(), access_options(config, &counts)?);
     let (engine, turns) = Engine::new(parts.store.clone(), clock.clone(), engine_options(config));
     let delivery = Delivery::new(engine.clone(), delivery_options(config), leaving.clone());
     rooms.spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
     rooms.spawn(delivery.clone().run(over.clone()));
     delivery.end_temporary().await.map_err(|failure| StartError(failure.to_string()))?;
     rooms.spawn(delivery.clone().run_leases(over.clone()));
-    let messaging = Messaging::new(engine.clone(), messaging_options(config));
+    let messaging = Messaging::new(engine.clone(), messaging_options(config, &counts));
     rooms.spawn(messaging.clone().run_archive(over.clone()));
     let xep = Xep::new(engine.clone(), messaging.clone(), xep_hosts(config), xep_options(config));
     xep.administer(xep::Administration { access: access.clone() });
-    let session_options = session_options(config, &xep);
+    let session_options = session_options(config, &xep, &counts);
     let router = Router::new(messaging.clone(), xep);
     if let Some(herald) = router.herald(&delivery) {
         rooms.spawn(herald.run(over.clone()));
     }
     let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options, leaving.clone());
 
-    let gate = Gate::new(gate_options(config));
+    let gate = Gate::new(gate_options(config), counts.clone());
     let doors = [
         (bound.xmpp, Transport::StartTls),
         (bound.xmpp_tls, Transport::DirectTls),
@@ -121,7 +124,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
             listener,
             transport,
             certificates: certificates.clone(),
-            handshake_max: Duration::from_secs(config.limits.negotiation_seconds),
+            negotiation_max: Duration::from_secs(config.limits.negotiation_seconds),
             gate: gate.clone(),
             sessions: sessions.clone(),
             stop: leaving.clone(),
@@ -138,16 +141,17 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     }
     let cursors = delivery.cursors().clone();
     let bosh = Bosh::new(bosh_options(config), gate.clone(), sessions.clone(), peers.clone());
-    let metrics = metrics(&engine, &delivery, &bosh);
+    let metrics = numbers::metrics(&counts, &engine, &delivery, &bosh, &certificates, &clock);
+    let http_options = http_options(config, &counts);
     let rooms_asked =
         http::Rooms { engine: engine.clone(), delivery, cursors, access: access.clone(), webhooks, clock, metrics };
-    let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options(config));
+    let door = Door::new(rooms_asked, config.pubsub.service.clone(), leaving.clone(), http_options.clone());
     offer_streams(&door, bosh, &peers, gate, sessions);
     if config.tls.reload_seconds > 0 {
         let every = Duration::from_secs(config.tls.reload_seconds);
         rooms.spawn(certificates.clone().watch(every, leaving.clone()));
     }
-    serve_http(config, &certificates, (bound.http, bound.admin), &door, &leaving, &peers)?;
+    serve_http(config, &certificates, (bound.http, bound.admin), &door, &peers, &http_options)?;
     Ok(Running { addresses, access, engine, certificates, store: parts.store, messaging, leaving, over, peers, rooms })
 }
 
@@ -211,8 +215,8 @@ fn serve_http(
     certificates: &Arc<net::Certificates>,
     (http, admin): (Option<TcpListener>, Option<TcpListener>),
     door: &Arc<Door>,
-    leaving: &CancellationToken,
     peers: &TaskTracker,
+    options: &http::Options,
 ) -> Result<(), StartError> {
     let doors = [
         (http, config.http.listen, http::Api::Public(door.clone())),
@@ -221,7 +225,7 @@ fn serve_http(
     for (listener, address, api) in doors {
         let (Some(listener), Some(address)) = (listener, address) else { continue };
         let tls = if address.ip().is_loopback() { None } else { Some(https(certificates)?) };
-        peers.spawn(http::serve(listener, api, tls, leaving.clone(), http_options(config)));
+        peers.spawn(http::serve(listener, api, tls, door.closing().clone(), options.clone()));
     }
     Ok(())
 }
@@ -255,7 +259,7 @@ fn delivery_options(config: &Config) -> delivery::Options {
     }
 }
 
-fn access_options(config: &Config) -> Result<access::Options, StartError> {
+fn access_options(config: &Config, counts: &Arc<Counts>) -> Result<access::Options, StartError> {
     let (issuers, fetch) = issuers(config)?;
     Ok(access::Options {
         domains: config.hosts.iter().map(|host| host.domain.to_string()).collect(),
@@ -269,6 +273,7 @@ fn access_options(config: &Config) -> Result<access::Options, StartError> {
         registrations_per_hour_max: config.limits.registrations_per_hour,
         issuers,
         fetch,
+        counts: counts.clone(),
         ..access::Options::default()
     })
 }
@@ -342,8 +347,8 @@ fn xep_options(config: &Config) -> xep::Options {
     }
 }
 
-fn messaging_options(config: &Config) -> messaging::Options {
-    let mut options = messaging::Options::default();
+fn messaging_options(config: &Config, counts: &Arc<Counts>) -> messaging::Options {
+    let mut options = messaging::Options { counts: counts.clone(), ..messaging::Options::default() };
     options.limits.items_max = config.im.roster_items;
     options.limits.blocked_max = config.im.blocked_addresses;
     options.offline.messages_max = config.im.offline_messages;
@@ -356,7 +361,7 @@ fn messaging_options(config: &Config) -> messaging::Options {
     options
 }
 
-fn session_options(config: &Config, xep: &Xep) -> session::Options {
+fn session_options(config: &Config, xep: &Xep, counts: &Arc<Counts>) -> session::Options {
     let defaults = session::Options::default();
     let limits = xml::Limits { stanza_bytes: config.limits.stanza_bytes, ..defaults.limits };
     let said = |limits: &xml::Limits, idle_seconds: u64| stream::Limits {
@@ -379,6 +384,7 @@ fn session_options(config: &Config, xep: &Xep) -> session::Options {
     session::Options {
         stream,
         limits,
+        counts: counts.clone(),
         components: config.components.iter().cloned().collect(),
         rate: session::RateOptions {
             stanzas_per_second: config.limits.stanzas_per_second,
@@ -387,6 +393,7 @@ fn session_options(config: &Config, xep: &Xep) -> session::Options {
         negotiation_max: Duration::from_secs(config.limits.negotiation_seconds),
         ping_after: Duration::from_secs(config.limits.ping_seconds),
         dead_after: Duration::from_secs(config.limits.idle_seconds),
+        stuck_after: Duration::from_secs(config.limits.stall_seconds),
         sm: session::SmOptions {
             resume_max: Duration::from_secs(config.sm.resume_seconds),
             queue_stanzas_max: config.sm.queue_stanzas,
@@ -481,8 +488,9 @@ fn mechanisms(config: &Config) -> Vec<Mechanism> {
     mechanisms
 }
 
-fn http_options(config: &Config) -> http::Options {
+fn http_options(config: &Config, counts: &Arc<Counts>) -> http::Options {
     http::Options {
+        counts: counts.clone(),
         origins: config.http.origins.clone(),
         services: config.hosts.iter().map(|host| host.service.clone()).collect(),
         body_bytes_max: config.limits.http.body_bytes,
@@ -502,54 +510,6 @@ fn http_options(config: &Config) -> http::Options {
         hooks: config.hooks.clone(),
         ..http::Options::default()
     }
-}
-
-/// What the rooms behind the doors tell of themselves.
-fn metrics(engine: &Engine, delivery: &Delivery, bosh: &Arc<Bosh>) -> Vec<Metric> {
-    let counter = |name, help, pick: fn(&engine::Counters) -> &AtomicU64| {
-        let engine = engine.clone();
-        let read = Box::new(move || pick(engine.counters()).load(Ordering::Relaxed));
-        Metric { name, help, kind: MetricKind::Counter, read }
-    };
-    let (queue, sessions, pages) = (engine.clone(), delivery.clone(), delivery.clone());
-    let (over_http, waiting) = (bosh.clone(), bosh.clone());
-    vec![
-        counter("tidings_publications_total", "Items published.", |counters| &counters.publications),
-        counter("tidings_events_total", "Events committed to the logs of nodes.", |counters| &counters.events),
-        counter("tidings_commits_total", "Transactions that wrote something.", |counters| &counters.commits),
-        counter("tidings_refusals_total", "Requests that the rules refused.", |counters| &counters.refusals),
-        counter("tidings_overloads_total", "Requests that found the queue full.", |counters| &counters.overloads),
-        Metric {
-            name: "tidings_queue_depth",
-            help: "Requests that wait for a commit.",
-            kind: MetricKind::Gauge,
-            read: Box::new(move || queue.queued() as u64),
-        },
-        Metric {
-            name: "tidings_sessions",
-            help: "XMPP sessions.",
-            kind: MetricKind::Gauge,
-            read: Box::new(move || sessions.sessions() as u64),
-        },
-        Metric {
-            name: "tidings_bosh_sessions",
-            help: "XMPP sessions over HTTP requests.",
-            kind: MetricKind::Gauge,
-            read: Box::new(move || over_http.sessions() as u64),
-        },
-        Metric {
-            name: "tidings_bosh_waiting_requests",
-            help: "Requests of theirs that wait for an answer.",
-            kind: MetricKind::Gauge,
-            read: Box::new(move || waiting.waiting() as u64),
-        },
-        Metric {
-            name: "tidings_catchup_pages_total",
-            help: "Pages of logs read for watchers that fell behind.",
-            kind: MetricKind::Counter,
-            read: Box::new(move || pages.pages_read()),
-        },
-    ]
 }
 
 /// What a stanza needs beside the payload that it bears.

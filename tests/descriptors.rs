@@ -11,6 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 struct Server {
     process: Child,
     xmpp: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Server {
@@ -40,7 +41,8 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         };
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        Server { process, xmpp: value["xmpp"].as_str().unwrap().parse().unwrap() }
+        let address = |name: &str| value[name].as_str().unwrap().parse().unwrap();
+        Server { process, xmpp: address("xmpp"), admin: address("admin") }
     }
 
     fn pid(&self) -> Pid {
@@ -49,6 +51,16 @@ impl Server {
 
     fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
+    }
+
+    /// What `/metrics` tells of one number.
+    fn told(&self, name: &str) -> u64 {
+        let mut socket = TcpStream::connect(self.admin).unwrap();
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+        line.trim().parse().unwrap()
     }
 
     /// CPU time in clock ticks of a hundredth of a second.
@@ -83,6 +95,8 @@ fn four_hundred_connections_against_three_hundred_descriptors() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(dir.path());
     assert!(server.answers());
+    let refused = "tidings_limit_hits_total{limit=\"descriptors\"}";
+    assert_eq!(server.told(refused), 0);
     let limit = Rlimit { current: Some(300), maximum: Some(300) };
     prlimit(Some(server.pid()), Resource::Nofile, limit).unwrap();
 
@@ -108,4 +122,6 @@ fn four_hundred_connections_against_three_hundred_descriptors() {
         assert!(Instant::now() < deadline, "{} descriptors are still in use", server.descriptors());
         std::thread::sleep(Duration::from_millis(20));
     }
+    assert!(server.told(refused) > 0);
+    assert_eq!(server.told("process_max_fds"), 300);
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const IMPORTS: &[(&str, &[&str])] = &[
     ("jid", &[]),
     ("time", &[]),
+    ("counts", &[]),
     ("xml", &[]),
     ("xmpp", &["xml", "jid", "time"]),
     ("pubsub", &["jid", "time"]),
@@ -17,10 +18,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("payload", &["pubsub", "xml", "xmpp", "jid", "time"]),
     ("stream", &["xmpp", "xml", "jid", "time"]),
     ("store", &["pubsub", "im", "jid", "time"]),
-    ("access", &["store", "jid", "time"]),
+    ("access", &["store", "jid", "time", "counts"]),
     ("engine", &["payload", "pubsub", "store", "jid", "time"]),
     ("delivery", &["engine", "payload", "pubsub", "store", "jid", "time"]),
-    ("messaging", &["engine", "pubsub", "im", "store", "xmpp", "xml", "jid", "time"]),
+    ("messaging", &["engine", "pubsub", "im", "store", "xmpp", "xml", "jid", "time", "counts"]),
     (
         "xep",
         &[
@@ -38,15 +39,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "time",
         ],
     ),
-    ("http", &["engine", "delivery", "access", "payload", "pubsub", "store", "jid", "time"]),
+    ("http", &["engine", "delivery", "access", "payload", "pubsub", "store", "jid", "time", "counts"]),
     ("router", &["xep", "messaging", "delivery", "pubsub", "xmpp", "xml", "jid", "time"]),
-    ("session", &["stream", "router", "delivery", "access", "pubsub", "xmpp", "xml", "jid", "time"]),
-    ("net", &["session", "stream", "xml", "jid", "time"]),
+    ("session", &["stream", "router", "delivery", "access", "pubsub", "xmpp", "xml", "jid", "time", "counts"]),
+    ("net", &["session", "stream", "xml", "jid", "time", "counts"]),
     (
         "config",
         &[
             "access",
             "cli",
+            "counts",
             "delivery",
             "engine",
             "http",
@@ -72,6 +74,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "access",
             "config",
+            "counts",
             "delivery",
             "engine",
             "http",
@@ -98,6 +101,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "access",
             "cli",
             "config",
+            "counts",
             "delivery",
             "engine",
             "http",

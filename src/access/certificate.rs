@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::throttle::Prefix;
 use super::token::PREFIX;
 use super::{Access, Denied, Login, Proof, random_text};
+use crate::counts::Limit;
 use crate::jid::BareJid;
 
 /// The place of an anonymous session, given back when dropped.
@@ -47,7 +48,10 @@ impl Access {
     /// Makes a name for one session at a domain where nobody has an account (RFC 4505).
     pub fn anonymous(&self, domain: &str) -> Result<(Login, Stay), Denied> {
         let later = Denied::Later { seconds: FULL_SECONDS };
-        let place = self.inner.anonymous.clone().try_acquire_owned().map_err(|_| later.clone())?;
+        let place = self.inner.anonymous.clone().try_acquire_owned().map_err(|_| {
+            self.inner.options.counts.hit(Limit::AnonymousSessions);
+            later.clone()
+        })?;
         let name = random_text(NAME_CHARS).to_ascii_lowercase();
         let account = BareJid::new(Some(&name), domain).map_err(|_| later)?;
         let stamp = self.inner.revocations.stamp(None);

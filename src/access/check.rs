@@ -10,6 +10,7 @@ use sha2::Sha256;
 use super::recent::Recent;
 use super::throttle::{Prefix, Throttle};
 use super::{Denied, Inner, Login, Options, Proof, ScramHash, ScramOffer, verifier};
+use crate::counts::Limit;
 use crate::jid::{BareJid, prepare_resource};
 use crate::store::{Account, Failure, Verifier};
 use crate::time::Timestamp;
@@ -57,7 +58,7 @@ impl Inner {
 
         let attempt = Attempt::new(&self.throttle, jid, prefix, now);
         self.sit_out(admitted.delay, prefix).await?;
-        let permit = self.checks.turn(prefix).await.ok_or(Denied::Later { seconds: BUSY_SECONDS })?;
+        let permit = self.checks.turn(prefix).await.ok_or_else(|| self.busy(BUSY_SECONDS))?;
         // Meanwhile others of the same pair may have failed, or have found the same password right.
         if let Err(denied) = self.throttle.admit(jid, prefix, self.clock.now()) {
             attempt.settle(None);
@@ -125,12 +126,18 @@ impl Inner {
         login
     }
 
+    /// There is no place where attempts wait.
+    fn busy(&self, seconds: u64) -> Denied {
+        self.options.counts.hit(Limit::PasswordChecks);
+        Denied::Later { seconds }
+    }
+
     pub async fn sit_out(&self, delay: Duration, prefix: Prefix) -> Result<(), Denied> {
         if delay.is_zero() {
             return Ok(());
         }
         let seconds = delay.as_secs().max(1);
-        let _place = self.delayed.enter(prefix).ok_or(Denied::Later { seconds })?;
+        let _place = self.delayed.enter(prefix).ok_or_else(|| self.busy(seconds))?;
         tokio::time::sleep(delay).await;
         Ok(())
     }

@@ -36,6 +36,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
+use crate::counts::Counts;
 use crate::jid::BareJid;
 use crate::store::{Failure, ScramKeys, Store};
 use crate::time::{Clock, Timestamp};
@@ -100,6 +101,8 @@ pub struct Options {
     pub issuers: Vec<Issuer>,
     /// Fetches their keys, where these have a URL.
     pub fetch: Option<Fetch>,
+    /// Where limits that were hit are counted.
+    pub counts: Arc<Counts>,
 }
 
 /// Whom a credential speaks for.
@@ -214,6 +217,11 @@ impl Access {
         Access { inner: Arc::new(inner) }
     }
 
+    /// Where logins are counted by those who ask.
+    pub fn counts(&self) -> &Counts {
+        &self.inner.options.counts
+    }
+
     /// Checks a password as PLAIN and Basic bear it, on the bounded pool, through the short cache.
     pub async fn password(&self, jid: &BareJid, password: &str, peer: IpAddr) -> Result<Login, Denied> {
         self.inner.check_password(jid, password, peer).await
@@ -284,6 +292,7 @@ impl Default for Options {
             registrations_per_hour_max: 5,
             issuers: vec![],
             fetch: None,
+            counts: Arc::default(),
         }
     }
 }

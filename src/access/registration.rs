@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::recent::Recent;
 use super::throttle::Prefix;
 use super::{Access, NewPassword, NewUser, NotDone};
+use crate::counts::Limit;
 use crate::jid::BareJid;
 use crate::time::Timestamp;
 
@@ -51,6 +52,7 @@ impl Access {
     /// tell which names are taken.
     pub async fn register(&self, account: &BareJid, password: &str, peer: IpAddr) -> Result<(), Unregistered> {
         if !self.inner.registrations.attempt(Prefix::of(peer), self.inner.clock.now()) {
+            self.inner.options.counts.hit(Limit::Registrations);
             return Err(Unregistered::TooMany);
         }
         if self.account(account).await.map_err(Unregistered::Not)?.is_some() {

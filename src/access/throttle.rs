@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::recent::Recent;
 use super::{Denied, Options};
+use crate::counts::{Counts, Limit};
 use crate::jid::BareJid;
 use crate::time::Timestamp;
 
@@ -22,6 +23,7 @@ pub struct Throttle {
     delay_ms_max: u64,
     // A std mutex: held for a look-up, never across an await.
     tables: Mutex<Tables>,
+    counts: Arc<Counts>,
 }
 
 /// How an attempt that is not blocked may go on.
@@ -69,6 +71,7 @@ impl Throttle {
             failures_max: options.failures_max.max(1),
             window_seconds: options.failures_block_seconds,
             delay_ms_max: options.delay_ms_max,
+            counts: options.counts.clone(),
             tables: Mutex::new(tables),
         })
     }
@@ -80,6 +83,7 @@ impl Throttle {
         if let Some(pair) = tables.pairs.find(&(user.clone(), prefix)) {
             if let Some(until) = pair.blocked_until.filter(|until| *until > now) {
                 let seconds = u64::try_from((until.0 - now.0 + 999_999) / 1_000_000).unwrap_or(1);
+                self.counts.hit(Limit::AuthFailures);
                 return Err(Denied::Later { seconds });
             }
             fast = pair.unsettled < UNSETTLED_MAX || pair.is_over(now, self.window_seconds);

@@ -193,6 +193,7 @@ pub struct Limits {
     pub negotiation_seconds: u64,
     pub ping_seconds: u64,
     pub idle_seconds: u64,
+    pub stall_seconds: u64,
     pub anonymous_sessions: usize,
 }
 

@@ -382,6 +382,7 @@ fn blank_limits() -> Limits {
         negotiation_seconds: 0,
         ping_seconds: 0,
         idle_seconds: 0,
+        stall_seconds: 0,
         anonymous_sessions: 0,
     }
 }

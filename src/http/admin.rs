@@ -89,7 +89,7 @@ async fn route(door: &Arc<Door>, parts: Parts, body: Body) -> Result<Response, P
         Place::Live => return Ok(health::live()),
         Place::Ready => return Ok(health::ready(door).await),
         // Numbers only, for whoever may reach this listener.
-        Place::Metrics => return Ok(door.metrics()),
+        Place::Metrics => return Ok(door.metrics(&parts.headers)),
         _ => authorize(door, &parts).await?,
     }
     if (&place, &method) != (&Place::Users, &Method::GET) {

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::access::{Access, Denied, Login};
+use crate::counts::{Credential as Counted, LoginResult};
 use crate::http::problem::Problem;
 use crate::jid::BareJid;
 
@@ -43,11 +44,22 @@ pub(super) enum Credential<'a> {
 
 /// Finds out who is calling.
 pub(super) async fn authenticate(access: &Access, headers: &HeaderMap, peer: Peer) -> Result<Login, Problem> {
-    let outcome = match Credential::read(headers, peer)? {
-        Credential::Token(token) => access.token(token, peer.ip()).await,
-        Credential::Jwt(token) => access.jwt(token, peer.ip()).await,
-        Credential::Basic { account, password } => access.password(&account, &password, peer.ip()).await,
+    let (by, outcome) = match Credential::read(headers, peer)? {
+        Credential::Token(token) => (Counted::ApiToken, access.token(token, peer.ip()).await),
+        Credential::Jwt(token) => (Counted::Jwt, access.jwt(token, peer.ip()).await),
+        Credential::Basic { account, password } => {
+            (Counted::Basic, access.password(&account, &password, peer.ip()).await)
+        }
     };
+    access.counts().login(
+        by,
+        match &outcome {
+            Ok(_) => LoginResult::Success,
+            Err(Denied::Wrong) => LoginResult::Refused,
+            Err(Denied::Expired) => LoginResult::Expired,
+            Err(Denied::Later { .. } | Denied::Failed(_)) => LoginResult::Later,
+        },
+    );
     outcome.map_err(|why| denied(why, peer))
 }
 

@@ -61,11 +61,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::counts::{Counts, Limit};
 use crate::delivery::webhook::Webhooks;
 use crate::delivery::{Cursors, Delivery};
 use crate::engine::Engine;
@@ -73,7 +75,7 @@ use crate::jid::BareJid;
 use crate::time::Clock;
 
 pub use fetch::fetcher;
-pub use metrics::{Metric, MetricKind};
+pub use metrics::{Metric, MetricKind, Sample};
 pub use quota::Rates;
 pub use serve::serve;
 pub use streams::{Posted, Streams, TakePost, TakeSocket};
@@ -154,13 +156,15 @@ pub struct Options {
     pub rates: Rates,
     /// Senders of webhooks that publish here.
     pub hooks: Vec<Hook>,
+    /// Where logins and limits that were hit are counted.
+    pub counts: Arc<Counts>,
 }
 
 impl Door {
     /// To be called in a runtime: a task rings for the watchers until `closing`.
     pub fn new(rooms: Rooms, service: BareJid, closing: CancellationToken, options: Options) -> Arc<Self> {
         let body_memory = Arc::new(Semaphore::new(options.body_memory_bytes_max / body::PERMIT_BYTES));
-        let watches = watch::Watches::new(options.watches_per_account);
+        let watches = watch::Watches::new(options.watches_per_account, options.counts.clone());
         tokio::spawn(watches.clone().mind(rooms.access.revocations(), closing.clone()));
         let (in_flight, quotas) = (idempotency::InFlight::default(), quota::Quotas::new(options.rates));
         let streams = OnceLock::new();
@@ -172,24 +176,34 @@ impl Door {
         let _ = self.streams.set(Arc::new(streams));
     }
 
+    /// Cancelled when the server stops.
+    pub fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
     /// All numbers, those of the other rooms and our own.
-    fn metrics(self: &Arc<Self>) -> axum::response::Response {
+    fn metrics(self: &Arc<Self>, headers: &HeaderMap) -> Response {
         let (open, shown) = (self.clone(), self.clone());
         let own = [
-            Metric {
-                name: "tidings_watches",
-                help: "Streams, WebSockets and long polls that are open.",
-                kind: MetricKind::Gauge,
-                read: Box::new(move || open.watches.count()),
-            },
-            Metric {
-                name: "tidings_watch_events_total",
-                help: "Events shown to watchers over HTTP.",
-                kind: MetricKind::Counter,
-                read: Box::new(move || shown.watches.shown()),
-            },
+            Metric::one(
+                "tidings_watches",
+                "Streams, WebSockets and long polls that are open.",
+                MetricKind::Gauge,
+                move || open.watches.count(),
+            ),
+            Metric::one(
+                "tidings_watch_events_total",
+                "Events shown to watchers over HTTP.",
+                MetricKind::Counter,
+                move || shown.watches.shown(),
+            ),
         ];
-        metrics::answer(self.rooms.metrics.iter().chain(&own))
+        metrics::answer(headers, self.rooms.metrics.iter().chain(&own))
+    }
+
+    /// One more request of an account, whose body has so many bytes as far as is known.
+    fn admit(&self, account: &BareJid, bytes: u64) -> Result<quota::Told, problem::Problem> {
+        self.quotas.admit(account, bytes).inspect_err(|_| self.options.counts.hit(Limit::HttpRate))
     }
 
     /// Whether this server keeps the nodes of a service.
@@ -275,6 +289,7 @@ impl Default for Options {
             wait_max: Duration::from_secs(60),
             rates: Rates { requests_per_second: 0, bytes_per_second: 16 << 20 },
             hooks: vec![],
+            counts: Arc::default(),
         }
     }
 }

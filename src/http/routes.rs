@@ -79,7 +79,7 @@ async fn route(door: Arc<Door>, parts: Parts, body: Body) -> Result<Response, Pr
     {
         return Err(Problem::not_found("there is no such service here"));
     }
-    let told = door.quotas.admit(&login.account, announced(&door, &body))?;
+    let told = door.admit(&login.account, announced(&door, &body))?;
     let call = Call { door, login, service, parts };
     let outcome = dispatch(call, what, method, body).await;
     Ok(told.mark(outcome.unwrap_or_else(IntoResponse::into_response)))

@@ -23,6 +23,7 @@ use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::counts::{Counts, Limit};
 use crate::http::auth::Peer;
 use crate::http::http2::Answers;
 use crate::http::pushing::Pushing;
@@ -50,7 +51,7 @@ pub async fn serve(
             biased;
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &options.counts) => accepted,
         };
         let Some((stream, address, place)) = accepted else { continue };
         let peer = Peer { address, secure: acceptor.is_some() };
@@ -103,8 +104,14 @@ pub(super) struct Place(#[expect(dead_code, reason = "it is held, not read")] Ar
 
 type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<Accepted> {
-    let place = places.clone().acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, counts: &Counts) -> Option<Accepted> {
+    let place = match places.clone().try_acquire_owned() {
+        Ok(place) => place,
+        Err(_) => {
+            counts.hit(Limit::HttpConnections);
+            places.clone().acquire_owned().await.ok()?
+        }
+    };
     match listener.accept().await {
         Ok((stream, address)) => {
             // Answers are whole when they are written: to wait for more would only delay them.
@@ -117,6 +124,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<Accep
         // others end.
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => None,
         Err(error) => {
+            counts.hit(Limit::Descriptors);
             tracing::warn!(%error, "an HTTP connection could not be accepted");
             sleep(ACCEPT_PAUSE).await;
             None
@@ -152,7 +160,10 @@ impl Connection {
                 return self.run(http2, Box::new(stream), vec![]).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, peer = %self.peer.address, "a TLS handshake failed"),
-            Err(_) => tracing::debug!(peer = %self.peer.address, "a TLS handshake took too long"),
+            Err(_) => {
+                self.options.counts.hit(Limit::HandshakeDeadline);
+                tracing::debug!(peer = %self.peer.address, "a TLS handshake took too long");
+            }
         }
         None
     }

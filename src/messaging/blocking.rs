@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::directory::Of;
 use super::{Messaging, Wrong, words};
+use crate::counts::Limit;
 use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::Failure;
@@ -26,6 +27,7 @@ impl Messaging {
         after.extend(jids.iter().filter(|jid| !before.contains(jid)).cloned());
         let blocked_max = self.limits().blocked_max;
         if after.len() > blocked_max {
+            self.hit(Limit::BlockedAddresses);
             return Err(im::Refusal::TooManyBlocked { blocked_max }.into());
         }
         let known = self.known(owner, &before).await?;

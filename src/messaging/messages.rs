@@ -10,6 +10,7 @@ use super::archive::{Copied, strip_forged};
 use super::directory::Between;
 use super::words::{self, wire_bytes};
 use super::{Messaging, Parcel};
+use crate::counts::Limit;
 use crate::im::{self, StoredStanza};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Failure, Filing, Waiting};
@@ -137,6 +138,7 @@ impl Messaging {
             return Ok(Some(unavailable()));
         }
         if !self.keep(message, &mut copied, to.bare()).await? {
+            self.hit(Limit::OfflineMessages);
             return Ok(Some(unavailable()));
         }
         // Those who are here have not read what they were given before.

@@ -36,6 +36,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
 
+use crate::counts::{Counts, Limit};
 use crate::engine::Engine;
 use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
@@ -62,6 +63,8 @@ pub struct Options {
     pub sessions: SessionLimits,
     pub offline: OfflineLimits,
     pub archive: ArchiveOptions,
+    /// Where limits that were hit are counted.
+    pub counts: Arc<Counts>,
 }
 
 /// What may wait for one account (XEP-0160).
@@ -116,6 +119,12 @@ struct Shared {
 pub enum Wrong {
     Refused(im::Refusal),
     Failed(Failure),
+}
+
+impl Messaging {
+    fn hit(&self, limit: Limit) {
+        self.shared.options.counts.hit(limit);
+    }
 }
 
 impl From<Failure> for Wrong {

@@ -1,6 +1,7 @@
 //! The roster as its owner asks for it and changes it (RFC 6121 §2).
 
 use super::{Messaging, Wrong, words};
+use crate::counts::Limit;
 use crate::im::{self, RosterChange, RosterItem, Wanted, Word};
 use crate::jid::{BareJid, FullJid};
 use crate::store::Failure;
@@ -36,7 +37,11 @@ impl Messaging {
         let contact = wanted.jid.clone();
         let places = self.store().roster_places(vec![(owner.clone(), contact.clone())]).await?;
         let place = places.into_iter().next().unwrap_or_default();
-        let item = im::write(owner, wanted, &place, self.limits())?;
+        let item = im::write(owner, wanted, &place, self.limits()).inspect_err(|refusal| {
+            if matches!(refusal, im::Refusal::TooManyItems { .. }) {
+                self.hit(Limit::RosterItems);
+            }
+        })?;
         let shown = words::roster_item(&item);
         let change = RosterChange { owner: owner.clone(), contact, item: Some(item) };
         let versions = self.store().put_roster(vec![change]).await?;

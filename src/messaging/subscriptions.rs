@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::directory::{Of, Place};
 use super::words::{self, Spoken};
 use super::{Messaging, Told};
+use crate::counts::Limit;
 use crate::im::{self, Links, RosterChange, RosterItem, RosterPlace, Word};
 use crate::jid::{BareJid, Jid};
 use crate::store::Failure;
@@ -70,6 +71,7 @@ impl Messaging {
         deal.say(word, Some(stanza), self.shared.options.sessions.request_bytes_max, self.limits().items_max);
         let lists = deal.speaker.after.as_ref().is_some_and(|item| item.listed);
         if lists && let Err(im::Refusal::TooManyItems { items_max }) = im::room_for(&place, self.limits()) {
+            self.hit(Limit::RosterItems);
             let why = format!("a roster has at most {items_max} entries");
             return Ok(Some(StanzaError::new(Condition::PolicyViolation).with_text(why)));
         }

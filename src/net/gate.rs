@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::counts::{Counts, Limit};
+
 /// Limits by address prefix: an IPv4 address, or a /64 of IPv6. 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateOptions {
@@ -21,6 +23,7 @@ impl Default for GateOptions {
 /// Counts connections by prefix.
 pub struct Gate {
     options: GateOptions,
+    counts: Arc<Counts>,
     prefixes: Mutex<HashMap<IpAddr, Prefix>>,
 }
 
@@ -31,6 +34,13 @@ struct Prefix {
     pending: u32,
 }
 
+/// What holds a connection up, and for how long at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub by: Limit,
+    pub wait: Duration,
+}
+
 /// Held by a connection until its peer is authenticated.
 pub struct Pending {
     gate: Arc<Gate>,
@@ -38,30 +48,36 @@ pub struct Pending {
 }
 
 impl Gate {
-    pub fn new(options: GateOptions) -> Arc<Self> {
-        Arc::new(Gate { options, prefixes: Mutex::default() })
+    pub fn new(options: GateOptions, counts: Arc<Counts>) -> Arc<Self> {
+        Arc::new(Gate { options, counts, prefixes: Mutex::default() })
+    }
+
+    /// Counts a limit that has held a connection up, or ended it.
+    pub fn hit(&self, limit: Limit) {
+        self.counts.hit(limit);
     }
 
     /// Lets a connection in, or says how long it has to wait.
-    pub fn enter(self: &Arc<Self>, peer: SocketAddr, now: Instant) -> Result<Pending, Duration> {
+    pub fn enter(self: &Arc<Self>, peer: SocketAddr, now: Instant) -> Result<Pending, Held> {
         let prefix = prefix_of(peer.ip());
         let rate = f64::from(self.options.connections_per_second);
         let mut prefixes = self.prefixes.lock().unwrap_or_else(PoisonError::into_inner);
         if prefixes.len() >= PREFIXES_MAX && !prefixes.contains_key(&prefix) {
             prefixes.retain(|_, known| known.pending > 0 || now.duration_since(known.filled) < FORGET_AFTER);
             if prefixes.len() >= PREFIXES_MAX {
-                return Err(CROWDED_WAIT);
+                return Err(Held { by: Limit::PendingAuthentications, wait: CROWDED_WAIT });
             }
         }
         let entry = prefixes.entry(prefix).or_insert(Prefix { tokens: rate, filled: now, pending: 0 });
         entry.tokens = (entry.tokens + now.duration_since(entry.filled).as_secs_f64() * rate).min(rate);
         entry.filled = now;
         if self.options.pending_authentications > 0 && entry.pending >= self.options.pending_authentications {
-            return Err(PENDING_WAIT);
+            return Err(Held { by: Limit::PendingAuthentications, wait: PENDING_WAIT });
         }
         if rate > 0.0 {
             if entry.tokens < 1.0 {
-                return Err(Duration::from_secs_f64((1.0 - entry.tokens) / rate));
+                let wait = Duration::from_secs_f64((1.0 - entry.tokens) / rate);
+                return Err(Held { by: Limit::ConnectionRate, wait });
             }
             entry.tokens -= 1.0;
         }
@@ -100,7 +116,7 @@ mod tests {
     use super::*;
 
     fn gate(rate: u32, pending: u32) -> Arc<Gate> {
-        Gate::new(GateOptions { connections_per_second: rate, pending_authentications: pending })
+        Gate::new(GateOptions { connections_per_second: rate, pending_authentications: pending }, Arc::default())
     }
 
     fn peer(text: &str) -> SocketAddr {
@@ -114,7 +130,8 @@ mod tests {
         let a = peer("10.0.0.1:1");
         assert!(gate.enter(a, now).is_ok());
         assert!(gate.enter(a, now).is_ok());
-        let wait = gate.enter(a, now).err().unwrap();
+        let Held { by, wait } = gate.enter(a, now).err().unwrap();
+        assert_eq!(by, Limit::ConnectionRate);
         assert!(wait <= Duration::from_millis(500), "{wait:?}");
         assert!(gate.enter(peer("10.0.0.2:1"), now).is_ok());
         assert!(gate.enter(a, now + wait).is_ok());
@@ -127,7 +144,8 @@ mod tests {
         let (a, b) = (peer("[2001:db8::1]:1"), peer("[2001:db8::ffff]:1"));
         let first = gate.enter(a, now).ok().unwrap();
         let _second = gate.enter(b, now).ok().unwrap();
-        assert!(gate.enter(a, now).is_err(), "a /64 is one prefix");
+        let held = gate.enter(a, now).err().expect("a /64 is one prefix");
+        assert_eq!(held.by, Limit::PendingAuthentications);
         drop(first);
         assert!(gate.enter(a, now).is_ok());
     }

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::gate::Gate;
 use super::socket::prepare;
 use super::tls::Certificates;
+use crate::counts::{Limit, SessionKind};
 use crate::session::{Carrier, Io, Pipe, Sessions};
 use crate::stream::Secured;
 
@@ -31,8 +32,8 @@ pub struct Serve {
     pub listener: TcpListener,
     pub transport: Transport,
     pub certificates: Arc<Certificates>,
-    /// The time of a TLS handshake; never more than 10 s.
-    pub handshake_max: Duration,
+    /// How long an unauthenticated connection may last. A TLS handshake has 10 s of it.
+    pub negotiation_max: Duration,
     pub gate: Arc<Gate>,
     pub sessions: Sessions,
     pub stop: CancellationToken,
@@ -63,6 +64,7 @@ pub async fn serve(serve: Serve) {
         match accepted {
             Ok((socket, peer)) => serve.admit(socket, peer),
             Err(error) => {
+                serve.gate.hit(Limit::Descriptors);
                 // One line for many: without descriptors this goes on until some are given back.
                 if told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
                     told = Some(Instant::now());
@@ -82,27 +84,30 @@ impl Serve {
         prepare(&socket);
         let (transport, sessions, gate) = (self.transport, self.sessions.clone(), self.gate.clone());
         let (certificates, stop) = (self.certificates.clone(), self.stop.clone());
-        let limit = self.handshake_max.min(HANDSHAKE_MAX);
+        let (wait_max, limit) = (self.negotiation_max, self.negotiation_max.min(HANDSHAKE_MAX));
         self.tracker.spawn(async move {
-            let Some(pending) = enter(&gate, peer, &stop).await else { return };
+            let Some(pending) = enter(&gate, peer, wait_max, &stop).await else { return };
             let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(pending));
             let pipe = match transport {
                 Transport::Component => {
                     let carrier = Carrier::Bytes(Box::new(socket));
                     let secured = Secured::default();
-                    let pipe = Pipe { carrier, peer, upgrade: None, clear: true, secured, unauthenticated };
+                    let kind = SessionKind::Component;
+                    let pipe = Pipe { kind, carrier, peer, upgrade: None, clear: true, secured, unauthenticated };
                     return Box::pin(sessions.accept_component(pipe)).await;
                 }
                 Transport::StartTls => Pipe {
+                    kind: SessionKind::StartTls,
                     carrier: Carrier::Bytes(Box::new(socket)),
                     peer,
-                    upgrade: Some(Box::new(move |io| Box::pin(handshake(certificates, io, limit)))),
+                    upgrade: Some(Box::new(move |io| Box::pin(handshake(certificates, io, limit, gate)))),
                     clear: false,
                     secured: Secured::default(),
                     unauthenticated,
                 },
-                Transport::DirectTls => match Box::pin(handshake(certificates, socket, limit)).await {
+                Transport::DirectTls => match Box::pin(handshake(certificates, socket, limit, gate)).await {
                     Ok((io, secured)) => Pipe {
+                        kind: SessionKind::DirectTls,
                         carrier: Carrier::Bytes(io),
                         peer,
                         upgrade: None,
@@ -119,16 +124,29 @@ impl Serve {
 }
 
 /// Waits at the gate, unread, for as long as an unauthenticated connection may last.
-async fn enter(gate: &Arc<Gate>, peer: SocketAddr, stop: &CancellationToken) -> Option<super::gate::Pending> {
-    let deadline = Instant::now() + GATE_WAIT_MAX;
+async fn enter(
+    gate: &Arc<Gate>,
+    peer: SocketAddr,
+    wait_max: Duration,
+    stop: &CancellationToken,
+) -> Option<super::gate::Pending> {
+    let deadline = Instant::now() + wait_max;
+    let mut counted = false;
     loop {
-        match gate.enter(peer, Instant::now()) {
+        let held = match gate.enter(peer, Instant::now()) {
             Ok(pending) => return Some(pending),
-            Err(wait) if Instant::now() + wait < deadline => tokio::select! {
+            Err(held) => held,
+        };
+        if !std::mem::replace(&mut counted, true) {
+            gate.hit(held.by);
+        }
+        match held.wait {
+            wait if Instant::now() + wait < deadline => tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = stop.cancelled() => return None,
             },
-            Err(_) => {
+            _ => {
+                gate.hit(Limit::GateDeadline);
                 tracing::info!(%peer, "a connection waited too long at the gate");
                 return None;
             }
@@ -140,16 +158,18 @@ async fn handshake<T: Io + 'static>(
     certificates: Arc<Certificates>,
     io: T,
     limit: Duration,
+    gate: Arc<Gate>,
 ) -> io::Result<(Box<dyn Io>, Secured)> {
     match tokio::time::timeout(limit, certificates.accept(io)).await {
         Ok(done) => done,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")),
+        Err(_) => {
+            gate.hit(Limit::HandshakeDeadline);
+            Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))
+        }
     }
 }
 
 /// After an accept that failed, descriptors being short most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TELL_EVERY: Duration = Duration::from_secs(10);
-/// How long a connection may stand at the gate.
-const GATE_WAIT_MAX: Duration = Duration::from_secs(30);
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);

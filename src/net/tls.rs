@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::x509;
 use crate::session::Io;
 use crate::stream::Secured;
+use crate::time::Timestamp;
 
 /// Why a certificate cannot be used, in a sentence that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ struct Shown {
     xmpp: Arc<ServerConfig>,
     end_point: Option<Vec<u8>>,
     names: Vec<String>,
+    /// When it runs out, where that can be read.
+    ends: Option<Timestamp>,
 }
 
 impl Certificates {
@@ -137,6 +140,15 @@ impl Certificates {
         Ok(Arc::new(config))
     }
 
+    /// The domains that certificates are shown for, in order, each with the second at which its ends.
+    pub fn ends(&self) -> Vec<(String, i64)> {
+        let table = self.table();
+        let of = |(domain, shown): (&String, &Arc<Shown>)| Some((domain.clone(), shown.ends?.seconds()));
+        let mut ends: Vec<(String, i64)> = table.by_domain.iter().filter_map(of).collect();
+        ends.sort();
+        ends
+    }
+
     fn table(&self) -> Arc<Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -188,7 +200,7 @@ impl Shown {
             .map_err(|error| unusable(&files.certificate, &error))?;
         let private = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unusable(&files.key, &error))?;
         let own = chain.first().ok_or_else(|| unusable(&files.certificate, &"no certificate stands in it"))?;
-        let (end_point, names) = (x509::end_point(own), x509::domains(own));
+        let (end_point, names, ends) = (x509::end_point(own), x509::domains(own), x509::not_after(own));
         let mismatch = |error: rustls::Error| {
             let (certificate, key) = (files.certificate.display(), files.key.display());
             TlsError(format!("{certificate} and {key} do not make a certificate with its key: {error}"))
@@ -206,7 +218,7 @@ impl Shown {
         if tickets {
             give_tickets(&mut config)?;
         }
-        Ok(Shown { key, xmpp: Arc::new(config), end_point, names })
+        Ok(Shown { key, xmpp: Arc::new(config), end_point, names, ends })
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::socket::prepare;
+use crate::counts::SessionKind;
 use crate::session::{Carrier, Pipe, Sessions, UpstreamOptions};
 use crate::stream::Secured;
 
@@ -43,7 +44,15 @@ async fn connect(host: &str) -> io::Result<Pipe> {
     prepare(&socket);
     let peer = socket.peer_addr()?;
     let carrier = Carrier::Bytes(Box::new(socket));
-    Ok(Pipe { carrier, peer, upgrade: None, clear: true, secured: Secured::default(), unauthenticated: None })
+    Ok(Pipe {
+        kind: SessionKind::Upstream,
+        carrier,
+        peer,
+        upgrade: None,
+        clear: true,
+        secured: Secured::default(),
+        unauthenticated: None,
+    })
 }
 
 /// Between 0 and 1, so that many do not come back at one instant.

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::gate::{Gate, Pending};
+use crate::counts::SessionKind;
 use crate::session::{Carrier, Io, Messages, Pipe, Sessions};
 use crate::stream::Secured;
 
@@ -29,7 +30,8 @@ pub async fn websocket<S: Io + 'static>(
     sessions: Sessions,
 ) {
     // The connection was let in by the HTTP listener: only those on their way are counted here.
-    let Ok(pending) = gate.enter(peer, Instant::now()) else {
+    let entered = gate.enter(peer, Instant::now()).inspect_err(|held| gate.hit(held.by));
+    let Ok(pending) = entered else {
         return tracing::info!(%peer, "too many connections of one address open streams");
     };
     let known = Arc::new(AtomicBool::new(false));
@@ -38,7 +40,15 @@ pub async fn websocket<S: Io + 'static>(
     let carrier = Carrier::Messages(Box::new(WebSocket::new(metered, bytes).await));
     let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(Unknown { _pending: pending, known }));
     sessions
-        .run(Pipe { carrier, peer, upgrade: None, clear: !secure, secured: Secured::default(), unauthenticated })
+        .run(Pipe {
+            kind: SessionKind::WebSocket,
+            carrier,
+            peer,
+            upgrade: None,
+            clear: !secure,
+            secured: Secured::default(),
+            unauthenticated,
+        })
         .await;
 }
 

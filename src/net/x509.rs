@@ -4,6 +4,7 @@
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
 use crate::jid::BareJid;
+use crate::time::Timestamp;
 
 /// `tls-server-end-point` of a certificate (RFC 5929 §4.1): its hash, by the function of its signature,
 /// or by SHA-256 where that is MD5 or SHA-1. Absent where the signature uses none or several.
@@ -44,6 +45,31 @@ pub fn xmpp_addresses(certificate: &[u8]) -> Vec<BareJid> {
 pub fn domains(certificate: &[u8]) -> Vec<String> {
     let names = alternative_names(certificate).into_iter().filter(|(tag, _)| *tag == DNS_NAME);
     names.filter_map(|(_, name)| std::str::from_utf8(name).ok().map(str::to_ascii_lowercase)).collect()
+}
+
+/// The end of its validity (RFC 5280 §4.1.2.5).
+pub fn not_after(certificate: &[u8]) -> Option<Timestamp> {
+    let mut signed = Der(parts(certificate)?.0);
+    // After the version, which may be left away: serial number, signature, issuer, validity.
+    signed.find(INTEGER)?;
+    signed.expect(SEQUENCE)?;
+    signed.expect(SEQUENCE)?;
+    let mut validity = Der(signed.expect(SEQUENCE)?);
+    validity.next()?;
+    let (tag, digits) = validity.next()?;
+    let digits = std::str::from_utf8(digits).ok()?.strip_suffix('Z')?;
+    let (year, rest) = match tag {
+        UTC_TIME => {
+            let (year, rest) = digits.split_at_checked(2)?;
+            // §4.1.2.5.1.
+            (format!("{}{year}", if year < "50" { "20" } else { "19" }), rest)
+        }
+        GENERALIZED_TIME => digits.split_at_checked(4).map(|(year, rest)| (year.to_owned(), rest))?,
+        _ => return None,
+    };
+    let two = |place: usize| rest.get(place..place + 2);
+    let (month, day, hour, minute, second) = (two(0)?, two(2)?, two(4)?, two(6)?, two(8)?);
+    Timestamp::parse(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z"))
 }
 
 /// Whether one of the names covers a domain in lower case (RFC 9525 §6.3): a wildcard stands for one
@@ -124,10 +150,13 @@ impl<'a> Der<'a> {
 /// Names of one certificate that are looked at.
 pub const NAMES_MAX: usize = 256;
 
+const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
 const OID: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
 const SEQUENCE: u8 = 0x30;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 const OTHER_NAME: u8 = 0xa0;
 const EXPLICIT_0: u8 = 0xa0;
 const DNS_NAME: u8 = 0x82;

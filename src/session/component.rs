@@ -16,6 +16,7 @@ use super::negotiate::{fresh_name, let_go, parse};
 use super::pipe::{Carrier, Pipe};
 use super::wire::{Moved, Wire};
 use super::{Sessions, Shared};
+use crate::counts::{Credential, Limit, LoginResult, SessionState};
 use crate::delivery::{Feed, Whom};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Caller, Role};
@@ -87,15 +88,27 @@ impl Sessions {
     /// Speaks with a component that has connected.
     pub async fn accept_component(&self, pipe: Pipe) {
         let shared = &self.shared;
-        let Pipe { carrier, peer, unauthenticated, .. } = pipe;
+        let Pipe { kind, carrier, peer, unauthenticated, .. } = pipe;
+        let counts = &shared.options.counts;
+        let negotiating = counts.session(kind, SessionState::Negotiating);
         let component = Component::accept(shared.options.components.clone(), fresh_name());
         let mut link = Link::new(shared, carrier, component);
         let joined = tokio::time::timeout(shared.options.negotiation_max, Box::pin(link.admit())).await;
         match joined {
-            Err(_) => link.end(StreamCondition::ConnectionTimeout.into()).await,
-            Ok(Err(end)) => link.over(end).await,
+            Err(_) => {
+                counts.hit(Limit::NegotiationDeadline);
+                link.end(StreamCondition::ConnectionTimeout.into()).await;
+            }
+            Ok(Err(end)) => {
+                if !matches!(end, End::Gone) {
+                    counts.login(Credential::Component, LoginResult::Refused);
+                }
+                link.over(end).await;
+            }
             Ok(Ok((domain, place, mut inbox))) => {
-                drop(unauthenticated);
+                drop((unauthenticated, negotiating));
+                counts.login(Credential::Component, LoginResult::Success);
+                let _present = counts.session(kind, SessionState::Connected);
                 tracing::info!(%peer, %domain, "component connected");
                 let whom = Whom::Domain(domain.domain().to_owned());
                 let mut feed = shared.delivery.attach_to(whom, Role::Stranger, shared.delivery.moment());
@@ -137,6 +150,7 @@ impl Sessions {
             Err(_) => link.end(StreamCondition::ConnectionTimeout.into()).await,
             Ok(Err(end)) => link.over(end).await,
             Ok(Ok(())) => {
+                let _present = shared.options.counts.session(pipe.kind, SessionState::Connected);
                 tracing::info!(domain = %upstream.options.served.domain, "accepted as a component");
                 let Upstream { options, feed, inbox, .. } = upstream;
                 let speaks = Speaks::Server { users: options.users.clone() };
@@ -200,7 +214,7 @@ impl<'a> Link<'a> {
     async fn hear(&mut self) -> Result<Vec<Deed>, End> {
         let stop = self.shared.stop.clone();
         loop {
-            if let Some(input) = parse(&mut self.wire, &mut self.parser) {
+            if let Some(input) = parse(&mut self.wire, &mut self.parser, &self.shared.options.counts) {
                 if let Input::Malformed(error) = &input {
                     tracing::debug!(%error, "a component's stream is malformed");
                 }
@@ -270,7 +284,7 @@ impl<'a> Link<'a> {
         let options = &self.shared.options;
         while work.answers.len() < options.link_requests_max
             && self.wire.queued() < options.output_bytes_max
-            && let Some(input) = parse(&mut self.wire, &mut self.parser)
+            && let Some(input) = parse(&mut self.wire, &mut self.parser, &self.shared.options.counts)
         {
             let mut deeds = self.component.handle(input);
             if deeds.contains(&Deed::Close) {

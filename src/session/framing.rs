@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::negotiate::stream_error;
+use crate::counts::Counts;
 use crate::stream::{Header, Input, StreamCondition};
 use crate::xml::{Element, Limits, parse_document};
 
@@ -27,13 +28,13 @@ pub(super) fn document(element: Bytes) -> Bytes {
 }
 
 /// What a document of the peer says.
-pub(super) fn input(document: &[u8], limits: &Limits) -> Input {
+pub(super) fn input(document: &[u8], limits: &Limits, counts: &Counts) -> Input {
     if document.first() != Some(&b'<') {
         return Input::Malformed(StreamCondition::BadFormat.because("a frame begins with '<'"));
     }
     let element = match parse_document(document, limits) {
         Ok(element) => element,
-        Err(error) => return Input::Malformed(stream_error(&error)),
+        Err(error) => return Input::Malformed(stream_error(&error, counts)),
     };
     match (element.name(), element.ns() == FRAMING_NS) {
         ("open", true) => {
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn documents_are_read_as_what_they_say() {
-        let read = |text: &str| input(text.as_bytes(), &Limits::authenticated());
+        let read = |text: &str| input(text.as_bytes(), &Limits::authenticated(), &Counts::default());
         let Input::Header(header) = read("<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='b' version='1.0'/>")
         else {
             panic!("a header")

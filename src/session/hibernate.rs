@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::resumption::{Ask, Handed, Reply};
 use super::standing::Standing;
+use crate::counts::{Limit, SessionState};
 use crate::router::Routed;
 
 /// Waits with what the session has until somebody goes on with it, or ends it.
@@ -19,10 +20,13 @@ pub(super) async fn hibernate(shared: &Arc<Shared>, mut standing: Box<Standing>)
     standing.presence.set_asleep(true);
     resumable.hibernate(shared.options.sm.hibernated_per_account_max);
     tracing::debug!(session = %standing.presence.jid(), "session waits to be resumed");
+    let counts = &shared.options.counts;
+    let _present = counts.session(standing.kind, SessionState::Hibernating);
     let mut revocations = shared.access.revocations();
     loop {
         // It may have come with more than is allowed from here on.
         if too_much(shared, &standing, 1) {
+            counts.hit(Limit::SmQueue);
             tracing::info!(session = %standing.presence.jid(), "too much waits for a session without a connection");
             break;
         }
@@ -45,7 +49,10 @@ pub(super) async fn hibernate(shared: &Arc<Shared>, mut standing: Box<Standing>)
                     None => return,
                     Some(kept) => standing = kept,
                 },
-                Ask::End => break,
+                Ask::End => {
+                    counts.hit(Limit::HibernatedSessions);
+                    break;
+                }
             },
             Ok(()) = revocations.changed() => {
                 if !shared.access.still_valid(&standing.login) {

@@ -15,6 +15,7 @@ use super::rate::Rate;
 use super::resumption::{Ask, Reply, Resumable};
 use super::standing::{Sent, Standing, encode};
 use super::wire::Moved;
+use crate::counts::{Limit, SessionState};
 use crate::delivery::{Again, Behind, Moment, Shown};
 use crate::pubsub::Caller;
 use crate::router::{Over, Parcel, Reaction, Routed};
@@ -55,16 +56,20 @@ enum End {
 /// Runs a session until its connection ends, and what becomes of it then.
 pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
     let Established { talk, who } = established;
-    let now = Instant::now();
+    let (kind, now) = (talk.kind, Instant::now());
+    let present = shared.options.counts.session(kind, SessionState::Connected);
     let (standing, resumed_at, inactive) = match who {
         Who::New { presence, bound_at, login, role, stay, managed, inactive } => {
             let caller = Caller { jid: presence.jid().clone().into(), role };
             let feed = shared.delivery.attach(presence.jid().clone(), role, bound_at);
             let answers = FuturesUnordered::new();
-            (Box::new(Standing { presence, caller, login, feed, answers, managed, _stay: stay }), None, inactive)
+            (Box::new(Standing { presence, caller, login, feed, answers, managed, kind, _stay: stay }), None, inactive)
         }
         // XEP-0352 §5.2: somebody looks at it again.
-        Who::Resumed { standing, h } => (standing, Some(h), false),
+        Who::Resumed { mut standing, h } => {
+            standing.kind = kind;
+            (standing, Some(h), false)
+        }
     };
     let rate = Rate::new(shared.options.rate, now);
     let expires = shared.access.remaining(&standing.login).map(|left| now + left);
@@ -76,6 +81,7 @@ pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
         Err(end) => end,
     };
     session.be_quiet(false);
+    drop(present);
     let Session { talk, standing, .. } = session;
     // A future is as large as its largest state: what comes at the end is not kept until then.
     Box::pin(part(shared, talk, standing, end)).await;
@@ -127,7 +133,7 @@ impl Session<'_> {
             let queued = self.talk.wire.queued();
             let full = hibernate::too_much(self.shared, &self.standing, 1);
             let slot = self.standing.slot();
-            let slow = self.rate.wait(Instant::now());
+            let slow = self.rate.wait(Instant::now(), &options.counts);
             let reading = slow.is_none()
                 && self.standing.answers.len() < options.requests_in_flight_max
                 && queued < options.output_bytes_max
@@ -208,7 +214,7 @@ impl Session<'_> {
         let options = &self.shared.options;
         while self.standing.answers.len() < options.requests_in_flight_max
             && self.talk.wire.queued() < options.output_bytes_max
-            && self.rate.wait(Instant::now()).is_none()
+            && self.rate.wait(Instant::now(), &options.counts).is_none()
             && let Some(input) = self.talk.parsed()
         {
             let moment = self.shared.delivery.moment();
@@ -304,6 +310,7 @@ impl Session<'_> {
             self.pull().map_err(gone)?;
         }
         if hibernate::too_much(self.shared, &self.standing, UNACKED_TIMES_MAX) {
+            self.shared.options.counts.hit(Limit::SmQueue);
             return Err(End::Error(StreamCondition::ResourceConstraint.because("too little is acknowledged")));
         }
         while let Some(h) = self.standing.managed.as_mut().and_then(|managed| managed.handled.answer()) {
@@ -431,14 +438,17 @@ impl Session<'_> {
             return Err(End::Error(StreamCondition::NotAuthorized.because("the token of this session has expired")));
         }
         if self.talk.wire.queued() > 0 && now >= self.last_write + options.stuck_after {
+            options.counts.hit(Limit::WriteDeadline);
             return Err(End::Gone);
         }
         let asked = self.standing.managed.as_ref().and_then(|managed| managed.asked);
         if asked.is_some_and(|since| now >= since + options.sm.ack_wait) {
+            options.counts.hit(Limit::AckDeadline);
             let why = "a request for acknowledgement was not answered";
             return Err(End::Silent(StreamCondition::ConnectionTimeout.because(why)));
         }
         if now >= self.last_read + options.dead_after {
+            options.counts.hit(Limit::IdleDeadline);
             let why = "nothing was heard for too long";
             return Err(End::Silent(StreamCondition::ConnectionTimeout.because(why)));
         }

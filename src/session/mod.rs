@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::counts::Counts;
 use crate::delivery::Delivery;
 use crate::router::Router;
 use crate::stream;
@@ -66,6 +67,8 @@ pub struct Options {
     pub link_requests_max: usize,
     /// Sessions of one account at a time.
     pub sessions_per_account_max: usize,
+    /// Where sessions, logins and limits that were hit are counted.
+    pub counts: Arc<Counts>,
 }
 
 /// The limits of stream management (XEP-0198).
@@ -116,6 +119,7 @@ impl Default for Options {
             link_inbox_max: 4096,
             link_requests_max: 512,
             sessions_per_account_max: 10,
+            counts: Arc::default(),
         }
     }
 }
@@ -140,6 +144,10 @@ impl Sessions {
     pub fn new(access: Access, delivery: Delivery, router: Router, options: Options, stop: CancellationToken) -> Self {
         let resumption = resumption::Resumption::default();
         Sessions { shared: Arc::new(Shared { access, delivery, router, options, resumption, stop }) }
+    }
+
+    pub fn counts(&self) -> &Arc<Counts> {
+        &self.shared.options.counts
     }
 
     /// The largest message that is taken in: larger than what may be sent, so that it can be said what

@@ -13,12 +13,13 @@ use super::standing::{Managed, Standing};
 use super::wire::{Moved, Wire};
 use super::{Options, Shared};
 use crate::access::{Login, Stay};
+use crate::counts::{Counts, Credential, Limit, LoginResult, ResumeResult, SessionKind, SessionState, XmlReason};
 use crate::delivery::Moment;
 use crate::jid::{BareJid, FullJid};
 use crate::pubsub::Role;
 use crate::router::{BindFailed, Presence};
 use crate::stream::{
-    self, BindRefusal, Header, Input, Mechanism, Output, SmRefusal, Stream, StreamCondition, StreamError,
+    self, BindRefusal, Header, Input, Mechanism, Output, SaslCondition, SmRefusal, Stream, StreamCondition, StreamError,
 };
 use crate::xml::{Parser, XmlError, XmlEvent};
 
@@ -28,6 +29,8 @@ pub(super) struct Talk {
     pub parser: Parser,
     pub stream: Stream,
     pub peer: IpAddr,
+    pub kind: SessionKind,
+    pub counts: Arc<Counts>,
 }
 
 /// A session that is bound.
@@ -104,7 +107,9 @@ pub(super) async fn negotiate(shared: Arc<Shared>, pipe: Pipe) -> Option<Establi
     };
     let stream = Stream::new(Arc::new(options.stream.clone()), channel, stream_ids()).with_secured(pipe.secured);
     let parser = Parser::new(options.limits_unauthenticated);
-    let talk = Talk { wire: Wire::new(pipe.carrier), parser, stream, peer: pipe.peer.ip() };
+    let (kind, counts) = (pipe.kind, options.counts.clone());
+    let _present = counts.session(kind, SessionState::Negotiating);
+    let talk = Talk { wire: Wire::new(pipe.carrier), parser, stream, peer: pipe.peer.ip(), kind, counts };
     let deadline = tokio::time::Instant::now() + options.negotiation_max;
     let mut negotiation = Negotiation {
         shared: shared.clone(),
@@ -123,6 +128,7 @@ pub(super) async fn negotiate(shared: Arc<Shared>, pipe: Pipe) -> Option<Establi
     match tokio::time::timeout_at(deadline, negotiation.run()).await {
         Ok(established) => established,
         Err(_) => {
+            options.counts.hit(Limit::NegotiationDeadline);
             if let Some(talk) = negotiation.talk {
                 talk.close(Input::Timeout).await;
             }
@@ -202,7 +208,12 @@ impl Negotiation {
                     self.shared.access.scram_ended(&account, talk.peer, success);
                     continue;
                 }
-                Output::Authenticated { .. } => {
+                Output::AuthFailed { mechanism, condition } => {
+                    talk.counts.login(credential(mechanism), result(condition));
+                    continue;
+                }
+                Output::Authenticated { mechanism, .. } => {
+                    talk.counts.login(credential(mechanism), LoginResult::Success);
                     self.unauthenticated = None;
                     talk.parser.set_limits(self.shared.options.limits);
                     continue;
@@ -257,11 +268,11 @@ impl Negotiation {
             return None;
         }
         talk.wire.flush().await.ok()?;
-        let Talk { wire, parser, stream, peer } = talk;
+        let Talk { wire, parser, stream, peer, kind, counts } = talk;
         let io = wire.into_io()?;
         match upgrade(io).await {
             Ok((io, secured)) => {
-                self.talk = Some(Talk { wire: Wire::new(Carrier::Bytes(io)), parser, stream, peer });
+                self.talk = Some(Talk { wire: Wire::new(Carrier::Bytes(io)), parser, stream, peer, kind, counts });
                 Some(Input::TlsDone(Box::new(secured)))
             }
             Err(error) => {
@@ -273,7 +284,15 @@ impl Negotiation {
 
     /// Takes over a session of before: its address, and how many stanzas of the peer it has received.
     pub async fn find(&mut self, account: &BareJid, previd: &str, h: u32) -> Result<(FullJid, u32), Refused> {
-        let handed = self.shared.resumption.resume(account, previd, h).await?;
+        let resumed = self.shared.resumption.resume(account, previd, h).await;
+        self.shared.options.counts.resumptions.add(match &resumed {
+            Ok(_) => ResumeResult::Resumed,
+            Err(Refused::FalseAck(_)) => ResumeResult::FalseAck,
+            Err(Refused::Sm(SmRefusal::NotFound { h: Some(_) })) => ResumeResult::Ended,
+            Err(Refused::Sm(SmRefusal::NotFound { h: None })) => ResumeResult::Unknown,
+            Err(Refused::Sm(_)) => ResumeResult::Refused,
+        });
+        let handed = resumed?;
         let Some(standing) = handed.standing() else {
             return Err(Refused::Sm(SmRefusal::NotFound { h: None }));
         };
@@ -306,7 +325,10 @@ impl Negotiation {
                 self.bound = Some((presence, self.shared.delivery.moment()));
                 Ok(full)
             }
-            Err(BindFailed::TooMany) => Err(BindRefusal::TooManySessions),
+            Err(BindFailed::TooMany) => {
+                self.shared.options.counts.hit(Limit::SessionsPerAccount);
+                Err(BindRefusal::TooManySessions)
+            }
         }
     }
 }
@@ -336,7 +358,7 @@ impl Talk {
 
     /// What the input that was read already holds.
     pub fn parsed(&mut self) -> Option<Input> {
-        if self.stream.awaits_answer() { None } else { parse(&mut self.wire, &mut self.parser) }
+        if self.stream.awaits_answer() { None } else { parse(&mut self.wire, &mut self.parser, &self.counts) }
     }
 
     /// Ends the stream with an error of ours.
@@ -370,13 +392,13 @@ impl Talk {
 }
 
 /// What the input that was read holds next.
-pub(super) fn parse(wire: &mut Wire, parser: &mut Parser) -> Option<Input> {
+pub(super) fn parse(wire: &mut Wire, parser: &mut Parser, counts: &Counts) -> Option<Input> {
     let whole = wire.input();
     if whole.is_empty() {
         return None;
     }
     if wire.is_framed() {
-        let input = framing::input(whole, parser.limits());
+        let input = framing::input(whole, parser.limits(), counts);
         let taken = whole.len();
         wire.consume(taken);
         return Some(input);
@@ -393,7 +415,7 @@ pub(super) fn parse(wire: &mut Wire, parser: &mut Parser) -> Option<Input> {
         }
         Ok(Some(XmlEvent::Element(element))) => Some(Input::Element(element)),
         Ok(Some(XmlEvent::StreamEnd)) => Some(Input::End),
-        Err(error) => Some(Input::Malformed(stream_error(&error))),
+        Err(error) => Some(Input::Malformed(stream_error(&error, counts))),
     }
 }
 
@@ -420,7 +442,21 @@ pub(super) async fn let_go(mut wire: Wire, linger: bool) {
     let _ = tokio::time::timeout(PARTING_MAX, parting).await;
 }
 
-pub(super) fn stream_error(error: &XmlError) -> StreamError {
+/// What the peer is told of XML that is refused, which is counted.
+pub(super) fn stream_error(error: &XmlError, counts: &Counts) -> StreamError {
+    counts.xml.add(match error {
+        XmlError::NotWellFormed(_) => XmlReason::NotWellFormed,
+        XmlError::Restricted(_) => XmlReason::Restricted,
+        XmlError::UnsupportedEncoding => XmlReason::Encoding,
+        XmlError::StrayText => XmlReason::StrayText,
+        XmlError::TooBig => XmlReason::TooBig,
+        XmlError::TokenTooBig => XmlReason::TokenTooBig,
+        XmlError::TooDeep => XmlReason::TooDeep,
+        XmlError::TooManyElements => XmlReason::TooManyElements,
+        XmlError::TooManyAttributes => XmlReason::TooManyAttributes,
+        XmlError::TooManyNamespaces => XmlReason::TooManyNamespaces,
+        XmlError::TooMuchWhitespace => XmlReason::TooMuchWhitespace,
+    });
     match error {
         XmlError::NotWellFormed(why) => StreamCondition::NotWellFormed.because(why.clone()),
         XmlError::Restricted(what) => StreamCondition::RestrictedXml.because(*what),
@@ -435,6 +471,25 @@ pub(super) fn stream_error(error: &XmlError) -> StreamError {
                 }
                 _ => error,
             }
+        }
+    }
+}
+
+fn credential(mechanism: Option<Mechanism>) -> Credential {
+    mechanism.map_or(Credential::Unknown, |mechanism| Credential::of_mechanism(mechanism.name()))
+}
+
+fn result(condition: SaslCondition) -> LoginResult {
+    match condition {
+        SaslCondition::Aborted => LoginResult::Aborted,
+        SaslCondition::CredentialsExpired => LoginResult::Expired,
+        SaslCondition::TemporaryAuthFailure => LoginResult::Later,
+        SaslCondition::IncorrectEncoding | SaslCondition::MalformedRequest => LoginResult::Malformed,
+        SaslCondition::EncryptionRequired | SaslCondition::InvalidMechanism | SaslCondition::MechanismTooWeak => {
+            LoginResult::NotOffered
+        }
+        SaslCondition::AccountDisabled | SaslCondition::InvalidAuthzid | SaslCondition::NotAuthorized => {
+            LoginResult::Refused
         }
     }
 }

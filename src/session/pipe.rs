@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::counts::SessionKind;
 use crate::stream::Secured;
 
 /// A byte pipe, encrypted or not.
@@ -43,6 +44,7 @@ pub enum Carrier {
 }
 
 pub struct Pipe {
+    pub kind: SessionKind,
     pub carrier: Carrier,
     pub peer: SocketAddr,
     /// How to encrypt it; absent when it is encrypted already.

@@ -14,6 +14,7 @@ use super::Shared;
 use super::resumption::{Resumable, Slot};
 use super::wire::Wire;
 use crate::access::{Login, Stay};
+use crate::counts::SessionKind;
 use crate::delivery::{Feed, Moment, Shown, Tag};
 use crate::pubsub::{Caller, EventKind};
 use crate::router::{Outcome, Parcel, Presence};
@@ -31,6 +32,8 @@ pub(super) struct Standing {
     pub answers: FuturesUnordered<Answering>,
     /// Present once stream management has begun.
     pub managed: Option<Box<Managed>>,
+    /// By which way the peer came last.
+    pub kind: SessionKind,
     /// The place of one who has no account.
     pub _stay: Option<Stay>,
 }

@@ -116,6 +116,7 @@ impl Stream {
         initial: Result<Option<Vec<u8>>, SaslCondition>,
         out: &mut Vec<Output>,
     ) -> Next {
+        self.attempted = mechanism.and_then(Mechanism::from_name);
         let chosen = self.choose(mechanism).and_then(|mechanism| Ok((mechanism, initial?)));
         match chosen {
             Ok((mechanism, initial)) => {
@@ -164,7 +165,7 @@ impl Stream {
         }
         write_element(out, &sasl::element("success", SASL_NS, data));
         out.push(Output::ResetParser);
-        out.push(Output::Authenticated { account: account.clone() });
+        out.push(Output::Authenticated { account: account.clone(), mechanism: self.attempted });
         Ok(self.restart(Stage::AfterAuth(account)))
     }
 
@@ -176,7 +177,7 @@ impl Stream {
         inline: Inline,
         out: &mut Vec<Output>,
     ) -> State {
-        out.push(Output::Authenticated { account: account.clone() });
+        out.push(Output::Authenticated { account: account.clone(), mechanism: self.attempted });
         out.push(Output::AskInline(Box::new(InlineAsk { account: account.clone(), inline })));
         State::ExpectInlined { account, data }
     }
@@ -210,6 +211,7 @@ impl Stream {
             Profile::Sasl2(_) => sasl2::failure(condition),
         };
         write_element(out, &failure);
+        out.push(Output::AuthFailed { mechanism: self.attempted.take(), condition });
         self.attempt_failed(State::ExpectAuth)
     }
 

@@ -11,7 +11,7 @@ use super::header::{self, Address, Header, Opening, Version};
 use super::input::Input;
 use super::options::{Channel, Options};
 use super::output::{Output, bytes_of, write, write_element};
-use super::sasl::{Exchange, Pending, SaslCondition};
+use super::sasl::{Exchange, Mechanism, Pending, SaslCondition};
 use super::sasl2::Inline;
 use super::secured::Secured;
 use super::sm;
@@ -34,6 +34,8 @@ pub struct Stream {
     pub(super) claimed: Option<BareJid>,
     language: Option<String>,
     pub(super) failures: u32,
+    /// The mechanism that was named last, where it is known.
+    pub(super) attempted: Option<Mechanism>,
     bind_failures: u32,
     pub(super) registrations: u32,
     /// An account was made over this connection.
@@ -126,6 +128,7 @@ impl Stream {
             claimed: None,
             language: None,
             failures: 0,
+            attempted: None,
             bind_failures: 0,
             registrations: 0,
             registered: false,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::sasl::{Mechanism, ScramHash};
+use super::sasl::{Mechanism, SaslCondition, ScramHash};
 use super::sasl2::Inline;
 use crate::jid::{BareJid, FullJid};
 use crate::xml::Element;
@@ -43,7 +43,9 @@ pub enum Output {
     /// Answer with [`Input::Bound`](super::Input::Bound) or [`Input::BindRefused`](super::Input::BindRefused).
     AskBind { account: BareJid, resource: Option<String> },
     /// The peer has proved that it speaks for the account: the limits of those who have hold from here on.
-    Authenticated { account: BareJid },
+    Authenticated { account: BareJid, mechanism: Option<Mechanism> },
+    /// An attempt to authenticate has failed; absent is the mechanism that is not known.
+    AuthFailed { mechanism: Option<Mechanism>, condition: SaslCondition },
     /// Negotiation is complete: stanzas may flow both ways.
     Established { jid: FullJid },
     /// A stanza of the peer, its `from` set to the peer's full JID (RFC 6120 §8.1.2.1).

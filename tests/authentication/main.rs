@@ -2,6 +2,7 @@
 
 mod certificates;
 mod client;
+mod counted;
 mod house;
 mod library;
 mod limits;

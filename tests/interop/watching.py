@@ -172,7 +172,7 @@ def metrics(server):
     connection.request("GET", "/metrics")
     told = set(re.findall(r"^# TYPE (\S+) ", connection.getresponse().read().decode(), re.M))
     connection.close()
-    documented = set(re.findall(r"`(tidings_[a-z_]+)`", (HERE.parents[1] / "docs/operations.md").read_text()))
+    documented = set(re.findall(r"^\| `((?:tidings|process)_[a-z_]+)` \|", (HERE.parents[1] / "docs/operations.md").read_text(), re.M))
     if told != documented or not told:
         raise RuntimeError(f"told and documented differ in {sorted(told ^ documented)}")
     return f"{len(told)} metrics"

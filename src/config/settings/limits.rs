@@ -138,6 +138,10 @@ pub(super) const LIMITS: &[Setting] = &[
         .means("Silence of a client after which its connection is given up, as is advertised (XEP-0478).")
         .why("Two answers may be lost on their way.")
         .sets(|config, value| config.limits.idle_seconds = value.count()),
+    setting("limits.stall_seconds", count(1, 86_400), "300")
+        .means("A client that takes nothing of what is written to it for so long is given up.")
+        .why("A reader that is slow loses nothing; one that is gone should not stay.")
+        .sets(|config, value| config.limits.stall_seconds = value.count()),
     setting("limits.anonymous_sessions", count(1, 10_000_000), "1000")
         .means("Anonymous sessions at a time.")
         .why("Each has an account of its own, so that no limit by account holds them.")

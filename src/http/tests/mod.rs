@@ -114,12 +114,7 @@ impl Stage {
         let cuts = access.revocations();
         let webhooks = Webhooks::new(delivery.clone(), webhook_options, cuts, closing.clone()).unwrap();
         let calling = tokio::spawn(webhooks.clone().run());
-        let metric = Metric {
-            name: "tidings_engine_test",
-            help: "What another room tells.",
-            kind: MetricKind::Gauge,
-            read: Box::new(|| 7),
-        };
+        let metric = Metric::one("tidings_engine_test", "What another room tells.", MetricKind::Gauge, || 7);
         let metrics = vec![metric];
         let rooms = Rooms { engine, delivery, cursors, access: access.clone(), webhooks, clock, metrics };
         let service = BareJid::parse("pubsub.localhost").unwrap();

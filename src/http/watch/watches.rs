@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::counts::{Counts, Limit};
 use crate::delivery::Ring;
 use crate::http::problem::Problem;
 use crate::jid::BareJid;
@@ -18,6 +19,7 @@ pub(in crate::http) struct Watches {
     open: Arc<Mutex<Open>>,
     per_account: usize,
     shown: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 #[derive(Default)]
@@ -36,8 +38,8 @@ pub(super) struct Watching {
 }
 
 impl Watches {
-    pub(in crate::http) fn new(per_account: usize) -> Self {
-        Watches { open: Arc::default(), per_account, shown: Arc::default() }
+    pub(in crate::http) fn new(per_account: usize, counts: Arc<Counts>) -> Self {
+        Watches { open: Arc::default(), per_account, shown: Arc::default(), counts }
     }
 
     /// Rings for every watcher when a credential was revoked, and when the server stops: so that each
@@ -71,6 +73,7 @@ impl Watches {
         let mut open = self.lock();
         let count = open.by_account.entry(account.clone()).or_default();
         if *count >= self.per_account {
+            self.counts.hit(Limit::WatchesPerAccount);
             let detail = format!("the account has {} open watches, and no more are allowed", self.per_account);
             let status = StatusCode::TOO_MANY_REQUESTS;
             return Err(Problem::new(status, "too-many-watches", "Too many watches", detail).retry_after(RETRY_SECONDS));
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn an_account_has_so_many_watches_and_no_more() {
-        let watches = Watches::new(2);
+        let watches = Watches::new(2, Arc::default());
         let (romeo, juliet) = (BareJid::parse("romeo@a").unwrap(), BareJid::parse("juliet@a").unwrap());
         let first = watches.enter(&romeo).ok().unwrap();
         let _second = watches.enter(&romeo).ok().unwrap();
@@ -133,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_are_rung_for_a_revocation_and_for_the_end() {
-        let watches = Watches::new(2);
+        let watches = Watches::new(2, Arc::default());
         let watching = watches.enter(&BareJid::parse("romeo@a").unwrap()).ok().unwrap();
         let (revoked, revocations) = watch::channel(0);
         let closing = CancellationToken::new();

@@ -88,7 +88,7 @@ pub(super) async fn receive_hook(door: &Door, parts: &Parts, source: &str, body:
         .scheme
         .verify(&parts.headers, &received.bytes, &hook.secrets, now, hook.tolerance_seconds)
         .map_err(|rejected| rejection(source, rejected))?;
-    let told = door.quotas.admit(&hook.account, received.bytes.len() as u64)?;
+    let told = door.admit(&hook.account, received.bytes.len() as u64)?;
     let said = Said::read(hook, delivery, &received.bytes);
     if let Some(challenge) = said.challenge(hook) {
         return Ok(told.mark(plain(challenge)));

@@ -23,6 +23,7 @@ use self::body::{Body, Condition, Unreadable};
 use self::carrier::BoshCarrier;
 use self::state::{MEDIA, State, Terms};
 use super::gate::{Gate, Pending};
+use crate::counts::{Limit, SessionKind};
 use crate::session::{Carrier, Pipe, Sessions};
 use crate::stream::Secured;
 
@@ -130,7 +131,8 @@ impl Bosh {
         let terms = Terms::agree(&self.options, &body).map_err(|_| refusal(Condition::BadRequest))?;
         let rid = body.rid().map_err(|_| terms.refusal(Condition::BadRequest))?;
         let refused = terms.clone();
-        let Ok(pending) = self.gate.enter(peer, std::time::Instant::now()) else {
+        let entered = self.gate.enter(peer, std::time::Instant::now()).inspect_err(|held| self.gate.hit(held.by));
+        let Ok(pending) = entered else {
             return Err(refused.refusal(Condition::PolicyViolation));
         };
         let sid: Arc<str> = Arc::from(fresh_sid());
@@ -139,12 +141,15 @@ impl Bosh {
         let (state, until) = begun.map_err(|_| refused.refusal(Condition::BadRequest))?;
         let one = Arc::new(One { sid, secure, state: Mutex::new(state) });
         if !self.table.enter(&one, self.options.sessions_max) {
+            self.gate.hit(Limit::BoshSessions);
             tracing::warn!("there are as many sessions over HTTP as may be (bosh.sessions)");
             return Err(refused.refusal(Condition::RemoteConnectionFailed));
         }
         let unauthenticated: Option<Box<dyn Send>> = Some(Box::new(Unknown { _pending: pending, one: one.clone() }));
         let carrier = Carrier::Messages(Box::new(BoshCarrier::new(one.clone(), self.table.clone())));
-        let pipe = Pipe { carrier, peer, upgrade: None, clear: !secure, secured: Secured::default(), unauthenticated };
+        let kind = SessionKind::Bosh;
+        let pipe =
+            Pipe { kind, carrier, peer, upgrade: None, clear: !secure, secured: Secured::default(), unauthenticated };
         let sessions = self.sessions.clone();
         self.tracker.spawn(async move { sessions.run(pipe).await });
         Ok(Asked { one, rid, until, answer })

@@ -107,6 +107,7 @@ impl Talk {
         match output {
             Output::Write(bytes) => (short(&String::from_utf8(bytes).unwrap()), None),
             Output::StartTls => ("[tls]".to_owned(), Some(Input::TlsDone(Box::default()))),
+            Output::AuthFailed { .. } => (String::new(), None),
             Output::ResetParser => {
                 self.parser.reset(xml::Limits::authenticated());
                 (String::new(), None)
@@ -180,7 +181,7 @@ impl Talk {
                 let refusal = (!self.refusals.is_empty()).then(|| self.refusals.remove(0));
                 (said, Some(refusal.map_or(Input::Bound(full), Input::BindRefused)))
             }
-            Output::Authenticated { account } => {
+            Output::Authenticated { account, .. } => {
                 let said = format!("[authenticated {account}]");
                 self.authenticated = Some(account);
                 (said, None)

@@ -50,7 +50,7 @@ fn feed(stream: &mut Stream, input: Input) {
         for output in stream.handle(input) {
             assert!(!closed, "a word after the last");
             match output {
-                Output::Authenticated { account } => {
+                Output::Authenticated { account, .. } => {
                     assert!(right, "{account} was let in without a secret");
                     assert_eq!(account, alice());
                 }
