@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::caps::{Capable, Interests};
-use super::errand::Parcel;
+use super::parcel::Parcel;
 use super::words::Spoken;
 use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
