@@ -35,7 +35,7 @@ pub(super) fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     let entity = asked.target.entity();
     let account_or_other = match &asked.target {
         Target::Server(_) => return server(asked),
-        _ if let Some(work) = headers::discovered(asked) => return Ok(work),
+        Target::Service(_) | Target::Account(_) if let Some(work) = headers::discovered(asked) => return Ok(work),
         Target::Service(_) | Target::Account(_) | Target::Contact(_) if asked.element.attr("node").is_some() => {
             return node_info(asked);
         }
