@@ -46,13 +46,21 @@ pub(super) async fn patch(call: &Call, node: NodeId, body: Body) -> Result<Respo
     WriteCondition::refuse(&call.parts.headers)?;
     call.require(Scope::Manage, &node)?;
     require_json(&call.parts.headers, "application/json, application/merge-patch+json")?;
-    let config = Pairs::read(&receive(&call.door, &call.parts.headers, body).await?.bytes)?.into_fields(&node)?;
-    configure(call, node, config).await
+    let (config, place) =
+        Pairs::read(&receive(&call.door, &call.parts.headers, body).await?.bytes)?.into_fields(&node)?;
+    configure(call, node, config, place).await
 }
 
-/// Sets the fields that are named, and answers with the whole.
-pub(super) async fn configure(call: &Call, node: NodeId, config: Vec<RawField>) -> Result<Response, Problem> {
-    call.ask(Verb::Configure { node: node.clone(), config }).await?;
+/// Sets the fields that are named, and answers with the whole. Faults are told within the place of the body where the
+/// fields stood.
+pub(super) async fn configure(
+    call: &Call,
+    node: NodeId,
+    config: Vec<RawField>,
+    place: &str,
+) -> Result<Response, Problem> {
+    let asked = call.ask(Verb::Configure { node: node.clone(), config }).await;
+    asked.map_err(|wrong| Problem::from(wrong).within(place))?;
     let answered = call.ask(Verb::Configuration { node: node.clone() }).await?;
     match &answered.answer {
         Answer::Configuration { node: found, collections, children } => {

@@ -29,7 +29,8 @@ pub(super) async fn put(call: &Call, node: NodeId, body: Body) -> Result<Respons
     };
     call.require(Scope::Manage, &node)?;
     require_json(&call.parts.headers, "application/json")?;
-    let config = Pairs::read(&receive(&call.door, &call.parts.headers, body).await?.bytes)?.into_fields(&node)?;
+    let (config, place) =
+        Pairs::read(&receive(&call.door, &call.parts.headers, body).await?.bytes)?.into_fields(&node)?;
     let refused = match call.ask(Verb::Create { node: Some(node.clone()), config: config.clone() }).await {
         Ok(answered) => {
             let Answer::Reply(Reply::Created { node }) = &answered.answer else {
@@ -45,13 +46,13 @@ pub(super) async fn put(call: &Call, node: NodeId, body: Body) -> Result<Respons
             let detail = "the node exists already";
             Err(Problem::new(StatusCode::PRECONDITION_FAILED, "node-exists", "Node exists", detail))
         }
-        Refusal::NodeExists => configure(call, node, config).await,
+        Refusal::NodeExists => configure(call, node, config, place).await,
         // An owner who may not create nodes may still configure his own.
-        Refusal::MayNotCreate if !only_create => match configure(call, node, config).await {
+        Refusal::MayNotCreate if !only_create => match configure(call, node, config, place).await {
             Err(problem) if problem.status == StatusCode::NOT_FOUND => Err(Refusal::MayNotCreate.into()),
             outcome => outcome,
         },
-        refused => Err(refused.into()),
+        refused => Err(Problem::from(refused).within(place)),
     }
 }
 

@@ -22,8 +22,9 @@ impl Pairs {
     }
 
     /// The fields of a node's configuration, from JSON of their types: the object itself, or what we
-    /// answer with, in which they stand under `config`. Whether a value will do is for the rules to say.
-    pub(super) fn into_fields(self, node: &NodeId) -> Result<Vec<RawField>, Problem> {
+    /// answer with, in which they stand under `config`; with the place where they stood. Whether a value will do is
+    /// for the rules to say.
+    pub(super) fn into_fields(self, node: &NodeId) -> Result<(Vec<RawField>, &'static str), Problem> {
         let raw_field = |place: &str, name: String, value| {
             // Where a node stands among collections is no field of the configuration proper.
             let related = || matches!(name.as_str(), "collection" | "children").then_some(FieldKind::Texts);
@@ -31,14 +32,15 @@ impl Pairs {
             raw_field(Terms::Config, place, name, kind, value)
         };
         if !self.0.iter().any(|(name, _)| name == "config") {
-            return self.0.into_iter().map(|(name, value)| raw_field("", name, value)).collect();
+            let fields = self.0.into_iter().map(|(name, value)| raw_field("", name, value));
+            return Ok((fields.collect::<Result<_, _>>()?, ""));
         }
         let mut fields = vec![];
         for (name, value) in self.0 {
             match (name.as_str(), value) {
                 ("config", Value::Object(config)) => {
                     for (name, value) in config {
-                        fields.push(raw_field("/config", name, value)?);
+                        fields.push(raw_field(UNDER_CONFIG, name, value)?);
                     }
                 }
                 ("config", _) => return Err(Terms::Config.wrong("", "config", "an object")),
@@ -47,7 +49,7 @@ impl Pairs {
                 (name, _) => return Err(Terms::Config.wrong("", name, "nothing but node and config beside it")),
             }
         }
-        Ok(fields)
+        Ok((fields, UNDER_CONFIG))
     }
 
     /// The options of a subscription, likewise. What is no option's value anywhere is refused here, before a node is
@@ -154,12 +156,15 @@ impl<'de> Visitor<'de> for PairsVisitor {
     }
 }
 
+/// Where fields stand in what we answer with.
+const UNDER_CONFIG: &str = "/config";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fields(json: &str) -> Result<Vec<(String, Vec<String>)>, Problem> {
-        let fields = Pairs::read(json.as_bytes())?.into_fields(&NodeId::parse("n").unwrap())?;
+        let fields = Pairs::read(json.as_bytes())?.into_fields(&NodeId::parse("n").unwrap())?.0;
         Ok(fields.into_iter().map(|field| (field.name, field.values)).collect())
     }
 

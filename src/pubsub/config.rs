@@ -15,7 +15,8 @@ use crate::time::Timestamp;
 
 pub use self::body::{BodyPart, BodyTemplate};
 pub use self::fields::FIELDS;
-pub(super) use self::fields::sane;
+use self::fields::is_language;
+pub(super) use self::fields::{is_uri, sane};
 
 /// The line of the stored text that names [`NodeConfig::shown_owner`].
 const SHOWN_OWNER: &str = "shown_owner";
@@ -339,6 +340,10 @@ impl NodeConfig {
                 continue;
             }
             let value = unescape(escaped);
+            // Any text was taken once.
+            if name == "language" && !is_language(&value) {
+                continue;
+            }
             match fields.last_mut() {
                 Some(last) if last.name == name => last.values.push(value),
                 _ => fields.push(RawField { name: name.to_owned(), values: vec![value] }),

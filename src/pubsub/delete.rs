@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::pubsub::config::sane;
+use crate::pubsub::config::{is_uri, sane};
 use crate::pubsub::draft::Draft;
 use crate::pubsub::graph::Held;
 use crate::pubsub::subscribe::ended;
@@ -18,8 +18,12 @@ pub(super) fn delete(
 ) -> Result<Decision, Refusal> {
     let node = rights::owned(caller, facts)?;
     if let Some(redirect) = &redirect {
-        sane(redirect)
-            .map_err(|why| Refusal::InvalidConfig { field: Arc::from("redirect"), why: Arc::from(why.as_str()) })?;
+        let invalid = |why: &str| Refusal::InvalidConfig { field: Arc::from("redirect"), why: Arc::from(why) };
+        sane(redirect).map_err(|why| invalid(&why))?;
+        // XEP-0060 §8.4.1: a URI or IRI of whatever scheme.
+        if !is_uri(redirect) {
+            return Err(invalid("not a URI"));
+        }
     }
     let mut draft = Draft::over(node, given.now);
     draft.log(EventKind::Deleted { redirect: redirect.clone() });

@@ -198,7 +198,7 @@ fn approved(subscriptions: &[Subscription]) -> bool {
 
 impl ServicePolicy {
     /// The configuration with which a node of this name begins.
-    pub(super) fn new_config(&self, node: &NodeId) -> Result<NodeConfig, Refusal> {
+    pub fn new_config(&self, node: &NodeId) -> Result<NodeConfig, Refusal> {
         let config = NodeConfig::new(self);
         match Template::of(&self.templates, node) {
             Some(template) => config.with(&template.config, self),

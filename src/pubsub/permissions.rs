@@ -1,13 +1,14 @@
-//! Holds the rules to `permissions.txt`, the authorisation matrix: every verb, for every affiliation,
-//! under every access and publish model. The file is the expectation, written by hand; what is wrong
+//! Holds the rules to `permissions.txt`, the authorisation matrix: every verb, for every affiliation, at every kind of
+//! node, under every access and publish model. The file is the expectation, written by hand; what is wrong
 //! with it or with the rules is listed cell by cell.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::world::{World, bare, item, jid, new_item, node_id, raw, request, stand};
+use super::world::{World, bare, item, jid, new_item, node_id, raw, request, stand, stand_beside};
 use crate::pubsub::{
-    Affiliation, Contact, Decision, Edge, NodeState, Page, Precondition, Refusal, Reply, Role, Selection, SubId,
-    SubscriptionState, Verb, View,
+    Affiliation, Contact, Decision, Edge, NodeId, NodeState, Page, Precondition, Refusal, Reply, Request, Role,
+    Selection, SubId, SubscriptionState, Verb, View, WhoCreates,
 };
 
 // rows: 7, 8, 20, 21, 24, 25, 26, 27, 28, 29, 31, 57, 61, 62, 195, 196, 200, 530, 555, 556
@@ -16,42 +17,53 @@ fn everyone_may_do_what_the_matrix_says_and_nothing_else() {
     let mut wrong = String::new();
     let mut seen = BTreeSet::new();
     for row in rows() {
-        let [verb, access, publish, cells @ ..] = row.as_slice() else { panic!("a short row: {row:?}") };
+        let [verb, kinds, access, publish, cells @ ..] = row.as_slice() else { panic!("a short row: {row:?}") };
         assert_eq!(cells.len(), COLUMNS.len(), "{row:?}");
-        for access in ACCESS.iter().filter(|model| *access == "*" || access == *model) {
-            for publish in PUBLISH.iter().filter(|model| *publish == "*" || publish == *model) {
-                assert!(seen.insert((verb.to_string(), *access, *publish)), "{verb} {access} {publish} stands twice");
-                for (who, expected) in COLUMNS.iter().zip(cells) {
-                    let got = cell(verb, access, publish, who);
-                    if got != *expected {
-                        wrong +=
-                            &format!("\n{verb}, {access}, {publish}: {who} is {expected:?} but the rules say {got:?}");
-                    }
+        let kinds = KINDS.iter().filter(|kind| kinds == "*" || kinds.split('/').any(|named| named == **kind));
+        let access = || ACCESS.iter().filter(|model| *access == "*" || access == *model);
+        let publish = || PUBLISH.iter().filter(|model| *publish == "*" || publish == *model);
+        let models = || access().flat_map(|access| publish().map(move |publish| (access, publish)));
+        for (kind, (access, publish)) in kinds.flat_map(|kind| models().map(move |models| (kind, models))) {
+            let place = format!("{verb} {kind} {access} {publish}");
+            for (who, expected) in COLUMNS.iter().zip(cells) {
+                let got = cell(verb, &At { kind, access, publish, who });
+                if got != *expected {
+                    wrong += &format!("\n{place}: {who} is {expected:?} but the rules say {got:?}");
                 }
             }
+            assert!(seen.insert(place), "{row:?} stands twice");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
-    assert_eq!(seen.len(), VERBS.len() * ACCESS.len() * PUBLISH.len(), "every verb under every model");
+    assert_eq!(seen.len(), VERBS.len() * KINDS.len() * ACCESS.len() * PUBLISH.len(), "every verb everywhere");
+}
+
+/// What a cell is about.
+struct At<'a> {
+    kind: &'a str,
+    access: &'a str,
+    publish: &'a str,
+    who: &'a str,
 }
 
 fn rows() -> Vec<Vec<String>> {
     let lines = TABLE.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let mut rows = lines.map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<String>>());
     let head = rows.next().unwrap();
-    assert_eq!(head[3..], COLUMNS.map(str::to_owned));
+    assert_eq!(head[4..], COLUMNS.map(str::to_owned));
     rows.collect()
 }
 
 /// What the rules say, in the words of the table.
-fn cell(verb: &str, access: &str, publish: &str, who: &str) -> &'static str {
-    let ask = |subscribed: bool, id: &str| word(asked(verb, access, publish, who, subscribed, id));
+fn cell(verb: &str, at: &At<'_>) -> &'static str {
+    let ask = |subscribed: bool, id: &str| word(asked(verb, at, subscribed, id));
     if !matches!(verb, "publish" | "retract") {
-        return ask(verb == "unsubscribe", "own");
+        return ask(matches!(verb, "unsubscribe" | "options" | "set-options"), "own");
     }
     let fresh = if verb == "publish" { "fresh" } else { "own" };
-    let outsider = [ask(false, fresh), ask(false, "own"), ask(false, "other")];
-    let subscriber = [ask(true, fresh), ask(true, "own"), ask(true, "other")];
+    let three = |subscribed| [ask(subscribed, fresh), ask(subscribed, "own"), ask(subscribed, "other")];
+    let outsider = three(false);
+    let subscriber = if matches!(at.kind, "leaf" | "pep") { three(true) } else { outsider };
     match (outsider, subscriber) {
         (["yes", "yes", "-"], ["yes", "yes", "-"]) => "own",
         (["-", "-", "-"], ["yes", "yes", "-"]) => "sub",
@@ -66,34 +78,64 @@ fn word(outcome: Result<Decision, Refusal>) -> &'static str {
             Reply::Subscribed { subscription, .. } if subscription.state == SubscriptionState::Pending => "wait",
             _ => "yes",
         },
-        Err(Refusal::Forbidden) => "-",
+        Err(Refusal::Forbidden | Refusal::MayNotCreate) => "-",
         Err(Refusal::Outcast) => "out",
         Err(Refusal::NotOnWhitelist) => "list",
         Err(Refusal::PresenceRequired) => "pres",
         Err(Refusal::NotInRosterGroup) => "group",
         Err(Refusal::SubscriptionRequired) => "appr",
+        Err(Refusal::NotOfCollections { .. } | Refusal::InvalidGraph { .. } | Refusal::NotAssociated) => "kind",
+        Err(Refusal::NodeAbsent) => "gone",
+        Err(Refusal::NodeExists) => "taken",
         Err(other) => panic!("not a matter of rights: {other:?}"),
     }
 }
 
-fn asked(verb: &str, access: &str, publish: &str, who: &str, subscribed: bool, id: &str) -> Result<Decision, Refusal> {
+fn asked(verb: &str, at: &At<'_>, subscribed: bool, id: &str) -> Result<Decision, Refusal> {
     let mut world = World::new();
-    stand(
-        &mut world,
-        &[raw("access_model", access), raw("roster_groups_allowed", "Friends"), raw("publish_model", publish)],
-        &[("own", "caller"), ("other", "hamlet")],
-    );
-    let role = if who == "admin" { Role::Admin } else { Role::Stranger };
-    let affiliation = Affiliation::parse(who).unwrap_or(Affiliation::Outcast);
-    if affiliation != Affiliation::None {
-        world.here_mut().affiliations.insert(bare("caller"), affiliation);
+    let personal = at.kind == "pep";
+    if personal {
+        (world.policy.service, world.policy.who_creates) = (bare("hamlet"), WhoCreates::Itself);
     }
-    if affiliation == Affiliation::Owner {
-        let NodeState::Present(node) = &mut world.here_mut().node else { unreachable!() };
-        std::sync::Arc::make_mut(node).owners += 1;
+    // The owner of an account's nodes is the account.
+    let caller = if personal && at.who == "owner" { "hamlet" } else { "caller" };
+    if verb != "create" || at.kind == "hidden" {
+        furnish(&mut world, verb, at, caller);
     }
     if subscribed {
-        world.stand_subscribed(jid("caller"), SubId("s1".into()));
+        world.stand_subscribed(jid(caller), SubId("s1".into()));
+    }
+    let role = if at.who == "admin" { Role::Admin } else { Role::Account };
+    let service = world.policy.service.clone();
+    world.ask(Request { service, ..request(&format!("{caller}/pc"), role, asked_verb(verb, at.kind, caller, id)) })
+}
+
+/// The node, who the caller is to it, and what else the verb is about.
+fn furnish(world: &mut World, verb: &str, at: &At<'_>, caller: &str) {
+    let policy = if verb == "associate-all" { "all" } else { "owners" };
+    let (node_type, hidden) = (if at.kind == "collection" { "collection" } else { "leaf" }, at.kind == "hidden");
+    let config = [
+        raw("access_model", at.access),
+        raw("roster_groups_allowed", "Friends"),
+        raw("publish_model", at.publish),
+        raw("max_items", "5"),
+        raw("node_type", node_type),
+        raw("hidden", if hidden { "1" } else { "0" }),
+        raw("children_association_policy", policy),
+    ];
+    let items = [("own", caller), ("other", if caller == "hamlet" { "juliet" } else { "hamlet" })];
+    stand(world, &config, if at.kind == "collection" { &[] } else { &items });
+    let affiliation = Affiliation::parse(at.who).unwrap_or(Affiliation::Outcast);
+    if affiliation != Affiliation::None {
+        world.here_mut().affiliations.insert(bare(caller), affiliation);
+    }
+    if affiliation == Affiliation::Owner && caller != "hamlet" {
+        let NodeState::Present(node) = &mut world.here_mut().node else { unreachable!() };
+        Arc::make_mut(node).owners += 1;
+    }
+    if verb.contains("ssociate") {
+        let owner = if verb.ends_with("other") { "mercutio" } else { caller };
+        stand_beside(world, owner, verb.starts_with("dis") && at.kind == "collection");
     }
     if verb == "approve" {
         let (jid, subid, state) = (jid("mercutio"), SubId("s2".into()), SubscriptionState::Pending);
@@ -101,20 +143,28 @@ fn asked(verb: &str, access: &str, publish: &str, who: &str, subscribed: bool, i
         // Who waits may come in under every access model.
         let contact = Contact { to: false, from: true, groups: vec!["Friends".into()] };
         world.rosters.insert((bare("hamlet"), bare("mercutio")), contact);
-        if access == "whitelist" {
+        if at.access == "whitelist" {
             world.here_mut().affiliations.insert(bare("mercutio"), Affiliation::Member);
         }
     }
-    world.ask(request("caller/pc", role, asked_verb(verb, id)))
 }
 
-fn asked_verb(verb: &str, id: &str) -> Verb {
+fn asked_verb(verb: &str, kind: &str, caller: &str, id: &str) -> Verb {
     let (node, page) = (node_id(), Page { max: 10, edge: Edge::First });
+    let beside = || NodeId::parse("m").unwrap();
     match verb {
+        "create" => {
+            let kind = raw("node_type", if kind == "collection" { "collection" } else { "leaf" });
+            Verb::Create { node: Some(node), config: vec![kind] }
+        }
+        "nodes" => Verb::Nodes { page },
         "publish" => Verb::Publish { node, items: vec![new_item(Some(id))], options: None, create: false },
         "retract" => Verb::Retract { node, items: vec![item(id)], notify: None, precondition: Precondition::None },
-        "subscribe" => Verb::Subscribe { node, jid: jid("caller"), options: None },
-        "unsubscribe" => Verb::Unsubscribe { node, jid: jid("caller"), subid: None },
+        "subscribe" => Verb::Subscribe { node, jid: jid(caller), options: None },
+        "unsubscribe" => Verb::Unsubscribe { node, jid: jid(caller), subid: None },
+        "options" => Verb::Options { node, jid: jid(caller), subid: None },
+        "set-options" => Verb::SetOptions { node, jid: jid(caller), subid: None, options: vec![raw("deliver", "0")] },
+        "default-options" => Verb::DefaultOptions { node: Some(node) },
         "items" => Verb::Items { node, selection: Selection::All, page, view: View::default() },
         "watch" => Verb::Watch { node },
         "subscriptions" => Verb::Subscriptions { node: Some(node), page },
@@ -124,6 +174,8 @@ fn asked_verb(verb: &str, id: &str) -> Verb {
         "configure" => Verb::Configure { node, config: vec![raw("title", "x")] },
         "purge" => Verb::Purge { node },
         "delete" => Verb::Delete { node, redirect: None },
+        "associate" | "associate-all" | "associate-other" => Verb::Associate { collection: node, node: beside() },
+        "dissociate" | "dissociate-other" => Verb::Dissociate { collection: node, node: beside() },
         "node-affiliations" => Verb::NodeAffiliations { node, page },
         "set-affiliations" => Verb::SetAffiliations { node, changes: vec![(bare("romeo"), Affiliation::Member)] },
         "node-subscriptions" => Verb::NodeSubscriptions { node, page },
@@ -138,14 +190,19 @@ fn asked_verb(verb: &str, id: &str) -> Verb {
 
 const TABLE: &str = include_str!("permissions.txt");
 
-/// All but `create` and `nodes`, which address no node that stands.
-const VERBS: [&str; 19] = [
+/// All but those that the service asks for by itself.
+const VERBS: [&str; 29] = [
+    "create",
+    "nodes",
     "publish",
     "retract",
     "subscribe",
-    "unsubscribe",
     "items",
     "watch",
+    "default-options",
+    "unsubscribe",
+    "options",
+    "set-options",
     "subscriptions",
     "affiliations",
     "metadata",
@@ -159,7 +216,14 @@ const VERBS: [&str; 19] = [
     "set-subscriptions",
     "approve",
     "pending",
+    "associate",
+    "associate-all",
+    "associate-other",
+    "dissociate",
+    "dissociate-other",
 ];
+
+const KINDS: [&str; 4] = ["leaf", "pep", "collection", "hidden"];
 
 const COLUMNS: [&str; 7] = ["owner", "publisher", "publish-only", "member", "none", "outcast", "admin"];
 

@@ -72,9 +72,9 @@ pub(super) fn publishing(caller: &Caller, node: &Node, facts: &Facts) -> Result<
     }
 }
 
-/// Whether the caller may create nodes at this service at all.
-pub fn may_create(caller: &Caller, policy: &ServicePolicy) -> bool {
-    creating(caller, policy, None).is_ok()
+/// Whether the caller may create nodes at this service at all; with a name, one of that name.
+pub fn may_create(caller: &Caller, policy: &ServicePolicy, node: Option<&NodeId>) -> bool {
+    creating(caller, policy, node).is_ok()
 }
 
 /// May the caller create a node at this service (XEP-0060 §8.1.1), of this name or of one that the

@@ -21,6 +21,8 @@ use crate::time::Timestamp;
 pub(super) struct World {
     pub(super) policy: ServicePolicy,
     pub(super) places: BTreeMap<NodeId, Place>,
+    /// What stands under every other name.
+    nothing: Place,
     /// What the roster of the first says of the second.
     pub(super) rosters: BTreeMap<(BareJid, BareJid), Contact>,
     now: Timestamp,
@@ -59,7 +61,15 @@ impl World {
             subscriptions: SubscriptionPolicy::default(),
         };
         let places = BTreeMap::from([(node_id(), Place::absent())]);
-        World { policy, places, rosters: BTreeMap::new(), now: Timestamp(1_000_000), key: 1, fresh: 0 }
+        World {
+            policy,
+            places,
+            nothing: Place::absent(),
+            rosters: BTreeMap::new(),
+            now: Timestamp(1_000_000),
+            key: 1,
+            fresh: 0,
+        }
     }
 
     /// The name that is asked about where nothing else is said.
@@ -72,8 +82,8 @@ impl World {
     }
 
     /// What is kept under a name; nothing, where nothing is.
-    pub(super) fn at(&self, name: Option<&NodeId>) -> Place {
-        name.and_then(|name| self.places.get(name)).cloned().unwrap_or_else(Place::absent)
+    pub(super) fn at(&self, name: Option<&NodeId>) -> &Place {
+        name.and_then(|name| self.places.get(name)).unwrap_or(&self.nothing)
     }
 
     pub(super) fn clock(&self) -> Timestamp {
@@ -291,6 +301,34 @@ pub(super) fn stand(world: &mut World, config: &[RawField], items: &[(&str, &str
         subscribers: 0,
         version: 7,
     }));
+}
+
+/// Makes a leaf `m` be there beside the node that stands, which holds it or does not.
+pub(super) fn stand_beside(world: &mut World, owner: &str, held: bool) {
+    let name = NodeId::parse("m").unwrap();
+    let (service, owner) = (world.policy.service.clone(), bare(owner));
+    let node = Node {
+        key: NodeKey(0),
+        address: crate::pubsub::NodeAddress { service, node: name.clone() },
+        config: Arc::new(NodeConfig::new(&world.policy)),
+        creator: owner.clone(),
+        created: Timestamp(1),
+        last_seq: Seq(0),
+        floor_seq: Seq(1),
+        items: 0,
+        owners: 1,
+        subscribers: 0,
+        version: 1,
+    };
+    let affiliations = BTreeMap::from([(owner, Affiliation::Owner)]);
+    let beside = Place { node: NodeState::Present(Arc::new(node)), affiliations, ..Place::absent() };
+    world.places.insert(name.clone(), beside);
+    if held {
+        let place = world.here_mut();
+        place.children.insert(NodeKey(0));
+        let kind = EventKind::Associated { node: name, at: Seq(0), created: false, hidden: false };
+        place.log.last_mut().expect("it stands").kind = kind;
+    }
 }
 
 impl World {

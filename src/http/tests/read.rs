@@ -102,11 +102,17 @@ async fn nodes_are_created_shown_configured_and_deleted() {
         (r#"{"access_model":"friends"}"#, "/access_model"),
         (r#"{"colour":"red"}"#, "/colour"),
         (r#"{"persist_items":"1"}"#, "/persist_items"),
+        (r#"{"language":"xx yy zz"}"#, "/language"),
+        (r#"{"config":{"max_items":0}}"#, "/config/max_items"),
+        (r#"{"config":{"colour":1}}"#, "/config/colour"),
+        (r#"{"config":{"persist_items":"1"}}"#, "/config/persist_items"),
     ] {
         let reply = alice.json("PATCH", "/v1/nodes/n", body).await;
         assert_eq!((reply.status, reply.problem().as_str()), (422, "invalid-config"), "{body}");
         assert_eq!(reply.json()["errors"][0]["pointer"], pointer, "{body}");
     }
+    let created = alice.json("PUT", "/v1/nodes/m", r#"{"config":{"colour":1}}"#).await;
+    assert_eq!((created.status, &created.json()["errors"][0]["pointer"]), (422, &"/config/colour".into()));
     assert_eq!(alice.json("PATCH", "/v1/nodes/n", "[]").await.status, 400);
     assert_eq!(alice.ask("PATCH", "/v1/nodes/n", &[], Some(("text/plain", b"{}"))).await.status, 415);
     let patched = alice.json("PATCH", "/v1/nodes/n", r#"{"access_model":"whitelist"}"#).await;

@@ -54,7 +54,11 @@ pub const FIELDS: &[Field] = &[
         in_metadata: true,
         get: |config| text(&config.language),
         set: |config, values, _| {
-            config.language = Arc::from(one_text(values)?);
+            config.language = match one_text(values)? {
+                "" => Arc::from(""),
+                tag if is_language(tag) => Arc::from(tag),
+                _ => return Err("not a language tag, such as en or pt-BR".to_owned()),
+            };
             Ok(())
         },
     },
@@ -540,6 +544,30 @@ pub fn sane(value: &str) -> Result<&str, String> {
     Ok(value)
 }
 
+/// A URI or IRI (RFC 3986 §3, RFC 3987 §2.2): a scheme, and after it something that has none of the characters which no
+/// part of one may have.
+pub fn is_uri(value: &str) -> bool {
+    let Some((scheme, rest)) = value.split_once(':') else { return false };
+    let mut letters = scheme.bytes();
+    let named = letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && letters.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    let barred = |c: char| c.is_whitespace() || c.is_control() || "<>\"{}|\\^`".contains(c);
+    let escaped = rest.split('%').skip(1).all(|after| {
+        let mut digits = after.bytes();
+        digits.next().is_some_and(|digit| digit.is_ascii_hexdigit())
+            && digits.next().is_some_and(|digit| digit.is_ascii_hexdigit())
+    });
+    named && !rest.is_empty() && !rest.contains(barred) && escaped
+}
+
+/// The form of a language tag (RFC 5646 §2.1, xs:language).
+pub fn is_language(tag: &str) -> bool {
+    let part = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let mut parts = tag.split('-');
+    let first = parts.next().is_some_and(|first| part(first) && first.bytes().all(|byte| byte.is_ascii_alphabetic()));
+    first && parts.all(part) && tag.len() <= LANGUAGE_BYTES_MAX
+}
+
 /// The lexical forms of xs:boolean, which XEP-0004 §3.3 takes.
 pub(in crate::pubsub) fn one_boolean(values: &[String]) -> Result<bool, String> {
     match one(values)? {
@@ -557,6 +585,8 @@ pub(in crate::pubsub) fn one_number(value: &str, least: u64, most: u64) -> Resul
         .ok_or_else(|| format!("not a whole number from {least} to {most}"))
 }
 
+/// RFC 5646 §4.4.1 wants room for 35 characters.
+const LANGUAGE_BYTES_MAX: usize = 64;
 pub(super) const TEXT_BYTES_MAX: usize = 4096;
 pub(super) const CONTACTS_MAX: usize = 16;
 pub(super) const GROUPS_MAX: usize = 64;

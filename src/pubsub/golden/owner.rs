@@ -141,6 +141,12 @@ const END: &[Row] = &[
     Row("and says where to look", "", "hamlet delete xmpp:new", "done; erase to xmpp:new; #21 deleted to xmpp:new"),
     Row("in words that a form can bear", "", "hamlet delete xmpp:\u{1}",
         "InvalidConfig { field: \"redirect\", why: \"no control characters\" }"),
+    Row("in a URI", "", "hamlet delete elsewhere", "InvalidConfig { field: \"redirect\", why: \"not a URI\" }"),
+    Row("of any scheme, with a name", "", "hamlet delete 7:elsewhere",
+        "InvalidConfig { field: \"redirect\", why: \"not a URI\" }"),
+    Row("and well formed", "", "hamlet delete http://d/%zz", "InvalidConfig { field: \"redirect\", why: \"not a URI\" }"),
+    Row("which may be an IRI", "", "hamlet delete http://d/caf\u{e9}/%20",
+        "done; erase to http://d/caf\u{e9}/%20; #21 deleted to http://d/caf\u{e9}/%20"),
     Row("an administrator deletes", "", "root delete", "done; erase; #21 deleted"),
     // rows: 345, 555
     Row("a publisher does not", "", "horatio delete", "Forbidden"),

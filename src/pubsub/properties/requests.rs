@@ -57,9 +57,10 @@ fn callers() -> impl Strategy<Value = (&'static str, Role)> {
 fn changes() -> BoxedStrategy<Verb> {
     let redirects = option::weighted(0.5, Just("xmpp:pubsub.d?;node=elsewhere".into()));
     prop_oneof![
-        4 => (option::weighted(0.9, nodes()), vec(fields(), 0..3)).prop_map(|(node, config)| Verb::Create { node, config }),
+        4 => (option::weighted(0.9, nodes()), vec(fields(), 0..3))
+            .prop_map(|(node, config)| Verb::Create { node, config }),
         9 => (nodes(), vec(fields(), 0..3)).prop_map(|(node, config)| Verb::Configure { node, config }),
-        4 => (nodes(), nodes()).prop_map(|(collection, node)| Verb::Associate { collection, node }),
+        7 => (nodes(), nodes()).prop_map(|(collection, node)| Verb::Associate { collection, node }),
         2 => (nodes(), nodes()).prop_map(|(collection, node)| Verb::Dissociate { collection, node }),
         1 => nodes().prop_map(|node| Verb::Purge { node }),
         1 => nodes().prop_map(|node| Verb::Expire { node }),
@@ -92,7 +93,7 @@ fn relations() -> BoxedStrategy<Verb> {
         1 => (nodes(), jids(), named(), vec(options(), 1..3))
             .prop_map(|(node, jid, subid, options)| Verb::SetOptions { node, jid, subid, options }),
         1 => (nodes(), jids(), subids()).prop_map(|(node, jid, subid)| Verb::Lapse { node, jid, subid }),
-        4 => (nodes(), jids(), named(), any::<bool>())
+        6 => (nodes(), jids(), named(), any::<bool>())
             .prop_map(|(node, jid, subid, allow)| Verb::Approve { node, jid, subid, allow }),
         1 => (nodes(), jids(), named()).prop_map(|(node, jid, subid)| Verb::Unsubscribe { node, jid, subid }),
         3 => (nodes(), affiliations).prop_map(|(node, changes)| Verb::SetAffiliations { node, changes }),
@@ -165,12 +166,17 @@ fn leaves() -> impl Strategy<Value = NodeId> {
 
 pub(super) fn fields() -> impl Strategy<Value = RawField> {
     let fields: Vec<RawField> = FIELDS.iter().map(|(name, value)| raw(name, value)).collect();
-    let names = || vec(prop::sample::select(vec!["n", "m", "c", "t", ""]), 0..3);
+    let names = || vec(prop::sample::select(vec!["n", "m", "m", "m", "c", "t", ""]), 0..2);
     let graph = (any::<bool>(), names()).prop_map(|(above, names)| RawField {
         name: if above { "pubsub#collection" } else { "pubsub#children" }.to_owned(),
         values: names.into_iter().map(str::to_owned).collect(),
     });
-    prop_oneof![4 => prop::sample::select(fields), 1 => graph]
+    let models = prop::sample::select(vec!["open", "presence", "roster", "authorize", "authorize", "whitelist"]);
+    prop_oneof![
+        6 => prop::sample::select(fields),
+        2 => models.prop_map(|model| raw("access_model", model)),
+        3 => graph,
+    ]
 }
 
 fn options() -> impl Strategy<Value = RawField> {
@@ -234,16 +240,8 @@ const FIELDS: &[(&str, &str)] = &[
     ("persist_items", "1"),
     ("deliver_payloads", "0"),
     ("deliver_payloads", "1"),
-    ("access_model", "open"),
-    ("access_model", "presence"),
-    ("access_model", "roster"),
     ("roster_groups_allowed", "Friends"),
     ("roster_groups_allowed", "Foes"),
-    ("access_model", "authorize"),
-    ("access_model", "authorize"),
-    ("access_model", "authorize"),
-    ("access_model", "authorize"),
-    ("access_model", "whitelist"),
     ("item_expire", "1"),
     ("item_expire", "1"),
     ("item_expire", "2"),
@@ -273,8 +271,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("node_type", "collection"),
     ("node_type", "leaf"),
     ("children_association_policy", "all"),
+    ("children_association_policy", "all"),
     ("children_association_policy", "whitelist"),
     ("children_association_whitelist", "romeo@d"),
+    ("children_max", "1"),
     ("children_max", "1"),
     ("children_max", "1"),
     ("children_max", "3"),

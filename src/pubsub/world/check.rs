@@ -29,8 +29,8 @@ impl World {
             assert!(*redirect == grave.redirect && !grave.hidden, "a grave says where to look, or is hidden");
         }
         let Some(node) = place.node.present() else { return };
-        let reads = self.reads(&place, &node.config, who, role);
-        if !self.knows(&place, &node.config, who, role) {
+        let reads = self.reads(place, &node.config, who, role);
+        if !self.knows(place, &node.config, who, role) {
             let absent = matches!(outcome, Err(Refusal::NodeAbsent | Refusal::MayNotCreate));
             assert!(absent, "{who} learns of a hidden node: {outcome:?}");
         } else if let Verb::Watch { .. } = &request.verb {
@@ -52,9 +52,9 @@ impl World {
         assert!(request.verb.node().is_none_or(|asked| asked == name), "another node than was asked for");
         let place = self.at(Some(name));
         self.check_commit(place.node.present().map(|node| &**node), after, &decision.changes, &decision.events);
-        check_items(&place, decision);
-        check_removals(&place, self, request, decision);
-        check_relations(&place, self, request, decision);
+        check_items(place, decision);
+        check_removals(place, self, request, decision);
+        check_relations(place, self, request, decision);
         self.check_creation(request, decision);
         let mut others = BTreeSet::from([name]);
         for share in &decision.shares {
@@ -88,11 +88,11 @@ impl World {
         let after = decision.node.as_ref().expect("asked for where there is one");
         if let Some(named) = named(request) {
             let (who, role) = (request.caller.jid.bare(), request.caller.role);
-            let held = self.at(request.verb.node()).children;
+            let held = &self.at(request.verb.node()).children;
             for name in &named {
                 let place = self.at(Some(name));
                 let node = place.node.present().expect("whatever is named is there");
-                let knows = self.knows(&place, &node.config, who, role) || held.contains(&node.key);
+                let knows = self.knows(place, &node.config, who, role) || held.contains(&node.key);
                 assert!(knows, "{who} names {name}, which is hidden");
             }
         }
@@ -188,10 +188,10 @@ impl World {
                     let role = if own { request.caller.role } else { Role::Stranger };
                     // Options may be set by whoever cannot read by now, and will not be told anything.
                     let options = matches!(request.verb, Verb::SetOptions { .. });
-                    assert!(options || self.reads(&place, &node.config, entity, role), "{entity} may not read");
+                    assert!(options || self.reads(place, &node.config, entity, role), "{entity} may not read");
                 }
                 Change::SetAffiliation { jid, .. } => {
-                    let reads = self.reads(&place, &node.config, jid, Role::Stranger);
+                    let reads = self.reads(place, &node.config, jid, Role::Stranger);
                     let waits = |found: &Subscription| found.state == SubscriptionState::Pending;
                     let left = place.subscriptions_of(jid);
                     assert!(reads || left.iter().all(waits), "{jid} is still subscribed");
@@ -201,7 +201,8 @@ impl World {
                 Change::SetSubscription { subscription } if subscription.state != SubscriptionState::None => {
                     let entity = subscription.jid.bare();
                     let own = entity == request.caller.jid.bare() && request.caller.role == Role::Admin;
-                    assert!(own || !never(entity), "{entity} is {:?}", subscription.state);
+                    let options = matches!(request.verb, Verb::SetOptions { .. });
+                    assert!(own || options || !never(entity), "{entity} is {:?}", subscription.state);
                 }
                 _ => {}
             }
@@ -211,7 +212,9 @@ impl World {
     /// Those to whom the nodes may be shown are those who may read them; and those who could a moment ago are asked
     /// about again before they are shown anything more.
     pub(super) fn check_audience(&self, before: &World, decision: &Decision) {
-        for (place, node) in self.present() {
+        let committed = |node: &Node| decision.node.iter().any(|after| after.key == node.key);
+        let shared = |node: &Node| decision.shares.iter().any(|share| share.node.key == node.key);
+        for (place, node) in self.present().into_iter().filter(|(_, node)| committed(node) || shared(node)) {
             let name = &node.address.node;
             let was = before.at(Some(name));
             let was = was.node.present().filter(|was| was.key == node.key);

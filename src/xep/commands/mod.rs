@@ -237,7 +237,7 @@ impl Run {
 
     async fn may(&self, command: &Command) -> Result<bool, StanzaError> {
         match command.whom {
-            Whom::Creators => Ok(core::may_create(&self.caller, &self.policy())),
+            Whom::Creators => Ok(core::may_create(&self.caller, &self.policy(), None)),
             _ if self.caller.role == Role::Admin => Ok(true),
             Whom::Administrators => Ok(false),
             Whom::Everyone => Ok(true),
@@ -304,10 +304,10 @@ impl Run {
         let number = self.shared.commands.number(now);
         let mut session = Session::new(self.caller.jid.clone(), target.jid().clone(), command.node);
         let mut screen = (command.next)(self).await?;
-        if let Screen::Ask(_, then) = &screen
+        if let Screen::Ask(form, then) = &screen
             && element.child("x", NS_DATA).is_some()
         {
-            self.answers.push(submitted(element)?);
+            self.answers.push(submitted(element, form.form_type())?);
             self.finish = *then == Then::Complete;
             screen = (command.next)(self).await?;
         }
@@ -336,7 +336,7 @@ impl Run {
                 }
             }
             Step::On { finish } => {
-                self.answers.push(submitted(element)?);
+                self.answers.push(submitted(element, kept.session.form_type.as_deref())?);
                 self.finish = finish;
                 (command.next)(self).await?
             }
@@ -352,6 +352,7 @@ impl Run {
         match screen {
             Screen::Ask(form, then) => {
                 kept.session.allows = Allows { back: !kept.session.answers.is_empty(), then };
+                kept.session.form_type = form.form_type().map(str::to_owned);
                 let actions = kept.session.allows.to_element();
                 sessions.open(kept, self.shared.engine.clock().now())?;
                 let shown = answer(command, &id, "executing").with_child(actions).with_child(form.to_element());
@@ -380,6 +381,11 @@ impl Run {
         self.shared.engine.policy(&self.service)
     }
 
+    /// The error of a refusal that is known before the engine is asked.
+    fn refused(verb: &Verb, refusal: &Refusal) -> StanzaError {
+        Context::of(verb).refused(refusal).error
+    }
+
     /// Asks the engine in the caller's name.
     async fn ask(&self, verb: Verb) -> Result<Answered, StanzaError> {
         let context = Context::of(&verb);
@@ -404,10 +410,14 @@ fn named(target: &Target, element: &Element) -> Result<&'static Command, StanzaE
     }
 }
 
-/// What the requester filled in.
-fn submitted(element: &Element) -> Result<Answers, StanzaError> {
+/// What the requester filled in: the form that was shown, which bore this FORM_TYPE. A form that bears none is taken for
+/// it (XEP-0068 §3).
+fn submitted(element: &Element, shown: Option<&str>) -> Result<Answers, StanzaError> {
     let form = Form::within(element).map_err(|why| errors::bad_payload(why.to_string()))?;
     match form {
+        Some(form) if form.form_type().is_some_and(|given| Some(given) != shown) => {
+            Err(errors::bad_payload("the form is of another FORM_TYPE than the one that was asked for"))
+        }
         // XEP-0050 §3.5.1: a form of type cancel counts as submitted.
         Some(form) if matches!(form.kind, FormType::Submit | FormType::Cancel) => Ok(Answers::of(&form)),
         Some(_) => Err(errors::bad_payload("the form is not of type submit")),

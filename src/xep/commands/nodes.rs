@@ -2,7 +2,9 @@
 
 use crate::access::glob_matches;
 use crate::engine::Answer;
-use crate::pubsub::{Edge, FieldKind, Node, NodeConfig, NodeId, Page, RawField, Refusal, Reply, Request, Verb};
+use crate::pubsub::{
+    Edge, FieldKind, Node, NodeConfig, NodeId, Page, RawField, Refusal, Reply, Request, Verb, may_create,
+};
 use crate::xep::Entity;
 use crate::xep::commands::answers::{self, Answers, Question, table};
 use crate::xep::commands::{Command, NS_OURS, Note, Run, Screen, Then, Whom, errors};
@@ -65,17 +67,35 @@ async fn create(run: &Run) -> Result<Screen, StanzaError> {
     let config = match run.answers.get(1) {
         Some(filled) => configuration(filled),
         None if run.finish => Vec::new(),
-        None => {
-            let name = node.as_ref().map_or("a new node", NodeId::as_str);
-            let form = titled(to_fill_in_of_node(&NodeConfig::new(&run.policy()), &run.policy(), &[], &[]), name);
-            return Ok(Screen::Ask(form, Then::Complete));
-        }
+        None => return Ok(Screen::Ask(offered(run, node.as_ref()).await?, Then::Complete)),
     };
     let answered = run.ask(Verb::Create { node, config }).await?;
     let Answer::Reply(Reply::Created { node }) = answered.answer else { return Err(errors::internal()) };
     let told = answers::told("node", FieldType::TextSingle, "The name of the node", vec![node.to_string()]);
     let form = Form::of_type(FormType::Result, NS_OURS).with_field(told);
     Ok(Screen::Done(vec![Note::info(format!("The node {node} was created."))], Some(form)))
+}
+
+/// The configuration with which a node would begin. Whoever could not make one of that name is told so before he fills
+/// it in; of a hidden node he learns when he has.
+async fn offered(run: &Run, node: Option<&NodeId>) -> Result<Form, StanzaError> {
+    let policy = run.policy();
+    let Some(node) = node else {
+        return Ok(titled(to_fill_in_of_node(&NodeConfig::new(&policy), &policy, &[], &[]), "a new node"));
+    };
+    if !may_create(&run.caller, &policy, Some(node)) {
+        return Err(Run::refused(
+            &Verb::Create { node: Some(node.clone()), config: Vec::new() },
+            &Refusal::MayNotCreate,
+        ));
+    }
+    let verb = Verb::Metadata { node: node.clone() };
+    let request = Request { caller: run.caller.clone(), service: run.service.clone(), verb };
+    if run.shared.engine.ask(request).await.is_ok() {
+        return Err(Run::refused(&Verb::Create { node: Some(node.clone()), config: Vec::new() }, &Refusal::NodeExists));
+    }
+    let config = policy.new_config(node).unwrap_or_else(|_| NodeConfig::new(&policy));
+    Ok(titled(to_fill_in_of_node(&config, &policy, &[], &[]), node.as_str()))
 }
 
 /// Which node, then its configuration as it stands.

@@ -45,6 +45,8 @@ pub(super) struct Session {
     command: &'static str,
     pub(super) answers: Vec<Answers>,
     pub(super) allows: Allows,
+    /// What the form is called that was shown last.
+    pub(super) form_type: Option<String>,
     expires: Timestamp,
 }
 
@@ -65,7 +67,8 @@ pub(super) struct Kept {
 impl Session {
     pub(super) fn new(requester: Jid, responder: BareJid, command: &'static str) -> Self {
         let allows = Allows { back: false, then: Then::Complete };
-        Session { requester, responder, command, answers: Vec::new(), allows, expires: Timestamp(i64::MAX) }
+        let (answers, form_type) = (Vec::new(), None);
+        Session { requester, responder, command, answers, allows, form_type, expires: Timestamp(i64::MAX) }
     }
 }
 
