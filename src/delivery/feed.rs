@@ -43,6 +43,15 @@ use watch::{Look, Watch};
 pub use whom::Whom;
 use work::Done;
 
+/// What few feeds ever need, in a box of its own: ten thousand sessions have none.
+#[derive(Default)]
+struct Seldom {
+    /// What those for whom a link speaks have said of themselves, where they are not simply available.
+    said: HashMap<Jid, Option<Show>>,
+    /// Last items that were owed while subscriptions were being read.
+    dues: Vec<Due>,
+}
+
 /// A session's watches. Dropping it ends them.
 pub struct Feed {
     shared: Arc<Shared>,
@@ -58,8 +67,7 @@ pub struct Feed {
     temporary: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)>,
     /// What the session shows, while it is available.
     show: Option<Show>,
-    /// What those for whom a link speaks have said of themselves, where they are not simply available.
-    said: HashMap<Jid, Option<Show>>,
+    seldom: Option<Box<Seldom>>,
     next_watch: u64,
     /// Watches that may have something to show.
     ready: VecDeque<u64>,
@@ -68,8 +76,6 @@ pub struct Feed {
     loading: usize,
     /// Subscriptions that went meanwhile.
     went: HashSet<(NodeKey, SubId)>,
-    /// Last items that were owed while subscriptions were being read.
-    dues: Vec<Due>,
     /// From where the subscriptions of the full JID are shown, while they are being read.
     bound: Option<Hold>,
     /// From where those of the bare JID are.
@@ -229,13 +235,12 @@ impl Delivery {
             digests: BinaryHeap::new(),
             temporary: HashMap::new(),
             show,
-            said: HashMap::new(),
+            seldom: None,
             next_watch: 0,
             ready: VecDeque::new(),
             work: FuturesUnordered::new(),
             loading: 0,
             went: HashSet::new(),
-            dues: Vec::new(),
             bound: Some(self.shared.recent.hold(bound)),
             available: None,
             behind: None,
@@ -304,10 +309,11 @@ impl Feed {
         }
         for of in [jid.clone(), Jid::Bare(jid.bare().clone())] {
             // Beyond the limit nobody is believed to be away.
-            let known = self.said.len() < self.shared.options.watches_per_link_max || self.said.contains_key(&of);
+            let said = &mut self.seldom.get_or_insert_default().said;
+            let known = said.len() < self.shared.options.watches_per_link_max || said.contains_key(&of);
             match show {
-                Some(Show::Online) => drop(self.said.remove(&of)),
-                other if known => drop(self.said.insert(of, other)),
+                Some(Show::Online) => drop(said.remove(&of)),
+                other if known => drop(said.insert(of, other)),
                 _ => {}
             }
         }
@@ -437,7 +443,8 @@ impl Feed {
                 continue;
             }
             watch.handle.pending.store(false, Ordering::Release);
-            let presence = self.said.get(&watch.to).copied().unwrap_or(self.show);
+            let presence =
+                self.seldom.as_ref().and_then(|seldom| seldom.said.get(&watch.to)).copied().unwrap_or(self.show);
             // XEP-0060 §12.6: an owner may want nobody told who is not available.
             let away = away || self.inlet.whom.session().is_none() && presence.is_none();
             let show = &mut |shown: Shown<'_>| {

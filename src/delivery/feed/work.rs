@@ -115,7 +115,8 @@ impl Feed {
         self.greet();
         self.loading -= 1;
         if self.loading == 0 {
-            std::mem::take(&mut self.dues).into_iter().for_each(|due| self.due(due));
+            let dues = self.seldom.as_mut().map(|seldom| std::mem::take(&mut seldom.dues));
+            dues.into_iter().flatten().for_each(|due| self.due(due));
             self.away.subscriptions = None;
             self.went.clear();
             (self.bound, self.available) = (None, None);
