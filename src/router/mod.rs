@@ -70,7 +70,7 @@ pub struct Outcome {
     /// What it follows of accounts without a subscription.
     pub follows: Option<Personal>,
     /// The last item that is due to a subscription once this was said.
-    pub due: Option<Due>,
+    pub due: Option<Box<Due>>,
 }
 
 impl Router {
