@@ -14,11 +14,11 @@ mod avatar;
 mod blocking;
 mod caps;
 mod directory;
-mod errand;
 #[cfg(test)]
 mod histories;
 mod last;
 mod messages;
+mod parcel;
 mod presence;
 mod requests;
 mod roster;
@@ -28,8 +28,10 @@ mod undelivered;
 mod words;
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use bytes::Bytes;
 use tokio_util::task::TaskTracker;
@@ -44,9 +46,9 @@ pub use afar::{HandOn, TellAfar};
 pub use archive::{ArchiveOptions, ArchiveWish, FoundMessage, FoundMessages, WishPlace};
 pub use caps::{Interests, capabilities_hash};
 pub use directory::{BindFailed, Over, Place, Routed};
-pub use errand::Parcel;
 pub use last::LastActivity;
 pub use messages::Sending;
+pub use parcel::Parcel;
 pub use requests::Access;
 pub use roster::RosterAnswer;
 pub use words::{presence_error, roster_item, wire_bytes, word as subscription_word};
@@ -273,13 +275,21 @@ impl Presence {
 
     /// The next thing that others have for it, if it has room for it, or that it is over. May be dropped and
     /// called again.
-    pub async fn next(&mut self, room: bool) -> Result<Routed, Over> {
-        let Ears { inbox, over } = &mut self.ears;
-        tokio::select! {
-            biased;
-            over = over => Err(over.unwrap_or(Over::Ended)),
-            Some(routed) = inbox.recv(), if room => Ok(routed),
-        }
+    pub fn next(&mut self, room: bool) -> impl Future<Output = Result<Routed, Over>> + '_ {
+        std::future::poll_fn(move |cx| {
+            let Ears { inbox, over } = &mut self.ears;
+            if let Poll::Ready(told) = Pin::new(over).poll(cx) {
+                return Poll::Ready(Err(told.unwrap_or(Over::Ended)));
+            }
+            if !room {
+                return Poll::Pending;
+            }
+            match inbox.poll_recv(cx) {
+                Poll::Ready(Some(routed)) => Poll::Ready(Ok(routed)),
+                // Whoever gave it its last word has taken it out of the directory.
+                Poll::Ready(None) | Poll::Pending => Poll::Pending,
+            }
+        })
     }
 
     /// It has lost its connection, or has one again.

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::errand::{Errand, Parcel};
+use super::parcel::{Errand, Parcel};
 use super::requests::refuse;
 use super::{Messaging, Sending};
 use crate::jid::Jid;

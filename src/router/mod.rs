@@ -60,15 +60,13 @@ pub enum Reaction {
 pub struct Outcome {
     pub reply: Option<Bytes>,
     /// Messages that the answer gives rise to, each with whom it is for.
-    pub then: Vec<(Jid, Bytes)>,
-    /// Messages that waited for the account, which the session is sent after these.
-    pub kept: Vec<Parcel>,
+    pub then: Vec<(Jid, Parcel)>,
     /// The session became available, or unavailable.
     pub available: Option<Option<Available>>,
     /// For how many seconds it says to have been away, before it became available (XEP-0312).
     pub away: Option<u64>,
     /// What it follows of accounts without a subscription.
-    pub follows: Option<Personal>,
+    pub follows: Option<Box<Personal>>,
     /// The last item that is due to a subscription once this was said.
     pub due: Option<Box<Due>>,
 }
@@ -93,8 +91,12 @@ impl Router {
     }
 
     /// Begins a session with what was asked for when it was bound (XEP-0386 §3.2): what is among
-    /// [`BIND_FEATURES`]. The rest is passed over.
-    pub fn begin_with(&self, session: &FullJid, features: &[Element]) {
+    /// [`BIND_FEATURES`]. The rest is passed over. `client` names an installation, whose other sessions end.
+    pub async fn begin_with(&self, session: &FullJid, client: Option<&str>, features: &[Element]) {
+        if let Some(client) = client {
+            self.messaging.supersede(session, client);
+        }
+        self.messaging.begin_with_archive(session.bare()).await;
         if features.iter().any(|feature| feature.is("enable", NS_CARBONS)) {
             self.messaging.set_carbons(session, true);
         }
@@ -194,11 +196,11 @@ impl Router {
                     match answering.await {
                         Some(answer) if !answer.first.is_empty() => {
                             let messages = answer.first.into_iter().chain([answer.iq]);
-                            let then = messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then).collect();
-                            Outcome { then, due: answer.due, ..Outcome::default() }
+                            let then = parcels(messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then));
+                            Outcome { then, due: answer.due.map(Box::new), ..Outcome::default() }
                         }
                         Some(answer) => {
-                            let (reply, then, due) = (Some(answer.iq), answer.then, answer.due);
+                            let (reply, then, due) = (Some(answer.iq), parcels(answer.then), answer.due.map(Box::new));
                             Outcome { reply, then, due, ..Outcome::default() }
                         }
                         None => Outcome::default(),
@@ -298,10 +300,11 @@ impl Router {
                 let _ = arrivals.try_send(own.clone());
             }
             let own = Jid::Full(own);
-            let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
-            let follows = told.follows.map(|Follows { accounts, nodes }| Personal { accounts, nodes });
+            let stanzas = told.stanzas.into_iter().map(Parcel::from).chain(told.kept);
+            let then = stanzas.map(|stanza| (own.clone(), stanza)).collect();
+            let follows = told.follows.map(|Follows { accounts, nodes }| Box::new(Personal { accounts, nodes }));
             let available = told.available.map(|priority| priority.map(|priority| Available { show, priority }));
-            Outcome { then, kept: told.kept, available, follows, ..Outcome::default() }
+            Outcome { then, available, follows, ..Outcome::default() }
         })
     }
 
@@ -334,6 +337,11 @@ fn bounce(message: &Message) -> Bounce {
         Some(error) if error.kind == ErrorType::Cancel => Bounce::Gone,
         _ => Bounce::Passing,
     }
+}
+
+/// What the server says itself, with whom it is for.
+fn parcels(stanzas: impl IntoIterator<Item = (Jid, Bytes)>) -> Vec<(Jid, Parcel)> {
+    stanzas.into_iter().map(|(to, bytes)| (to, bytes.into())).collect()
 }
 
 /// Whether an answer is for the account of the session that sends it, which the server stands for.

@@ -330,8 +330,8 @@ impl<'a> Link<'a> {
         if let Some(due) = &outcome.due {
             self.shared.delivery.owe_last(due);
         }
-        for (to, bytes) in outcome.then {
-            self.shared.router.send(&to, bytes);
+        for (to, stanza) in outcome.then {
+            self.shared.router.send(&to, stanza.bytes().clone());
         }
     }
 

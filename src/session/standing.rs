@@ -110,17 +110,16 @@ impl Standing {
             self.feed.set_available(available, moment);
         }
         if let Some(follows) = outcome.follows {
-            self.feed.follow(follows);
+            self.feed.follow(*follows);
         }
         let mut own: Vec<Parcel> = outcome.reply.into_iter().map(Parcel::from).collect();
-        for (to, bytes) in outcome.then {
+        for (to, stanza) in outcome.then {
             if to == self.caller.jid || to.resource().is_none() && to.bare() == self.caller.jid.bare() {
-                own.push(bytes.into());
+                own.push(stanza);
             } else {
-                shared.router.send(&to, bytes);
+                shared.router.send(&to, stanza.bytes().clone());
             }
         }
-        own.extend(outcome.kept);
         own
     }
 
