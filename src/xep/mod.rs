@@ -18,6 +18,7 @@ mod contact;
 mod disco;
 mod entity_time;
 mod filter;
+mod headers;
 mod last;
 mod offline;
 mod order;
@@ -340,7 +341,7 @@ pub const EXTENSIONS: &[Extension] = &[
         claims: &[],
     },
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
-    Extension { number: 131, name: "Stanza Headers and Internet Metadata", version: "1.2", features: &[], claims: &[] },
+    headers::EXTENSION,
     commands::accounts::EXTENSION,
     contact::EXTENSION,
     offline::EXTENSION,
