@@ -34,7 +34,7 @@ impl Feed {
                 self.pay(id);
             }
             None if self.loading > 0 && due.subscription.state == SubscriptionState::Subscribed => {
-                self.seldom.get_or_insert_default().dues.push(due);
+                self.seldom.dues.push(due);
             }
             None => {}
         }
