@@ -197,10 +197,10 @@ impl Router {
                         Some(answer) if !answer.first.is_empty() => {
                             let messages = answer.first.into_iter().chain([answer.iq]);
                             let then = parcels(messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then));
-                            Outcome { then, due: answer.due.map(Box::new), ..Outcome::default() }
+                            Outcome { then, due: answer.due, ..Outcome::default() }
                         }
                         Some(answer) => {
-                            let (reply, then, due) = (Some(answer.iq), parcels(answer.then), answer.due.map(Box::new));
+                            let (reply, then, due) = (Some(answer.iq), parcels(answer.then), answer.due);
                             Outcome { reply, then, due, ..Outcome::default() }
                         }
                         None => Outcome::default(),

@@ -149,7 +149,7 @@ pub struct Answer {
     /// Messages to be sent after it, each to the address beside it, which it also bears.
     pub then: Vec<(Jid, Bytes)>,
     /// The last item of a node that was subscribed to, which is due when it was sent (XEP-0060 §6.1.7).
-    pub due: Option<Due>,
+    pub due: Option<Box<Due>>,
 }
 
 impl Answer {
@@ -529,7 +529,7 @@ struct Ask {
 type Say = Box<dyn FnOnce(Answered) -> Option<Said> + Send>;
 
 /// What is said: the answer, and the last item that is due after it.
-type Said = (Body, Option<Due>);
+type Said = (Body, Option<Box<Due>>);
 
 /// What stands in an iq of type result.
 #[derive(Clone, Debug, PartialEq, Eq)]
