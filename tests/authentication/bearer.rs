@@ -9,8 +9,8 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use tidings::xml::Element;
 
-use crate::client::{Client, Hello, SASL2};
-use crate::house::House;
+use crate::client::{BIND2, Client, Hello, SASL2, SM};
+use crate::house::{House, alice};
 
 const BIND: &str = "<bind xmlns='urn:xmpp:bind:0'/>";
 
@@ -97,4 +97,40 @@ async fn a_token_that_is_not_for_us_or_nobody_s_opens_nothing() {
     }
     let (_, answer) = bear(&house, &sign(&key, &right)).await;
     assert!(answer.is("success", SASL2), "{answer}");
+}
+
+/// Nobody administers by such a token, nor by a session that was begun with more and goes on with it.
+#[tokio::test]
+async fn a_session_that_goes_on_by_a_token_may_what_the_token_may() {
+    let (house, key) = house().await;
+    house.running.access.set_admin(&alice(), true).await.unwrap();
+    let command = "<iq type='set' id='c' to='localhost'><command xmlns='http://jabber.org/protocol/commands' \
+                   node='http://jabber.org/protocol/admin#get-registered-users-num'/></iq>";
+    let answered = async |client: &mut Client| {
+        client.send(command).await.unwrap();
+        loop {
+            let answer = client.next().await.unwrap();
+            if answer.attr("id") == Some("c") {
+                return answer.attr("type").unwrap_or_default().to_owned();
+            }
+        }
+    };
+    let enable = "<bind xmlns='urn:xmpp:bind:0'><enable xmlns='urn:xmpp:sm:3' resume='true'/></bind>";
+    let mut client = Hello::default().connect(house.direct()).await.unwrap();
+    let success = client.plain("alice", "alice-password", enable).await.unwrap();
+    let enabled = success.child("bound", BIND2).and_then(|bound| bound.child("enabled", SM)).expect("enabled");
+    let id = enabled.attr("id").expect("it can be resumed").to_owned();
+    client.next().await.unwrap();
+    assert_eq!(answered(&mut client).await, "result");
+    drop(client);
+
+    let mut client = Hello::default().connect(house.direct()).await.unwrap();
+    let message = format!("n,,\u{1}auth=Bearer {}\u{1}\u{1}", sign(&key, &claims(600)));
+    let resume = format!("<resume xmlns='{SM}' previd='{id}' h='0'/>");
+    let success = client.authenticate("OAUTHBEARER", message.as_bytes(), &resume).await.unwrap();
+    assert!(success.child("resumed", SM).is_some(), "{success}");
+    // What was not acknowledged comes again, an answer with this id among it.
+    let answers = answered(&mut client).await;
+    let answers = if answers == "result" { answered(&mut client).await } else { answers };
+    assert_eq!(answers, "error");
 }
