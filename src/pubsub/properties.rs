@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::world::{World, bare, item, jid, node_id, payload, raw, request};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Contact, Edge, ItemId, NewItem, NodeKey, Page, Precondition, RawField, Request, Role, Selection, Seq,
+    Affiliation, Contact, Edge, ItemId, NewItem, NodeKey, Page, Precondition, Public, RawField, Request, Role, Selection, Seq,
     SubId, SubscriptionState, Verb, View,
 };
 
@@ -128,7 +128,8 @@ fn relations() -> impl Strategy<Value = Verb> {
         (jids(), option::weighted(0.3, vec(options(), 0..2))).prop_map(|(jid, options)| Verb::Subscribe {
             node: node_id(),
             jid,
-            options
+            options,
+            public: Public::AsItIs
         }),
         (jids(), option::weighted(0.3, subids()), vec(options(), 0..2))
             .prop_map(|(jid, subid, options)| { Verb::SetOptions { node: node_id(), jid, subid, options } }),
