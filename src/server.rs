@@ -108,8 +108,7 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
     if let Some(herald) = router.herald(&delivery) {
         rooms.spawn(herald.run(over.clone()));
     }
-    let sessions =
-        Sessions::new(access.clone(), delivery.clone(), router, clock.clone(), session_options, leaving.clone());
+    let sessions = Sessions::new(access.clone(), delivery.clone(), router, session_options, leaving.clone());
 
     let gate = Gate::new(gate_options(config));
     let doors = [
@@ -129,8 +128,8 @@ pub async fn start(config: &Config, parts: Parts) -> Result<Running, StartError>
             tracker: peers.clone(),
         }));
     }
-    let webhooks = Webhooks::new(delivery.clone(), webhook_options(config, &addresses), leaving.clone());
-    let webhooks = webhooks.map_err(StartError)?;
+    let (options, cuts) = (webhook_options(config, &addresses), access.revocations());
+    let webhooks = Webhooks::new(delivery.clone(), options, cuts, leaving.clone()).map_err(StartError)?;
     rooms.spawn(webhooks.clone().run());
     if let Some(options) = upstream_options(config) {
         let of = &config.component_of;
@@ -314,6 +313,12 @@ fn engine_options(config: &Config) -> engine::Options {
         who_creates: config.pubsub.create,
         auto_create: config.pubsub.auto_create,
         templates: config.templates.clone().into(),
+        servers: config
+            .hosts
+            .iter()
+            .filter(|host| host.service != host.domain)
+            .map(|host| host.domain.clone())
+            .collect(),
         payload_bytes_max: stanza_bytes.saturating_sub(STANZA_OVERHEAD_BYTES),
         items_max: config.pubsub.items_max,
         attached_items_max: config.pubsub.attached_items_max,

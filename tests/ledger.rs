@@ -162,10 +162,11 @@ fn attack(line: &str) -> Option<Vec<&str>> {
 /// Whether there is a test of this name that is run.
 fn stands(name: &str) -> bool {
     let (kind, path) = name.split_once(':').unwrap_or_default();
-    if kind == "scene" && path.starts_with("self_check::") {
-        // Not a dialogue: a check of the stage itself.
-        let code = fs::read_to_string("tests/scenes/self_check.rs").unwrap_or_default();
-        return code.contains(&format!("Trial::test(\"{path}\""));
+    if kind == "scene" && path.split("::").next().is_some_and(|file| ["self_check", "removal"].contains(&file)) {
+        // Not a dialogue: a trial that the stage is used for.
+        let file = path.split("::").next().unwrap_or_default();
+        let code = fs::read_to_string(format!("tests/scenes/{file}.rs")).unwrap_or_default();
+        return code.contains(&format!("\"{path}\""));
     }
     if kind == "scene" {
         return Path::new("tests/scenes").join(path.replace("::", "/")).with_extension("scene").exists();

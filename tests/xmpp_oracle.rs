@@ -154,7 +154,9 @@ fn policy() -> ServicePolicy {
         items_max: 1000,
         children_max: 1000,
         parents_max: 16,
+        of_server: false,
         batch_items_max: 16,
+        attached_items_max: 16,
         subscriptions: tidings::pubsub::SubscriptionPolicy::default(),
     }
 }

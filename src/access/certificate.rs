@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::throttle::Prefix;
 use super::token::PREFIX;
-use super::{Access, Denied, Login, random_text};
+use super::{Access, Denied, Login, Proof, random_text};
 use crate::jid::BareJid;
 
 /// The place of an anonymous session, given back when dropped.
@@ -22,7 +22,8 @@ impl Access {
         let stamp = inner.revocations.stamp(None);
         let account = inner.store.account(jid.clone()).await.map_err(Denied::Failed)?;
         let account = account.filter(|account| !account.disabled).ok_or(Denied::Wrong)?;
-        Ok(Login { account: account.jid, admin: account.admin, scopes: None, expires: None, stamp })
+        let proof = Proof::Certificate;
+        Ok(Login { account: account.jid, admin: account.admin, scopes: None, expires: None, proof, stamp })
     }
 
     /// Whom a token of OAuth lets into a session (RFC 7628): one that allows all that its account may, for a
@@ -50,7 +51,8 @@ impl Access {
         let name = random_text(NAME_CHARS).to_ascii_lowercase();
         let account = BareJid::new(Some(&name), domain).map_err(|_| later)?;
         let stamp = self.inner.revocations.stamp(None);
-        Ok((Login { account, admin: false, scopes: None, expires: None, stamp }, Stay(place)))
+        let proof = Proof::Nothing;
+        Ok((Login { account, admin: false, scopes: None, expires: None, proof, stamp }, Stay(place)))
     }
 }
 

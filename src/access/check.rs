@@ -9,7 +9,7 @@ use sha2::Sha256;
 
 use super::recent::Recent;
 use super::throttle::{Prefix, Throttle};
-use super::{Denied, Inner, Login, Options, ScramHash, ScramOffer, verifier};
+use super::{Denied, Inner, Login, Options, Proof, ScramHash, ScramOffer, verifier};
 use crate::jid::{BareJid, prepare_resource};
 use crate::store::{Account, Failure, Verifier};
 use crate::time::Timestamp;
@@ -80,7 +80,8 @@ impl Inner {
         let right = work.await.map_err(|_| Denied::Failed(Failure::Refused(CHECK_FAILED.to_owned())))?;
         match (right, usable, key) {
             (true, Some(account), Some(key)) => {
-                let login = Login { account: account.jid, admin: account.admin, scopes: None, expires: None, stamp };
+                let (account, admin) = (account.jid, account.admin);
+                let login = Login { account, admin, scopes: None, expires: None, proof: Proof::Password, stamp };
                 self.passwords.remember(key, login.clone(), self.clock.now());
                 Ok(login)
             }
@@ -104,7 +105,8 @@ impl Inner {
                     ScramHash::Sha512 => sha512,
                 };
                 let real = !disabled;
-                let login = real.then_some(Login { account: jid, admin, scopes: None, expires: None, stamp });
+                let proof = Proof::Password;
+                let login = real.then_some(Login { account: jid, admin, scopes: None, expires: None, proof, stamp });
                 ScramOffer { keys, real, admin: admin && real, login }
             }
             _ => ScramOffer { keys: decoy, real: false, admin: false, login: None },

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use super::throttle::Prefix;
 use super::token::random_text;
-use super::{Access, Denied, Inner, Login};
+use super::{Access, Denied, Inner, Login, Proof};
 use crate::jid::BareJid;
 use crate::store::{Failure, FastToken};
 use crate::time::Timestamp;
@@ -59,8 +59,17 @@ impl Access {
 
     /// Gives a client that has authenticated a token for one mechanism. The one that it uses stays
     /// until this one is used; one that it was given before and has not used is forgotten.
-    pub async fn issue_fast(&self, login: &Login, client: &str, mechanism: &str) -> Result<IssuedFastToken, Failure> {
-        self.inner.issue_fast(login, client, mechanism).await
+    /// Nothing for who has come by something that ends while the password stays.
+    pub async fn issue_fast(
+        &self,
+        login: &Login,
+        client: &str,
+        mechanism: &str,
+    ) -> Result<Option<IssuedFastToken>, Failure> {
+        if !login.proof.lasts_like_password() {
+            return Ok(None);
+        }
+        self.inner.issue_fast(login, client, mechanism).await.map(Some)
     }
 }
 
@@ -102,7 +111,8 @@ impl Inner {
         self.throttle.succeeded(account, prefix);
         let responder = hashed(&found.secret_sha256, b"Responder", proof.binding);
         let due = found.issued.plus_seconds(self.options.fast_rotate_seconds) <= now && !proof.invalidate;
-        let login = Login { account: usable.jid, admin: usable.admin, scopes: None, expires: None, stamp };
+        let login =
+            Login { account: usable.jid, admin: usable.admin, scopes: None, expires: None, proof: Proof::Fast, stamp };
         Ok(FastLogin { login, responder, due })
     }
 

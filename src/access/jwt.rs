@@ -21,7 +21,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::recent::Recent;
-use super::{Denied, Inner, Login, Scopes};
+use super::{Denied, Inner, Login, Proof, Scopes};
 use crate::jid::BareJid;
 use crate::time::Timestamp;
 
@@ -166,7 +166,7 @@ impl Inner {
             _ => {}
         }
         let scopes = issuer.scopes.then(|| scopes_of(parts.claims.scope.as_deref().unwrap_or_default()));
-        let login = Login { account, admin: false, scopes, expires: Some(expires), stamp };
+        let login = Login { account, admin: false, scopes, expires: Some(expires), proof: Proof::Bearer, stamp };
         let until = now.plus_seconds(self.options.token_cache_seconds);
         let known = Known { login: login.clone(), until };
         self.issuers.known.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, known);

@@ -112,8 +112,36 @@ pub struct Login {
     pub scopes: Option<Scopes>,
     /// When whoever holds this open must close it.
     pub expires: Option<Timestamp>,
+    pub proof: Proof,
     /// When and from what this login was made; only [`Access::still_valid`] reads it.
     pub stamp: Stamp,
+}
+
+/// What a login was made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The account's password.
+    Password,
+    /// A token of FAST, which is given to those who have shown one or a password.
+    Fast,
+    Certificate,
+    /// An API token or a JWT. Either can be taken back, or ends, while the account stays.
+    Bearer,
+    /// Nothing: an anonymous session.
+    Nothing,
+}
+
+impl Proof {
+    /// Whether the account itself may be changed with it, its password and whether there is one: who was lent
+    /// a token would keep more than it was lent.
+    pub fn owns_account(self) -> bool {
+        matches!(self, Proof::Password | Proof::Fast | Proof::Certificate)
+    }
+
+    /// Whether a token may be had for it that lasts as long as the password does (XEP-0484 §3.3).
+    fn lasts_like_password(self) -> bool {
+        matches!(self, Proof::Password | Proof::Fast)
+    }
 }
 
 /// The moment of a login, counted in revocations, and the token that it came from. The default is

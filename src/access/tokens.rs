@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 
 use super::accounts::NotDone;
 use super::token::{LOCAL_TOKEN_ID, mint, new_id, read};
-use super::{Access, Denied, Inner, Login, Scopes};
+use super::{Access, Denied, Inner, Login, Proof, Scopes};
 use crate::jid::BareJid;
 use crate::store::Token;
 use crate::time::Timestamp;
@@ -91,7 +91,7 @@ impl Inner {
             texts => Some(Scopes::parse(texts).unwrap_or_default()),
         };
         let admin = account.admin && scopes.is_none();
-        let login = Login { account: account.jid, admin, scopes, expires: token.expires, stamp };
+        let login = Login { account: account.jid, admin, scopes, expires: token.expires, proof: Proof::Bearer, stamp };
         let until = now.plus_seconds(self.options.token_cache_seconds);
         let known = Known { secret_sha256: token.secret_sha256, login: login.clone(), until, touched: token.last_used };
         let touch = {

@@ -154,6 +154,7 @@ impl Checks {
             items_max: config.pubsub.items_max,
             children_max: config.pubsub.children_max,
             parents_max: config.pubsub.parents_max,
+            of_server: false,
             batch_items_max: 1,
             attached_items_max: config.pubsub.attached_items_max,
             subscriptions: config.pubsub.subscriptions.clone(),

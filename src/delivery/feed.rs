@@ -58,6 +58,8 @@ pub struct Feed {
     temporary: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)>,
     /// What the session shows, while it is available.
     show: Option<Show>,
+    /// What those for whom a link speaks have said of themselves, where they are not simply available.
+    said: HashMap<Jid, Option<Show>>,
     next_watch: u64,
     /// Watches that may have something to show.
     ready: VecDeque<u64>,
@@ -165,7 +167,9 @@ impl Delivery {
     }
 
     /// The feed of whoever speaks for others: all their subscriptions are watched at once.
+    /// They are there as long as it is, for all that is known of them, until they say otherwise.
     pub fn attach_to(&self, whom: Whom, role: Role, bound: Moment) -> Feed {
+        let show = whom.session().is_none().then_some(Show::Online);
         let inlet = Arc::new(Inlet {
             available: AtomicBool::new(whom.session().is_none()),
             whom,
@@ -184,7 +188,8 @@ impl Delivery {
             live: HashMap::new(),
             digests: BinaryHeap::new(),
             temporary: HashMap::new(),
-            show: None,
+            show,
+            said: HashMap::new(),
             next_watch: 0,
             ready: VecDeque::new(),
             work: FuturesUnordered::new(),
@@ -203,6 +208,11 @@ impl Delivery {
 }
 
 impl Feed {
+    /// The session goes on for who has proved something else.
+    pub fn set_role(&mut self, role: Role) {
+        self.role = role;
+    }
+
     /// The session became available, and shows this, or unavailable (RFC 6121 §4.2, §4.5). `since` is a
     /// moment before anyone was told: what is committed from then on is shown, however long it takes to
     /// find out what the session is subscribed to.
@@ -226,26 +236,49 @@ impl Feed {
         }
     }
 
-    /// The session went offline: its account has, where no other session is there as this one was.
+    /// The session went offline: its account has, where no other session is there as this one was. With a
+    /// link go all for whom it speaks.
     fn publisher_left(&self, was: Was) {
-        if let Some(full) = self.inlet.whom.session() {
-            self.shared.departed(full.bare().clone(), was);
+        match self.inlet.whom.session() {
+            Some(full) => self.shared.departed(full.bare().clone(), was),
+            None => self.shared.link_departed(&self.inlet.whom),
+        }
+    }
+
+    /// One of those for whom a link speaks has told a service that it is available, and shows this, or
+    /// unavailable (XEP-0060 §12.6: by presence that is sent there).
+    pub fn is_told_presence(&mut self, jid: &Jid, show: Option<Show>) {
+        if self.inlet.whom.session().is_some() {
+            return;
+        }
+        for of in [jid.clone(), Jid::Bare(jid.bare().clone())] {
+            // Beyond the limit nobody is believed to be away.
+            let known = self.said.len() < self.shared.options.watches_per_link_max || self.said.contains_key(&of);
+            match show {
+                Some(Show::Online) => drop(self.said.remove(&of)),
+                other if known => drop(self.said.insert(of, other)),
+                _ => {}
+            }
+        }
+        if show.is_none() {
+            self.note_temporary();
+            let (gone, kept) = self.temporary.drain().partition(|(_, (_, subscription))| {
+                subscription.jid == *jid || matches!(&subscription.jid, Jid::Bare(bare) if bare == jid.bare())
+            });
+            self.temporary = kept;
+            let gone: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)> = gone;
+            self.shared.gone(gone.into_values());
+            self.shared.departed(jid.bare().clone(), Was::Silent);
         }
     }
 
     /// Ends the temporary subscriptions of which nobody is left (XEP-0060 §12.5): those of the full JID,
     /// and those of the bare one with its last available session.
     fn end_temporary(&mut self) {
-        for watch in self.watches.values().filter(|watch| watch.is_temporary()) {
-            for subscription in &watch.subscriptions {
-                let key = (watch.tail.key(), subscription.subid.clone());
-                self.temporary.insert(key, ((**watch.tail.address()).clone(), subscription.clone()));
-            }
-        }
-        if self.temporary.is_empty() {
-            return;
-        }
-        let Some(full) = self.inlet.whom.session() else { return };
+        self.note_temporary();
+        let Some(full) = self.inlet.whom.session() else {
+            return self.shared.gone(self.temporary.drain().map(|(_, gone)| gone));
+        };
         let others = lock(&self.shared.online).get(full.bare()).is_some_and(|inlets| {
             inlets.iter().any(|inlet| !Arc::ptr_eq(inlet, &self.inlet) && inlet.available.load(Ordering::Acquire))
         });
@@ -254,6 +287,15 @@ impl Feed {
         self.temporary = kept;
         let gone: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)> = gone;
         self.shared.gone(gone.into_values());
+    }
+
+    fn note_temporary(&mut self) {
+        for watch in self.watches.values().filter(|watch| watch.is_temporary()) {
+            for subscription in &watch.subscriptions {
+                let key = (watch.tail.key(), subscription.subid.clone());
+                self.temporary.insert(key, ((**watch.tail.address()).clone(), subscription.clone()));
+            }
+        }
     }
 
     /// A notification of this node came back from somebody.
@@ -318,10 +360,6 @@ impl Feed {
     pub fn pull(&mut self, mut room: usize, show: &mut dyn FnMut(Shown<'_>) -> usize) -> Result<(), Behind> {
         self.take_inbox();
         let away = !self.inlet.available.load(Ordering::Acquire);
-        // XEP-0060 §12.6: an owner may want nobody told who is not available.
-        let show = &mut |shown: Shown<'_>| {
-            if away && shown.entry.config.presence_based_delivery { 0 } else { show(shown) }
-        };
         let mut turns = self.ready.len();
         while room > 0
             && turns > 0
@@ -337,7 +375,13 @@ impl Feed {
                 continue;
             }
             watch.handle.pending.store(false, Ordering::Release);
-            let look = watch.look(id, self.show, &mut room, show);
+            let presence = self.said.get(&watch.to).copied().unwrap_or(self.show);
+            // XEP-0060 §12.6: an owner may want nobody told who is not available.
+            let away = away || self.inlet.whom.session().is_none() && presence.is_none();
+            let show = &mut |shown: Shown<'_>| {
+                if away && shown.entry.config.presence_based_delivery { 0 } else { show(shown) }
+            };
+            let look = watch.look(id, presence, &mut room, show);
             let changed = watch.take_graph_change();
             match look {
                 Look::Shown { position, more } => {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Delivery, Shared, lock};
 use crate::engine::Wrong;
-use crate::jid::Jid;
+use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Caller, Expire, NodeAddress, Request, Role, Subscription, Verb};
 use crate::store::{Failure, Lapse};
 use crate::time::Timestamp;
@@ -85,6 +85,32 @@ impl Shared {
         };
         let micros = end.0.saturating_sub(self.engine.clock().now().0);
         Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)).min(LOOK_AGAIN))
+    }
+
+    /// Ends the temporary subscriptions of an account of which nobody is left, also those that no session has
+    /// watched: whoever never was available was shown nothing by them.
+    pub(super) async fn end_temporary_of(&self, account: &BareJid) -> Result<(), Failure> {
+        loop {
+            let found = self.engine.store().lapsing(Lapse::WithPresenceOf(account.clone()), AT_ONCE).await?;
+            let gone: Vec<_> =
+                found.into_iter().filter(|(_, subscription)| !self.is_there(&subscription.jid)).collect();
+            if gone.is_empty() {
+                return Ok(());
+            }
+            for (address, subscription) in gone {
+                self.end(address, subscription).await?;
+            }
+        }
+    }
+
+    /// Whether somebody is there for whom a temporary subscription of this JID is.
+    fn is_there(&self, jid: &Jid) -> bool {
+        let online = lock(&self.online);
+        let mut inlets = online.get(jid.bare()).into_iter().flatten();
+        match jid {
+            Jid::Full(_) => inlets.any(|inlet| inlet.wants(jid)),
+            Jid::Bare(_) => inlets.any(|inlet| inlet.is_available()),
+        }
     }
 
     /// A refusal ends it too: the node has gone.

@@ -95,6 +95,8 @@ struct Shared {
     gone: Mutex<Vec<(NodeAddress, Subscription)>>,
     /// Accounts whose last session has gone. As many as there were sessions.
     departed: Mutex<HashSet<(BareJid, passing::Was)>>,
+    /// Those who spoke for others and have gone. As many as there were.
+    links_departed: Mutex<Vec<Whom>>,
     /// Rung when a lease may end earlier than was known.
     lease: Notify,
     pages: pages::Pages,
@@ -125,6 +127,7 @@ impl Delivery {
                 growth: Notify::new(),
                 recent: recent::Recent::default(),
                 gone: Mutex::default(),
+                links_departed: Mutex::default(),
                 departed: Mutex::default(),
                 lease: Notify::new(),
                 pages: pages::Pages::default(),

@@ -4,7 +4,7 @@
 
 use futures_util::future::join_all;
 
-use super::{Shared, lock};
+use super::{Shared, Whom, lock};
 use crate::engine::Wrong;
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{Caller, ItemFact, Node, Precondition, Request, Role, Verb};
@@ -27,6 +27,12 @@ impl Shared {
         }
     }
 
+    /// Nobody speaks any more for those of whom this one was a feed.
+    pub(super) fn link_departed(&self, whom: &Whom) {
+        lock(&self.links_departed).push(whom.clone());
+        self.lease.notify_one();
+    }
+
     /// Whether an account has another session that is there as one was that has gone.
     fn stays(&self, account: &BareJid, was: Was) -> bool {
         let online = lock(&self.online);
@@ -39,13 +45,21 @@ impl Shared {
 
     /// Lets the items of those go who have gone, and have not come back.
     pub(super) async fn let_pass_of_departed(&self) -> Result<(), Failure> {
+        let links = std::mem::take(&mut *lock(&self.links_departed));
+        for (at, whom) in links.iter().enumerate() {
+            if let Err(failure) = self.let_pass_of_link(whom).await {
+                lock(&self.links_departed).extend_from_slice(&links[at..]);
+                return Err(failure);
+            }
+        }
         let departed = std::mem::take(&mut *lock(&self.departed));
         let mut departed = departed.into_iter();
         while let Some((account, was)) = departed.next() {
             if self.stays(&account, was) {
                 continue;
             }
-            if let Err(failure) = self.let_pass(&account).await {
+            let (ended, passed) = (self.end_temporary_of(&account).await, self.let_pass(&account).await);
+            if let Err(failure) = ended.and(passed) {
                 lock(&self.departed).extend(std::iter::once((account, was)).chain(departed));
                 return Err(failure);
             }
@@ -58,6 +72,17 @@ impl Shared {
         let mut after = String::new();
         while let Some(publisher) = self.engine.store().next_passing(after).await? {
             self.let_pass(&publisher).await?;
+            after = publisher.to_string();
+        }
+        Ok(())
+    }
+
+    async fn let_pass_of_link(&self, whom: &Whom) -> Result<(), Failure> {
+        let mut after = String::new();
+        while let Some(publisher) = self.engine.store().next_passing(after).await? {
+            if whom.speaks_for(&publisher) && !lock(&self.links).iter().any(|inlet| inlet.speaks_for(&publisher)) {
+                self.let_pass(&publisher).await?;
+            }
             after = publisher.to_string();
         }
         Ok(())

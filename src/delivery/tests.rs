@@ -480,6 +480,26 @@ async fn who_is_kept_out_is_not_told_of_the_end() {
     nothing(&mut feed).await;
 }
 
+/// A node that becomes hidden is gone for those who merely watch it: they are shown nothing more. Its subscribers know
+/// of it still.
+#[tokio::test]
+async fn a_node_that_becomes_hidden_is_gone_for_those_who_merely_watch_it() {
+    let stage = Stage::new().await;
+    stage.subscribe(bare("bob").into()).await;
+    let mut feed = stage.online(full("bob"), Show::Online);
+    let (ring, caller) = (Ring::default(), Caller { jid: bare("carol").into(), role: Role::Account });
+    let service = BareJid::parse("pubsub.localhost").unwrap();
+    let mut follower = stage.delivery.follow(caller, service, node(), Start::Now, &ring).await.unwrap();
+    stage.publish("a").await;
+    assert_eq!(follower.advance(|_| true).await, Followed::Shown);
+    let hidden = RawField { name: "tidings#hidden".to_owned(), values: vec!["1".to_owned()] };
+    stage.ask("owner", Verb::Configure { node: node(), config: vec![hidden] }).await.unwrap();
+    stage.publish("b").await;
+    let followed = follower.advance(|entry| panic!("shown: {:?}", entry.event)).await;
+    assert_eq!(followed, Followed::Ended(Ending::Deleted));
+    assert_eq!(shown(&mut feed, 2).await.unwrap(), ["a", "b"]);
+}
+
 /// Gives the session every chance to show something, and it shows nothing.
 async fn nothing(feed: &mut Feed) {
     let idle = async {

@@ -160,6 +160,8 @@ pub struct Options {
     pub auto_create: bool,
     /// Of pub/sub services; accounts have none.
     pub templates: Arc<[Template]>,
+    /// The domains of accounts: each is a service of its own (XEP-0163).
+    pub servers: Arc<[BareJid]>,
     pub payload_bytes_max: u64,
     pub items_max: u64,
     pub children_max: u64,
@@ -185,6 +187,7 @@ impl Default for Options {
             who_creates: WhoCreates::Accounts,
             auto_create: false,
             templates: Arc::default(),
+            servers: Arc::default(),
             payload_bytes_max: 262_144 - 8192,
             items_max: 10_000,
             children_max: 1000,
@@ -202,13 +205,19 @@ impl Options {
     /// The rules of a service under these settings.
     pub fn policy(&self, service: BareJid) -> ServicePolicy {
         let personal = service.local().is_some();
-        let templates = if personal { Arc::default() } else { self.templates.clone() };
+        let of_server = self.servers.contains(&service);
+        let templates = if personal || of_server { Arc::default() } else { self.templates.clone() };
         ServicePolicy {
             service,
+            of_server,
             templates,
             // XEP-0163 §3.
-            who_creates: if personal { WhoCreates::Itself } else { self.who_creates },
-            auto_create: personal || self.auto_create,
+            who_creates: match (personal, of_server) {
+                (true, _) => WhoCreates::Itself,
+                (false, true) => WhoCreates::Admins,
+                (false, false) => self.who_creates,
+            },
+            auto_create: personal || of_server || self.auto_create,
             payload_bytes_max: self.payload_bytes_max,
             items_max: self.items_max,
             children_max: self.children_max,
@@ -344,36 +353,6 @@ impl Engine {
 
 /// An address that a request speaks of.
 fn address_of(request: &Request) -> Option<NodeAddress> {
-    use crate::pubsub::Verb;
-    let node = match &request.verb {
-        Verb::Create { node, .. }
-        | Verb::Subscriptions { node, .. }
-        | Verb::DefaultOptions { node }
-        | Verb::Affiliations { node, .. }
-        | Verb::Pending { node } => node.as_ref()?,
-        Verb::Nodes { .. } => return None,
-        Verb::Configure { node, .. }
-        | Verb::Configuration { node }
-        | Verb::Delete { node, .. }
-        | Verb::Associate { collection: node, .. }
-        | Verb::Dissociate { collection: node, .. }
-        | Verb::Purge { node }
-        | Verb::Publish { node, .. }
-        | Verb::Retract { node, .. }
-        | Verb::Subscribe { node, .. }
-        | Verb::Unsubscribe { node, .. }
-        | Verb::Options { node, .. }
-        | Verb::SetOptions { node, .. }
-        | Verb::Lapse { node, .. }
-        | Verb::Items { node, .. }
-        | Verb::NodeSubscriptions { node, .. }
-        | Verb::SetSubscriptions { node, .. }
-        | Verb::NodeAffiliations { node, .. }
-        | Verb::SetAffiliations { node, .. }
-        | Verb::Metadata { node }
-        | Verb::Approve { node, .. }
-        | Verb::Expire { node }
-        | Verb::Watch { node } => node,
-    };
-    Some(NodeAddress { service: request.service.clone(), node: node.clone() })
+    let node = request.verb.node()?.clone();
+    Some(NodeAddress { service: request.service.clone(), node })
 }

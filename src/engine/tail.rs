@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use bytes::Bytes;
 
 use crate::jid::BareJid;
-use crate::pubsub::{AccessModel, Change, Event, EventKind, Node, NodeAddress, NodeConfig, NodeKey, Seq, root};
+use crate::pubsub::{Change, Event, EventKind, Node, NodeAddress, NodeConfig, NodeKey, Seq, doubts, root};
 
 /// One event as watchers share it.
 pub struct Entry {
@@ -227,32 +227,23 @@ impl Tail {
     fn append(&self, node: &Node, changes: &[Change], entries: &[Arc<Entry>], bytes_max: usize) -> bool {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let before = state.bytes;
-        let mut doubt = false;
+        let doubt = doubts(&state.config, &node.config, changes);
         for change in changes {
             match change {
-                Change::SetAffiliation { .. } => doubt = true,
-                // Where a subscription is not what lets its subscriber read, its coming and going takes
-                // nobody's right: no watcher has to ask again because of another's.
-                Change::SetSubscription { subscription } => {
-                    let lets_read = match node.config.access_model {
-                        AccessModel::Open | AccessModel::Presence | AccessModel::Roster | AccessModel::Whitelist => {
-                            false
-                        }
-                        AccessModel::Authorize => true,
-                    };
-                    doubt |= lets_read && !subscription.counts();
-                }
                 Change::DeleteNode { .. } => {
                     state.erase_all();
                     state.ended = true;
                 }
                 Change::Purge => state.erase_all(),
                 Change::RemoveItem { fact } => state.erase_chain(fact.seq),
-                Change::CreateNode | Change::PutItem { .. } | Change::Associate { .. } | Change::Dissociate { .. } => {}
+                Change::CreateNode
+                | Change::PutItem { .. }
+                | Change::SetAffiliation { .. }
+                | Change::SetSubscription { .. }
+                | Change::Associate { .. }
+                | Change::Dissociate { .. } => {}
             }
         }
-        let readers = |config: &NodeConfig| (config.access_model, config.roster_groups_allowed.clone());
-        doubt |= readers(&state.config) != readers(&node.config);
         if doubt {
             state.doubt();
         }
@@ -516,6 +507,7 @@ pub(super) mod tests {
             items_max: 10,
             children_max: 10,
             parents_max: 10,
+            of_server: false,
             batch_items_max: 10,
             attached_items_max: 10,
             subscriptions: crate::pubsub::SubscriptionPolicy::default(),

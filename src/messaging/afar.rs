@@ -114,7 +114,7 @@ impl Messaging {
         // What cannot be read is as if nobody were there: whoever is blocked must not come through.
         let give = move |messaging: &Messaging, blocked: Option<&[Jid]>| {
             let free = blocked.is_some_and(|blocked| !im::blocks(blocked, &from));
-            let taken = free && messaging.send(&to, &stanza) > 0;
+            let taken = free && messaging.give(&to, &messaging.parcel(stanza, refusal.is_some())) > 0;
             refusal.filter(|_| !taken)
         };
         if !self.shared.turns.busy(&account)

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::caps::{Capable, Interests};
+use super::errand::Parcel;
 use super::words::Spoken;
 use crate::im;
 use crate::jid::{BareJid, FullJid, Jid};
@@ -18,14 +20,26 @@ use crate::store::Keeping;
 /// Something that others have for a session.
 #[derive(Clone, Debug)]
 pub enum Routed {
-    /// A stanza, as it stands on the wire.
-    Stanza(Bytes),
-    /// An administrator ends it (XEP-0133 §4.5).
-    Ended,
-    /// Another session has taken its resource (RFC 6120 §7.7.2.2).
-    Replaced,
+    Stanza(Parcel),
     /// Whose nodes it follows may have changed: it should ask.
     Follow,
+    /// Messages were kept because it was given more than it has read: it should collect them.
+    Kept,
+}
+
+/// Why a session is over. It is told beside its queue, which it may not be reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// An administrator ends it (XEP-0133 §4.5).
+    Ended,
+    /// Another session has taken its resource (RFC 6120 §7.7.2.2), or its place among the account's.
+    Replaced,
+}
+
+/// Where a session hears what others have for it.
+pub(super) struct Ears {
+    pub inbox: mpsc::Receiver<Routed>,
+    pub over: oneshot::Receiver<Over>,
 }
 
 /// Why a resource cannot be bound.
@@ -55,6 +69,12 @@ struct Session {
     full: FullJid,
     /// Tells a session from a later one of the same address.
     inbox: mpsc::Sender<Routed>,
+    over: oneshot::Sender<Over>,
+    /// Since when it has had no connection.
+    asleep: Option<Instant>,
+    /// Messages wait for it behind what it has not read. Until it has collected them nothing that must
+    /// arrive may overtake them.
+    behind: bool,
     /// Absent while it is not available (RFC 6121 §4.2).
     priority: Option<i8>,
     /// The presence that it sent last, for those who come later.
@@ -135,29 +155,35 @@ impl Place {
 }
 
 impl Directory {
-    pub fn bind(&self, full: FullJid, inbox: mpsc::Sender<Routed>, sessions_max: usize) -> Result<Bound, BindFailed> {
+    /// Enters a session, which hears of up to `inbox_max` things at a time. Whose resource it takes is over;
+    /// where there are as many as may be, so is the one that has been without a connection for longest.
+    pub fn bind(&self, full: FullJid, inbox_max: usize, sessions_max: usize) -> Result<Bound, BindFailed> {
         let mut accounts = self.lock();
         let sessions = &mut accounts.entry(full.bare().clone()).or_default().sessions;
-        let mut replaced = None;
-        match sessions.iter().position(|session| session.full == full) {
-            Some(old) => {
-                let old = sessions.remove(old);
-                let _ = old.inbox.try_send(Routed::Replaced); // There is room for it; or its task has ended.
-                replaced = Some(Left { available: old.priority.is_some(), directed: old.directed });
+        let asleep = |(at, session): (usize, &Session)| Some((session.asleep?, at));
+        let goes = match sessions.iter().position(|session| session.full == full) {
+            Some(old) => Some(old),
+            None if sessions.len() >= sessions_max => {
+                Some(sessions.iter().enumerate().filter_map(asleep).min().ok_or(BindFailed::TooMany)?.1)
             }
-            None if sessions.len() >= sessions_max => return Err(BindFailed::TooMany),
-            None => {}
-        }
+            None => None,
+        };
+        let replaced = goes.map(|goes| sessions.remove(goes).end(Over::Replaced));
+        let (inbox, heard) = mpsc::channel(inbox_max);
+        let (over, told) = oneshot::channel();
         sessions.push(Session {
             full: full.clone(),
             inbox: inbox.clone(),
+            over,
+            asleep: None,
+            behind: false,
             priority: None,
             presence: None,
             wants: Wants::default(),
             directed: Vec::new(),
             capable: None,
         });
-        Ok(Bound { place: Place { full, inbox }, replaced })
+        Ok(Bound { place: Place { full, inbox }, ears: Ears { inbox: heard, over: told }, replaced })
     }
 
     /// Takes a session out; nothing when another has taken its place.
@@ -178,11 +204,7 @@ impl Directory {
             Jid::Full(full) => session.full == *full,
             Jid::Bare(_) => true,
         };
-        let ended = account.sessions.extract_if(.., meant).map(|session| {
-            let _ = session.inbox.try_send(Routed::Ended); // There is room for it; or its task has ended.
-            (session.full, Left { available: session.priority.is_some(), directed: session.directed })
-        });
-        let ended = ended.collect();
+        let ended = account.sessions.extract_if(.., meant).map(|session| session.end(Over::Ended)).collect();
         forget_if_empty(&mut accounts, who.bare());
         ended
     }
@@ -219,17 +241,18 @@ impl Directory {
     }
 
     /// Hands a stanza to one session; whether it took it.
-    pub fn to_one(&self, to: &FullJid, stanza: &Bytes) -> bool {
+    pub fn to_one(&self, to: &FullJid, parcel: &Parcel) -> bool {
         let accounts = self.lock();
         let sessions = accounts.get(to.bare()).into_iter().flat_map(|account| &account.sessions);
-        sessions.filter(|session| session.full == *to).any(|session| session.take(stanza))
+        sessions.filter(|session| session.full == *to).any(|session| session.take(parcel))
     }
 
     /// Hands a stanza to all those of an account's sessions. How many took it.
     pub fn to_all(&self, account: &BareJid, of: Of, stanza: &Bytes) -> usize {
         let accounts = self.lock();
         let sessions = accounts.get(account).into_iter().flat_map(|account| &account.sessions);
-        sessions.filter(|session| session.is(of)).filter(|session| session.take(stanza)).count()
+        let parcel = Parcel::from(stanza.clone());
+        sessions.filter(|session| session.is(of)).filter(|session| session.take(&parcel)).count()
     }
 
     /// Hands each of those sessions a stanza made for it.
@@ -237,29 +260,29 @@ impl Directory {
         let accounts = self.lock();
         let sessions = accounts.get(account).into_iter().flat_map(|account| &account.sessions);
         for session in sessions.filter(|session| session.is(of)) {
-            session.take(&make(&session.full));
+            session.take(&Parcel::from(make(&session.full)));
         }
     }
 
     /// Hands a message to an account's available sessions whose priority is not negative: to all of
     /// them, or to those of the highest priority (RFC 6121 §8.5.2.1.1). Who took it.
-    pub fn to_ready(&self, account: &BareJid, all: bool, stanza: &Bytes) -> Vec<FullJid> {
+    pub fn to_ready(&self, account: &BareJid, all: bool, parcel: &Parcel) -> Vec<FullJid> {
         let accounts = self.lock();
         let Some(account) = accounts.get(account) else { return Vec::new() };
-        let ready = |session: &&Session| session.priority.is_some_and(|priority| priority >= 0);
+        let ready = |session: &&Session| session.is_ready();
         let most = account.sessions.iter().filter(ready).filter_map(|session| session.priority).max();
         account
             .sessions
             .iter()
             .filter(ready)
             .filter(|session| all || session.priority == most)
-            .filter(|session| session.take(stanza))
+            .filter(|session| session.take(parcel))
             .map(|session| session.full.clone())
             .collect()
     }
 
     /// Hands a copy of a message to each session that wants copies and is not one of these.
-    pub fn to_copied(&self, account: &BareJid, but: &[FullJid], make: impl Fn(&FullJid) -> Bytes) {
+    pub fn to_copied(&self, account: &BareJid, but: &[FullJid], make: impl Fn(&FullJid) -> Parcel) {
         let accounts = self.lock();
         let Some(account) = accounts.get(account) else { return };
         for session in account.sessions.iter().filter(|session| session.wants.carbons && !but.contains(&session.full)) {
@@ -284,8 +307,7 @@ impl Directory {
 
     /// Whether a session takes what goes to the account's bare JID.
     pub fn has_ready(&self, account: &BareJid) -> bool {
-        let ready = |session: &Session| session.priority.is_some_and(|priority| priority >= 0);
-        self.lock().get(account).is_some_and(|account| account.sessions.iter().any(ready))
+        self.lock().get(account).is_some_and(|account| account.sessions.iter().any(Session::is_ready))
     }
 
     /// What the account's available sessions said last.
@@ -376,7 +398,31 @@ impl Directory {
 
     /// Whether a session takes what goes to its account's bare JID.
     pub fn is_ready(&self, place: &Place) -> bool {
-        self.with_session(place, |session| session.priority.is_some_and(|priority| priority >= 0)).unwrap_or(false)
+        self.with_session(place, |session| session.is_ready()).unwrap_or(false)
+    }
+
+    /// A message was kept for an account whose sessions have not read what they were given: they are told
+    /// when they have.
+    pub fn tell_kept(&self, account: &BareJid) {
+        let mut accounts = self.lock();
+        let sessions = accounts.get_mut(account).into_iter().flat_map(|account| &mut account.sessions);
+        for session in sessions.filter(|session| session.is_ready() && !session.behind) {
+            session.behind = session.inbox.try_send(Routed::Kept).is_ok(); // There is room for it.
+        }
+    }
+
+    /// A session collects what was kept; whether it may.
+    pub fn catch_up(&self, place: &Place) -> bool {
+        let ready = self.with_session(place, |session| {
+            session.behind = false;
+            session.is_ready()
+        });
+        ready.unwrap_or(false)
+    }
+
+    /// A session has lost its connection, or has one again.
+    pub fn set_asleep(&self, place: &Place, asleep: bool) {
+        self.with_session(place, |session| session.asleep = asleep.then(Instant::now));
     }
 
     pub fn handed_over(&self, account: &BareJid) -> i64 {
@@ -426,10 +472,11 @@ impl Directory {
     }
 }
 
-/// A session that was entered, and what remains of the one whose resource it took.
+/// A session that was entered, and what remains of the one that had to go.
 pub(super) struct Bound {
     pub place: Place,
-    pub replaced: Option<Left>,
+    pub ears: Ears,
+    pub replaced: Option<(FullJid, Left)>,
 }
 
 fn forget_if_empty(accounts: &mut HashMap<BareJid, Account>, jid: &BareJid) {
@@ -446,14 +493,22 @@ impl Account {
 
 impl Session {
     /// Whether there was room in its queue.
-    fn take(&self, stanza: &Bytes) -> bool {
-        self.give(Routed::Stanza(stanza.clone()))
+    fn take(&self, parcel: &Parcel) -> bool {
+        !(self.behind && parcel.must_arrive()) && self.give(Routed::Stanza(parcel.clone()))
     }
 
-    /// Whatever others send, there is room left to tell a session that it is over: one that is slow to read
-    /// must not go on beside the one that has its name now. Everything is given under the lock.
     fn give(&self, routed: Routed) -> bool {
-        self.inbox.capacity() > LAST_WORDS && self.inbox.try_send(routed).is_ok()
+        self.inbox.capacity() > KEPT && self.inbox.try_send(routed).is_ok()
+    }
+
+    /// It is not here any more, and is told so.
+    fn end(self, over: Over) -> (FullJid, Left) {
+        let _ = self.over.send(over); // Or its task has ended.
+        (self.full, Left { available: self.priority.is_some(), directed: self.directed })
+    }
+
+    fn is_ready(&self) -> bool {
+        self.priority.is_some_and(|priority| priority >= 0)
     }
 
     fn is(&self, of: Of) -> bool {
@@ -465,33 +520,44 @@ impl Session {
     }
 }
 
-/// Room that is kept in every queue for that a session has ended, or was replaced: it is told one of them, once.
-const LAST_WORDS: usize = 1;
+/// Room in every queue for that something was kept, which is told once until it was collected.
+const KEPT: usize = 1;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_session_whose_queue_is_full_is_told_that_it_is_over() {
+    async fn a_session_whose_queue_is_full_is_told_that_it_is_over_and_what_it_has_missed() {
         let directory = Directory::default();
         let fill = |full: FullJid| {
-            let (inbox, heard) = mpsc::channel(3);
-            directory.bind(full.clone(), inbox, 10).unwrap();
+            let Bound { place, ears, .. } = directory.bind(full.clone(), 3, 10).unwrap();
+            directory.announce(&place, Some(0), &spoken());
             while directory.to_one(&full, &stanza()) {}
-            heard
+            directory.tell_kept(full.bare());
+            (place, ears)
         };
-        let last = |mut heard: mpsc::Receiver<Routed>| {
-            let all: Vec<Routed> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
-            assert_eq!(all.len(), 3);
-            all.last().cloned()
-        };
-        let (replaced, ended) = (fill(full("a")), fill(full("b")));
-        let (other, _other) = mpsc::channel(3);
-        directory.bind(full("a"), other, 10).unwrap();
-        assert!(matches!(last(replaced), Some(Routed::Replaced)));
+        let (_, mut replaced) = fill(full("a"));
+        let heard: Vec<Routed> = std::iter::from_fn(|| replaced.inbox.try_recv().ok()).collect();
+        assert!(matches!(heard[..], [Routed::Stanza(_), Routed::Stanza(_), Routed::Kept]));
+        directory.bind(full("a"), 3, 10).unwrap();
+        assert_eq!(replaced.over.try_recv(), Ok(Over::Replaced));
+        let (_, mut ended) = fill(full("b"));
         directory.end(&Jid::Full(full("b")));
-        assert!(matches!(last(ended), Some(Routed::Ended)));
+        assert_eq!(ended.over.try_recv(), Ok(Over::Ended));
+    }
+
+    #[tokio::test]
+    async fn nothing_that_must_arrive_overtakes_what_was_kept() {
+        let directory = Directory::default();
+        let Bound { place, mut ears, .. } = directory.bind(full("a"), 4, 10).unwrap();
+        directory.announce(&place, Some(0), &spoken());
+        let must = Parcel::errand(Bytes::from_static(b"<message/>"), crate::time::Timestamp(0));
+        directory.tell_kept(&alice());
+        assert!(!directory.to_one(&full("a"), &must) && directory.to_ready(&alice(), true, &must).is_empty());
+        assert!(directory.to_one(&full("a"), &stanza()), "presence need not wait");
+        assert!(directory.catch_up(&place) && directory.to_one(&full("a"), &must));
+        assert!(matches!(ears.inbox.try_recv(), Ok(Routed::Kept)));
     }
 
     fn full(resource: &str) -> FullJid {
@@ -502,8 +568,8 @@ mod tests {
         full("a").bare().clone()
     }
 
-    fn stanza() -> Bytes {
-        Bytes::from_static(b"<message/>")
+    fn stanza() -> Parcel {
+        Parcel::from(Bytes::from_static(b"<message/>"))
     }
 
     fn spoken() -> Spoken {
@@ -513,36 +579,30 @@ mod tests {
     #[tokio::test]
     async fn a_bare_jid_reaches_available_sessions_of_no_negative_priority() {
         let directory = Directory::default();
-        let (inbox_a, mut a) = mpsc::channel(4);
-        let (inbox_b, mut b) = mpsc::channel(4);
-        let (inbox_c, mut c) = mpsc::channel(4);
-        let place_a = directory.bind(full("a"), inbox_a, 10).unwrap().place;
-        let place_b = directory.bind(full("b"), inbox_b, 10).unwrap().place;
-        let place_c = directory.bind(full("c"), inbox_c, 10).unwrap().place;
+        let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| directory.bind(full(name), 5, 10).unwrap());
         assert!(directory.to_ready(&alice(), true, &stanza()).is_empty(), "nobody is available");
-        for (place, priority) in [(&place_a, 0), (&place_b, -1), (&place_c, 5)] {
-            directory.announce(place, Some(priority), &spoken());
+        for (bound, priority) in [(&a, 0), (&b, -1), (&c, 5)] {
+            directory.announce(&bound.place, Some(priority), &spoken());
         }
         assert_eq!(directory.to_ready(&alice(), true, &stanza()), [full("a"), full("c")]);
         assert_eq!(directory.to_ready(&alice(), false, &stanza()), [full("c")]);
-        assert!(matches!(a.try_recv(), Ok(Routed::Stanza(bytes)) if bytes == stanza()));
-        assert!(a.try_recv().is_err() && b.try_recv().is_err());
-        assert!(c.try_recv().is_ok() && c.try_recv().is_ok());
+        let next = |bound: &mut Bound| bound.ears.inbox.try_recv();
+        assert!(matches!(next(&mut a), Ok(Routed::Stanza(parcel)) if parcel.bytes() == stanza().bytes()));
+        assert!(next(&mut a).is_err() && next(&mut b).is_err());
+        assert!(next(&mut c).is_ok() && next(&mut c).is_ok());
         assert!(directory.to_one(&full("b"), &stanza()));
-        assert_eq!(directory.to_all(&alice(), Of::Available, &stanza()), 3);
+        assert_eq!(directory.to_all(&alice(), Of::Available, stanza().bytes()), 3);
     }
 
     #[tokio::test]
     async fn a_resource_bound_again_replaces_the_session_and_its_end_does_not_end_the_new_one() {
         let directory = Directory::default();
-        let (old_inbox, mut old) = mpsc::channel(4);
-        let (new_inbox, _new) = mpsc::channel(4);
-        let old_place = directory.bind(full("a"), old_inbox, 1).unwrap().place;
-        directory.announce(&old_place, Some(0), &spoken());
-        let bound = directory.bind(full("a"), new_inbox, 1).unwrap();
-        assert!(matches!(old.try_recv(), Ok(Routed::Replaced)));
-        assert!(bound.replaced.is_some_and(|left| left.available));
-        assert!(directory.leave(&old_place).is_none());
+        let mut old = directory.bind(full("a"), 4, 1).unwrap();
+        directory.announce(&old.place, Some(0), &spoken());
+        let bound = directory.bind(full("a"), 4, 1).unwrap();
+        assert_eq!(old.ears.over.try_recv(), Ok(Over::Replaced));
+        assert!(bound.replaced.is_some_and(|(who, left)| who == full("a") && left.available));
+        assert!(directory.leave(&old.place).is_none());
         assert!(directory.is_online(&full("a")) && !directory.is_available(&full("a")));
         assert!(directory.leave(&bound.place).is_some());
         assert!(!directory.is_online(&full("a")));
@@ -552,16 +612,14 @@ mod tests {
     #[tokio::test]
     async fn an_ended_session_is_told_and_is_here_no_more() {
         let directory = Directory::default();
-        let (inbox_a, mut a) = mpsc::channel(4);
-        let (inbox_b, mut b) = mpsc::channel(4);
-        let place_a = directory.bind(full("a"), inbox_a, 10).unwrap().place;
-        directory.bind(full("b"), inbox_b, 10).unwrap();
-        directory.announce(&place_a, Some(0), &spoken());
+        let [mut a, mut b] = ["a", "b"].map(|name| directory.bind(full(name), 4, 10).unwrap());
+        directory.announce(&a.place, Some(0), &spoken());
         assert!(directory.end(&Jid::Full(full("c"))).is_empty());
         let ended = directory.end(&Jid::Full(full("a")));
         assert!(matches!(&ended[..], [(who, left)] if *who == full("a") && left.available));
-        assert!(matches!(a.try_recv(), Ok(Routed::Ended)) && b.try_recv().is_err());
-        assert!(directory.leave(&place_a).is_none(), "it has left");
+        assert_eq!(a.ears.over.try_recv(), Ok(Over::Ended));
+        assert!(b.ears.over.try_recv().is_err());
+        assert!(directory.leave(&a.place).is_none(), "it has left");
         let online = Online { account: alice(), sessions: vec![full("b")], active: false };
         assert_eq!(directory.online(), [online]);
         assert_eq!(directory.end(&Jid::Bare(alice())).len(), 1);
@@ -571,12 +629,25 @@ mod tests {
     #[tokio::test]
     async fn an_account_has_so_many_sessions_and_no_more() {
         let directory = Directory::default();
-        let (inbox, _keep) = mpsc::channel(4);
-        let (other, _keep_too) = mpsc::channel(4);
-        directory.bind(full("a"), inbox.clone(), 2).unwrap();
-        let second = directory.bind(full("b"), other, 2).unwrap().place;
-        assert_eq!(directory.bind(full("c"), inbox.clone(), 2).err(), Some(BindFailed::TooMany));
+        let _first = directory.bind(full("a"), 4, 2).unwrap();
+        let second = directory.bind(full("b"), 4, 2).unwrap().place;
+        assert_eq!(directory.bind(full("c"), 4, 2).err(), Some(BindFailed::TooMany));
         directory.leave(&second);
-        assert!(directory.bind(full("c"), inbox, 2).is_ok());
+        assert!(directory.bind(full("c"), 4, 2).is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_session_that_has_been_without_a_connection_for_longest_makes_room() {
+        let directory = Directory::default();
+        let [a, mut b, mut c] = ["a", "b", "c"].map(|name| directory.bind(full(name), 4, 3).unwrap());
+        directory.set_asleep(&c.place, true);
+        directory.set_asleep(&a.place, true);
+        directory.set_asleep(&b.place, true);
+        directory.set_asleep(&a.place, false);
+        assert_eq!(directory.bind(full("d"), 4, 3).unwrap().replaced.map(|(who, _)| who), Some(full("c")));
+        assert_eq!(c.ears.over.try_recv(), Ok(Over::Replaced));
+        assert_eq!(directory.bind(full("e"), 4, 3).unwrap().replaced.map(|(who, _)| who), Some(full("b")));
+        assert_eq!(b.ears.over.try_recv(), Ok(Over::Replaced));
+        assert_eq!(directory.bind(full("f"), 4, 3).err(), Some(BindFailed::TooMany));
     }
 }

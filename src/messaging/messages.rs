@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Messaging;
 use super::archive::{Copied, strip_forged};
 use super::directory::Between;
 use super::words::{self, wire_bytes};
+use super::{Messaging, Parcel};
 use crate::im::{self, StoredStanza};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Failure, Filing, Waiting};
@@ -139,6 +139,8 @@ impl Messaging {
         if !self.keep(message, &mut copied, to.bare()).await? {
             return Ok(Some(unavailable()));
         }
+        // Those who are here have not read what they were given before.
+        self.shared.directory.tell_kept(to.bare());
         if prospect == Prospect::Waits && copies == Copies::Made {
             self.copy_to_sender(message, &copied, from, to);
         }
@@ -196,33 +198,38 @@ impl Messaging {
         if copies == Copies::Made {
             self.copy_to_sender(message, archived, from, to);
         }
-        let delivered = self.hand_over(message.kind, &bytes, to);
-        if copied && let Delivered::To(takers) = &delivered {
+        let parcel = self.parcel(bytes, Worth::of(message) != Worth::Nothing);
+        let delivered = self.hand_over(message.kind, &parcel, to);
+        let Delivered::To(takers) = &delivered else { return delivered };
+        if copied {
             let but: Vec<FullJid> = takers.iter().cloned().chain(full(from)).collect();
-            self.shared.directory.to_copied(to.bare(), &but, |one| copy(message, &bytes, "received", one));
+            let make = |one: &FullJid| parcel.copy(copy(message, parcel.bytes(), "received", one));
+            self.shared.directory.to_copied(to.bare(), &but, make);
         }
-        delivered
+        // All who took it may have ended meanwhile.
+        let lost = !takers.is_empty() && parcel.give_up().is_some();
+        if lost { Delivered::Wait } else { delivered }
     }
 
     pub(super) fn copy_to_sender(&self, message: &Message, archived: &Copied, from: &Jid, to: &Jid) {
         if is_copied(message) && from.bare() != to.bare() {
             let own: Vec<FullJid> = full(from).into_iter().collect();
             let bytes = LazyCell::new(|| wire_bytes(&with_id(message, archived.by_sender.as_ref()).into_element()));
-            self.shared.directory.to_copied(from.bare(), &own, |one| copy(message, &bytes, "sent", one));
+            self.shared.directory.to_copied(from.bare(), &own, |one| copy(message, &bytes, "sent", one).into());
         }
     }
 
-    fn hand_over(&self, kind: MessageType, bytes: &Bytes, to: &Jid) -> Delivered {
+    fn hand_over(&self, kind: MessageType, parcel: &Parcel, to: &Jid) -> Delivered {
         let directory = &self.shared.directory;
         if let Jid::Full(one) = to
-            && directory.to_one(one, bytes)
+            && directory.to_one(one, parcel)
         {
             return Delivered::To(vec![one.clone()]);
         }
         let is_bare = to.resource().is_none();
         let takers = match kind {
-            MessageType::Chat => directory.to_ready(to.bare(), false, bytes),
-            MessageType::Normal | MessageType::Headline if is_bare => directory.to_ready(to.bare(), true, bytes),
+            MessageType::Chat => directory.to_ready(to.bare(), false, parcel),
+            MessageType::Normal | MessageType::Headline if is_bare => directory.to_ready(to.bare(), true, parcel),
             MessageType::Error => return Delivered::To(Vec::new()),
             MessageType::Normal | MessageType::Headline | MessageType::Groupchat => return Delivered::Nowhere,
         };
@@ -255,6 +262,9 @@ enum Worth {
 
 impl Worth {
     fn of(message: &Message) -> Self {
+        if matches!(message.kind, MessageType::Error | MessageType::Headline) {
+            return Worth::Nothing;
+        }
         let content = &message.content;
         let hint = |name: &str| content.child(name, NS_HINTS).is_some();
         let body = content.child("body", NS_CLIENT).is_some();

@@ -14,6 +14,9 @@ mod avatar;
 mod blocking;
 mod caps;
 mod directory;
+mod errand;
+#[cfg(test)]
+mod histories;
 mod last;
 mod messages;
 mod presence;
@@ -21,6 +24,7 @@ mod requests;
 mod roster;
 mod subscriptions;
 mod turns;
+mod undelivered;
 mod words;
 
 use std::collections::BTreeSet;
@@ -28,7 +32,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
@@ -39,7 +42,8 @@ use crate::store::{Failure, Store};
 pub use afar::{HandOn, TellAfar};
 pub use archive::{ArchiveOptions, ArchiveWish, FoundMessage, FoundMessages, WishPlace};
 pub use caps::{Interests, capabilities_hash};
-pub use directory::{BindFailed, Place, Routed};
+pub use directory::{BindFailed, Over, Place, Routed};
+pub use errand::Parcel;
 pub use last::LastActivity;
 pub use messages::Sending;
 pub use requests::Access;
@@ -48,7 +52,7 @@ pub use words::{presence_error, roster_item, wire_bytes, word as subscription_wo
 
 pub use directory::Online;
 
-use directory::{Directory, Of};
+use directory::{Directory, Ears, Of};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -129,6 +133,8 @@ impl From<im::Refusal> for Wrong {
 pub struct Told {
     /// Stanzas for it, in order.
     pub stanzas: Vec<Bytes>,
+    /// Messages that waited for its account, which come after them.
+    pub kept: Vec<Parcel>,
     /// Whether it takes what goes to its account's bare JID from now on, where that was decided.
     pub available: Option<bool>,
     /// It was not available before, and is now.
@@ -150,6 +156,7 @@ pub struct Follows {
 pub struct Presence {
     messaging: Messaging,
     place: Place,
+    ears: Ears,
 }
 
 impl Messaging {
@@ -162,18 +169,13 @@ impl Messaging {
         Messaging { shared: Arc::new(shared) }
     }
 
-    /// Enters a session under its address.
-    pub fn bind(
-        &self,
-        full: FullJid,
-        inbox: mpsc::Sender<Routed>,
-        sessions_max: usize,
-    ) -> Result<Presence, BindFailed> {
-        let bound = self.shared.directory.bind(full, inbox, sessions_max)?;
-        if let Some(left) = bound.replaced {
-            self.farewell(bound.place.full.clone(), left);
+    /// Enters a session under its address, for which so many stanzas of others may wait.
+    pub fn bind(&self, full: FullJid, inbox_max: usize, sessions_max: usize) -> Result<Presence, BindFailed> {
+        let bound = self.shared.directory.bind(full, inbox_max, sessions_max)?;
+        if let Some((full, left)) = bound.replaced {
+            self.farewell(full, left);
         }
-        Ok(Presence { messaging: self.clone(), place: bound.place })
+        Ok(Presence { messaging: self.clone(), place: bound.place, ears: bound.ears })
     }
 
     /// Who is here, ordered by address. For administrators: its cost grows with all who are.
@@ -193,11 +195,6 @@ impl Messaging {
         count
     }
 
-    /// Whether a message to the bare JID reaches a session.
-    pub fn is_ready(&self, account: &BareJid) -> bool {
-        self.shared.directory.has_ready(account)
-    }
-
     /// Whether a session gets copies of messages (XEP-0280 §4, §5).
     pub fn set_carbons(&self, session: &FullJid, enabled: bool) {
         self.shared.directory.want(session, |wants| wants.carbons = enabled);
@@ -206,9 +203,13 @@ impl Messaging {
     /// Hands a stanza of the server's own to whom it is for, if they are here: to the session, or to
     /// every session of the account that takes such. How many took it.
     pub fn send(&self, to: &Jid, stanza: &Bytes) -> usize {
+        self.give(to, &Parcel::from(stanza.clone()))
+    }
+
+    fn give(&self, to: &Jid, parcel: &Parcel) -> usize {
         match to {
-            Jid::Full(full) => usize::from(self.shared.directory.to_one(full, stanza)),
-            Jid::Bare(bare) => self.shared.directory.to_ready(bare, true, stanza).len(),
+            Jid::Full(full) => usize::from(self.shared.directory.to_one(full, parcel)),
+            Jid::Bare(bare) => self.shared.directory.to_ready(bare, true, parcel).len(),
         }
     }
 
@@ -260,12 +261,44 @@ impl Presence {
     pub fn place(&self) -> Place {
         self.place.clone()
     }
+
+    /// The next thing that others have for it, if it has room for it, or that it is over. May be dropped and
+    /// called again.
+    pub async fn next(&mut self, room: bool) -> Result<Routed, Over> {
+        let Ears { inbox, over } = &mut self.ears;
+        tokio::select! {
+            biased;
+            over = over => Err(over.unwrap_or(Over::Ended)),
+            Some(routed) = inbox.recv(), if room => Ok(routed),
+        }
+    }
+
+    /// It has lost its connection, or has one again.
+    pub fn set_asleep(&self, asleep: bool) {
+        self.messaging.shared.directory.set_asleep(&self.place, asleep);
+    }
+
+    /// It is not here any more. What it was given stays with it.
+    pub fn leave(&self) {
+        if let Some(left) = self.messaging.shared.directory.leave(&self.place) {
+            self.messaging.farewell(self.place.full.clone(), left);
+        }
+    }
+
+    /// Its client was sent this, and has never said that it came.
+    pub fn give_up(&self, parcel: Parcel) {
+        self.messaging.give_up(parcel);
+    }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        if let Some(left) = self.messaging.shared.directory.leave(&self.place) {
-            self.messaging.farewell(self.place.full.clone(), left);
+        // From here on it is given nothing more.
+        self.leave();
+        while let Ok(routed) = self.ears.inbox.try_recv() {
+            if let Routed::Stanza(parcel) = routed {
+                self.messaging.give_up(parcel);
+            }
         }
     }
 }

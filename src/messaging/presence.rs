@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::caps::{ALGORITHMS, Capable};
 use super::directory::{Left, Of, Place};
 use super::words::{self, Spoken};
-use super::{Follows, Messaging, Told};
+use super::{Follows, Messaging, Parcel, Told};
 use crate::im::{self, RosterItem, StoredStanza};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Ask, Failure, Found};
@@ -158,11 +158,30 @@ impl Messaging {
         let mut facts = self.facts(own, available).await?;
         facts.visited = self.visited(session, &facts).await?;
         if available && stanza.priority >= 0 && !self.shared.directory.is_ready(session) {
-            let (after, max) = (self.shared.directory.handed_over(own), self.shared.options.offline.messages_max);
-            let max = usize::try_from(max).unwrap_or(usize::MAX);
-            facts.messages = self.store().kept_messages(own.clone(), after, max).await?;
+            facts.messages = self.kept(own).await?;
         }
         Ok(facts)
+    }
+
+    /// In the turn of the owner.
+    async fn kept(&self, own: &BareJid) -> Result<Vec<(i64, StoredStanza)>, Failure> {
+        let (after, max) = (self.shared.directory.handed_over(own), self.shared.options.offline.messages_max);
+        self.store().kept_messages(own.clone(), after, usize::try_from(max).unwrap_or(usize::MAX)).await
+    }
+
+    /// A session has read what it was given, and collects what was kept meanwhile.
+    pub async fn collect(&self, session: &Place) -> Told {
+        let own = session.jid().bare();
+        let _turn = self.shared.turns.of(own).await;
+        let messages = self.kept(own).await.unwrap_or_else(|failure| {
+            tracing::error!(%failure, session = %session.jid(), "what was kept for a session cannot be read");
+            Vec::new()
+        });
+        let mut told = Told::default();
+        if self.shared.directory.catch_up(session) {
+            self.hand_over_kept(own, &messages, &mut told.kept);
+        }
+        told
     }
 
     async fn visited(&self, session: &Place, facts: &Facts) -> Result<Vec<BareJid>, Failure> {
@@ -221,7 +240,7 @@ impl Messaging {
             return told;
         }
         for (other, _) in directory.presences(own).iter().filter(|(other, _)| other != full) {
-            directory.to_one(other, &said.to_bare(own));
+            directory.to_one(other, &Parcel::from(said.to_bare(own)));
         }
         self.broadcast(own, &facts, &said);
         if priority.is_none() {
@@ -230,7 +249,7 @@ impl Messaging {
         } else if change.before.is_none() {
             self.welcome(full, &facts, &mut told.stanzas);
         }
-        self.hand_over_kept(own, &facts, &mut told.stanzas);
+        self.hand_over_kept(own, &facts.messages, &mut told.kept);
         if priority.is_some() {
             told.stanzas.extend(self.note_capabilities(session, mark));
             told.follows = self.follows(session, &facts);
@@ -266,6 +285,8 @@ impl Messaging {
         let mut accounts = BTreeSet::new();
         if !nodes.is_empty() {
             accounts.insert(session.jid().bare().clone());
+            // XEP-0163 §4.3.1: what the server itself has to tell.
+            accounts.extend(BareJid::new(None, session.jid().bare().domain()).ok());
             accounts.extend(facts.unhidden().cloned());
             accounts.extend(facts.visited.iter().cloned());
         }
@@ -273,12 +294,15 @@ impl Messaging {
     }
 
     /// XEP-0160 §2, step 5. They are forgotten once they are on their way.
-    fn hand_over_kept(&self, own: &BareJid, facts: &Facts, stanzas: &mut Vec<Bytes>) {
-        let Some((through, _)) = facts.messages.last() else { return };
-        stanzas.extend(facts.messages.iter().map(|(_, kept)| Bytes::copy_from_slice(&kept.xml)));
+    fn hand_over_kept(&self, own: &BareJid, messages: &[(i64, StoredStanza)], handed: &mut Vec<Parcel>) {
+        let Some((through, _)) = messages.last() else { return };
+        handed.extend(messages.iter().map(|(_, kept)| self.parcel(Bytes::copy_from_slice(&kept.xml), true)));
         self.shared.directory.set_handed_over(own, *through);
         let (messaging, own, through) = (self.clone(), own.clone(), *through);
-        tokio::spawn(async move {
+        // Its place is taken now: whoever comes next finds them no more.
+        let turn = self.shared.turns.ask(&own);
+        self.see_through(async move {
+            let _turn = turn.reached().await;
             if let Err(failure) = messaging.store().forget_messages(own.clone(), through).await {
                 tracing::warn!(%failure, account = %own, "messages that were delivered cannot be forgotten");
             }
@@ -327,7 +351,7 @@ impl Messaging {
         let stanza = said.to(to);
         let told = match to {
             Jid::Bare(bare) => self.shared.directory.to_all(bare, Of::Available, &stanza),
-            Jid::Full(full) => usize::from(self.shared.directory.to_one(full, &stanza)),
+            Jid::Full(full) => usize::from(self.shared.directory.to_one(full, &Parcel::from(stanza.clone()))),
         };
         if told == 0
             && let Some(tell) = self.shared.afar.get()

@@ -76,8 +76,8 @@ impl Messaging {
     }
 
     fn hand_request(&self, to: &FullJid, iq: Iq) -> Option<Bytes> {
-        let bytes = wire_bytes(&iq.clone().into_element());
-        if self.shared.directory.to_one(to, &bytes) {
+        let answerable = matches!(iq.kind, IqKind::Get(_) | IqKind::Set(_));
+        if self.shared.directory.to_one(to, &self.parcel(wire_bytes(&iq.clone().into_element()), answerable)) {
             return None;
         }
         let condition = if self.shared.directory.is_online(to) {
@@ -90,7 +90,7 @@ impl Messaging {
 }
 
 /// Answers are never answered (RFC 6120 §8.2.3).
-fn refuse(iq: Iq, error: StanzaError) -> Option<Bytes> {
+pub(super) fn refuse(iq: Iq, error: StanzaError) -> Option<Bytes> {
     let (IqKind::Get(asked) | IqKind::Set(asked)) = iq.kind else { return None };
     let refusal = Iq { id: iq.id, from: iq.to, to: iq.from, kind: IqKind::Error(error, Some(asked)) };
     Some(wire_bytes(&refusal.into_element()))

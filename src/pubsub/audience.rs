@@ -1,6 +1,6 @@
 //! Who may read, and what a watcher is shown.
 
-use crate::pubsub::{AccessModel, Affiliation, Contact, Event, EventKind, NodeConfig, Refusal, Role};
+use crate::pubsub::{AccessModel, Affiliation, Change, Contact, Event, EventKind, NodeConfig, Refusal, Role};
 
 /// What an entity is to a node, as far as reading it goes.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,22 @@ pub fn shows(config: &NodeConfig, event: &Event) -> bool {
         EventKind::Dissociated { deleted, .. } => !deleted,
         EventKind::Deleted { .. } => config.notify_delete,
     }
+}
+
+/// Whether a commit to a node, whose configuration was the first and is the second, may take somebody's right to read
+/// it: everybody who was found to have it must be asked about again.
+///
+/// Where a subscription is not what lets its subscriber read, its coming and going takes nobody's right, so that
+/// nobody is asked about because of another's.
+pub fn doubts(before: &NodeConfig, after: &NodeConfig, changes: &[Change]) -> bool {
+    let lets_read = after.hidden || after.access_model == AccessModel::Authorize;
+    let readers = |config: &NodeConfig| (config.access_model, config.roster_groups_allowed.clone(), config.hidden);
+    let takes = |change: &Change| match change {
+        Change::SetAffiliation { .. } => true,
+        Change::SetSubscription { subscription } => lets_read && !subscription.counts(),
+        _ => false,
+    };
+    readers(before) != readers(after) || changes.iter().any(takes)
 }
 
 /// The refusal of a reading, if it is refused.

@@ -17,6 +17,9 @@ pub(super) use self::fields::sane;
 
 /// The line of the stored text that names [`NodeConfig::shown_owner`].
 const SHOWN_OWNER: &str = "shown_owner";
+/// Those that say what of [`Follows`] holds.
+const MAX_ITEMS_IS: &str = "max_items_is";
+const CHILDREN_MAX_IS: &str = "children_max_is";
 
 /// What a node is set to. Valid by construction: built from defaults by [`NodeConfig::with`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,7 @@ pub struct NodeConfig {
     pub publish_model: PublishModel,
     pub persist_items: bool,
     pub max_items: u64,
+    pub follows: Follows,
     pub deliver_payloads: bool,
     pub max_payload_size: u64,
     pub notify_config: bool,
@@ -100,6 +104,14 @@ pub enum NodeFull {
     /// The oldest goes, and nobody is told.
     DiscardOldest,
     Reject,
+}
+
+/// Counts that were asked for as `max`. They stay what that was then; and `max` they stay too, when the
+/// operator allows more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Follows {
+    pub max_items: bool,
+    pub children_max: bool,
 }
 
 /// Whose address an item bears (XEP-0060 §12.17).
@@ -179,13 +191,18 @@ impl NodeConfig {
             publish_model: PublishModel::Publishers,
             persist_items: true,
             max_items: if personal { 1 } else { ITEMS_MAX_NEW.min(policy.items_max) },
+            follows: Follows::default(),
             deliver_payloads: true,
             max_payload_size: PAYLOAD_BYTES_MAX_NEW.min(policy.payload_bytes_max),
             notify_config: false,
             notify_delete: true,
             notify_retract: true,
             notification_type: NotificationType::Headline,
-            send_last_published_item: if personal { SendLast::OnSubAndPresence } else { SendLast::OnSub },
+            send_last_published_item: if personal || policy.of_server {
+                SendLast::OnSubAndPresence
+            } else {
+                SendLast::OnSub
+            },
             subscribe: true,
             roster_groups_allowed: Arc::from([]),
             item_expire: None,
@@ -223,6 +240,18 @@ impl NodeConfig {
             (field.set)(&mut changed, &change.values, policy).map_err(|why| invalid(&why))?;
         }
         Ok(changed)
+    }
+
+    /// Whether all values are the same, where `max` and what that is are the same.
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        let mut same = NodeConfig { follows: other.follows, ..self.clone() };
+        if self.follows.max_items && other.follows.max_items {
+            same.max_items = other.max_items;
+        }
+        if self.follows.children_max && other.follows.children_max {
+            same.children_max = other.children_max;
+        }
+        same == *other
     }
 
     pub fn is_collection(&self) -> bool {
@@ -276,6 +305,11 @@ impl NodeConfig {
                 let _ = writeln!(text, "{}={escaped}", field.name);
             }
         }
+        for (line, follows) in [(MAX_ITEMS_IS, self.follows.max_items), (CHILDREN_MAX_IS, self.follows.children_max)] {
+            if follows {
+                let _ = writeln!(text, "{line}=max");
+            }
+        }
         if let Some(owner) = &self.shown_owner {
             let _ = writeln!(text, "{SHOWN_OWNER}={owner}");
         }
@@ -287,11 +321,16 @@ impl NodeConfig {
     /// number beyond what the operator allows by now is brought down to that.
     pub fn from_text(text: &str, policy: &ServicePolicy) -> Result<Self, Refusal> {
         let mut fields: Vec<RawField> = Vec::new();
-        let mut shown_owner = None;
+        let (mut shown_owner, mut follows) = (None, Follows::default());
         for line in text.lines() {
             let (name, escaped) = line.split_once('=').unwrap_or((line, ""));
-            if name == SHOWN_OWNER {
-                shown_owner = BareJid::parse(escaped).ok();
+            match name {
+                SHOWN_OWNER => shown_owner = BareJid::parse(escaped).ok(),
+                MAX_ITEMS_IS => follows.max_items = true,
+                CHILDREN_MAX_IS => follows.children_max = true,
+                _ => {}
+            }
+            if [SHOWN_OWNER, MAX_ITEMS_IS, CHILDREN_MAX_IS].contains(&name) {
                 continue;
             }
             let value = unescape(escaped);
@@ -307,7 +346,7 @@ impl NodeConfig {
             ..policy.clone()
         };
         let mut config = NodeConfig::new(policy).with(&fields, &unlimited)?;
-        config.shown_owner = shown_owner;
+        (config.shown_owner, config.follows) = (shown_owner, follows);
         config.max_items = config.max_items.min(policy.items_max);
         config.max_payload_size = config.max_payload_size.min(policy.payload_bytes_max);
         config.children_max = config.children_max.min(policy.children_max);

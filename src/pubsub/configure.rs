@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::pubsub::draft::Draft;
 use crate::pubsub::graph::{Wanted, makes_collection};
+use crate::pubsub::subscribe::approved;
 use crate::pubsub::{
-    Affiliation, Caller, Decision, EventKind, Facts, Given, Node, NodeConfig, RawField, Read, Refusal, Reply, rights,
+    AccessModel, Affiliation, Caller, Decision, EventKind, Facts, Given, Node, NodeConfig, RawField, Read, Refusal,
+    Reply, rights,
 };
 
 pub(super) fn configuration(caller: &Caller, facts: &Facts) -> Result<Decision, Refusal> {
@@ -45,6 +47,12 @@ pub(super) fn configure(
         return Ok(draft.done(Reply::Done));
     }
     draft.log(EventKind::Configured { config: config.clone() });
+    // XEP-0060 §8.7.4: who is let in anyway need not be approved.
+    if config.access_model == AccessModel::Open {
+        for subscription in &facts.waiting {
+            draft.set_subscription(Some(subscription), approved(subscription));
+        }
+    }
     // XEP-0248 §7.2.4: a node that becomes a collection has no items.
     if (!config.persist_items || config.is_collection()) && node.items > 0 {
         draft.purge();
@@ -64,6 +72,13 @@ pub(super) fn surplus(changes: &[RawField], node: &Node) -> u64 {
         .and_then(|value| value.parse().ok())
         .unwrap_or(node.config.max_items);
     node.items.saturating_sub(kept)
+}
+
+/// Whether a submission may let those in who wait for approval. Beyond [`rights::WAITING_MAX`] they come in
+/// when they ask again.
+pub(super) fn opens(changes: &[RawField], node: &Node) -> bool {
+    let opens = |change: &RawField| change.bare_name() == "access_model" && change.values == ["open"];
+    node.config.access_model != AccessModel::Open && changes.iter().any(opens)
 }
 
 fn retire(draft: &mut Draft, config: &NodeConfig, facts: &Facts) {

@@ -56,7 +56,11 @@ fn of_verb(request: &Request, node: &Node) -> Needs {
     match &request.verb {
         Verb::Publish { items, .. } => of_publish(items, node),
         Verb::Retract { items, .. } => Needs { items: items.clone(), ..Needs::default() },
-        Verb::Configure { config, .. } => Needs { oldest: configure::surplus(config, node), ..Needs::default() },
+        Verb::Configure { config, .. } => Needs {
+            oldest: configure::surplus(config, node),
+            waiting: if configure::opens(config, node) { rights::WAITING_MAX } else { 0 },
+            ..Needs::default()
+        },
         Verb::Subscribe { jid, .. }
         | Verb::Unsubscribe { jid, .. }
         | Verb::Options { jid, .. }

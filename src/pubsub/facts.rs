@@ -92,6 +92,9 @@ pub struct Tombstone {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePolicy {
     pub service: BareJid,
+    /// Whether the service is a server itself, the domain of accounts (XEP-0163 §4.3.1), for which administrators
+    /// speak.
+    pub of_server: bool,
     pub who_creates: WhoCreates,
     /// A publish to an absent node creates it, if the caller may create (XEP-0060 §7.1.4).
     pub auto_create: bool,

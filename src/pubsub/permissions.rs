@@ -86,10 +86,10 @@ fn asked(verb: &str, access: &str, publish: &str, who: &str, subscribed: bool, i
     let role = if who == "admin" { Role::Admin } else { Role::Stranger };
     let affiliation = Affiliation::parse(who).unwrap_or(Affiliation::Outcast);
     if affiliation != Affiliation::None {
-        world.affiliations.insert(bare("caller"), affiliation);
+        world.here_mut().affiliations.insert(bare("caller"), affiliation);
     }
     if affiliation == Affiliation::Owner {
-        let NodeState::Present(node) = &mut world.node else { unreachable!() };
+        let NodeState::Present(node) = &mut world.here_mut().node else { unreachable!() };
         std::sync::Arc::make_mut(node).owners += 1;
     }
     if subscribed {
@@ -102,7 +102,7 @@ fn asked(verb: &str, access: &str, publish: &str, who: &str, subscribed: bool, i
         let contact = Contact { to: false, from: true, groups: vec!["Friends".into()] };
         world.rosters.insert((bare("hamlet"), bare("mercutio")), contact);
         if access == "whitelist" {
-            world.affiliations.insert(bare("mercutio"), Affiliation::Member);
+            world.here_mut().affiliations.insert(bare("mercutio"), Affiliation::Member);
         }
     }
     world.ask(request("caller/pc", role, asked_verb(verb, id)))

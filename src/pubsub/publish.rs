@@ -117,7 +117,7 @@ fn may_begin(caller: &Caller, node: &NodeId, asked: bool, facts: &Facts) -> Resu
 fn meets(options: &[RawField], config: &NodeConfig, policy: &ServicePolicy) -> Result<(), Refusal> {
     for option in options {
         match config.with(std::slice::from_ref(option), policy) {
-            Ok(with) if with == *config => {}
+            Ok(with) if with.equals(config) => {}
             Err(unknown) if Field::named(option.bare_name()).is_none() => return Err(unknown),
             Ok(_) | Err(_) => return Err(Refusal::OptionsMismatch { field: Arc::from(option.bare_name()) }),
         }

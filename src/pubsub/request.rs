@@ -105,6 +105,42 @@ pub enum Verb {
     Watch { node: NodeId },
 }
 
+impl Verb {
+    /// The node that is addressed, where one is.
+    pub fn node(&self) -> Option<&NodeId> {
+        match self {
+            Verb::Create { node, .. }
+            | Verb::Subscriptions { node, .. }
+            | Verb::DefaultOptions { node }
+            | Verb::Affiliations { node, .. }
+            | Verb::Pending { node } => node.as_ref(),
+            Verb::Nodes { .. } => None,
+            Verb::Configure { node, .. }
+            | Verb::Configuration { node }
+            | Verb::Delete { node, .. }
+            | Verb::Associate { collection: node, .. }
+            | Verb::Dissociate { collection: node, .. }
+            | Verb::Purge { node }
+            | Verb::Publish { node, .. }
+            | Verb::Retract { node, .. }
+            | Verb::Subscribe { node, .. }
+            | Verb::Unsubscribe { node, .. }
+            | Verb::Options { node, .. }
+            | Verb::SetOptions { node, .. }
+            | Verb::Lapse { node, .. }
+            | Verb::Items { node, .. }
+            | Verb::NodeSubscriptions { node, .. }
+            | Verb::SetSubscriptions { node, .. }
+            | Verb::NodeAffiliations { node, .. }
+            | Verb::SetAffiliations { node, .. }
+            | Verb::Metadata { node }
+            | Verb::Approve { node, .. }
+            | Verb::Expire { node }
+            | Verb::Watch { node } => Some(node),
+        }
+    }
+}
+
 /// Whether everybody may know of a subscription (XEP-0465 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Public {

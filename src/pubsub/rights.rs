@@ -88,7 +88,8 @@ pub(super) fn creating(caller: &Caller, policy: &ServicePolicy, node: Option<&No
     }
     match (policy.who_creates, caller.role) {
         // XEP-0163 §3: nobody else makes nodes of an account, for they would be somebody else's.
-        (WhoCreates::Itself, _) if *caller.jid.bare() == policy.service => Ok(()),
+        // An anonymous session is none, and leaves nothing behind.
+        (WhoCreates::Itself, Role::Admin | Role::Account) if *caller.jid.bare() == policy.service => Ok(()),
         (WhoCreates::Itself, _) => Err(Refusal::Forbidden),
         (_, Role::Admin) | (WhoCreates::Anyone, _) | (WhoCreates::Accounts, Role::Account) => Ok(()),
         (WhoCreates::Accounts, Role::Stranger) => Err(Refusal::RegistrationRequired),

@@ -34,11 +34,11 @@ pub(super) fn subscribe(
     if state == SubscriptionState::Pending && of_jid().any(|standing| standing.state == SubscriptionState::Pending) {
         return Err(Refusal::SubscriptionPending);
     }
-    if let Some(standing) = of_jid().next().filter(|_| !policy.multi_subscribe) {
+    let waits = |standing: &&Subscription| standing.state == SubscriptionState::Pending;
+    if let Some(standing) = of_jid().find(waits).or(of_jid().next().filter(|_| !policy.multi_subscribe)) {
         let subscription = shown(changed(standing, wanted, &node.config, facts, given)?, public);
         // What waited may come in by now without anybody's approval.
-        let waits = subscription.state == SubscriptionState::Pending;
-        let subscription = if waits { approved(&subscription) } else { subscription };
+        let subscription = if waits(&&subscription) { approved(&subscription) } else { subscription };
         let mut draft = Draft::over(node, given.now);
         if subscription != *standing {
             draft.set_subscription(Some(standing), subscription.clone());

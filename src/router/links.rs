@@ -63,7 +63,7 @@ impl Links {
             // A server takes nothing from a component that does not come from its domain.
             None => open.upstream.as_ref().filter(|(domain, _)| domain == from).map(|(_, inbox)| inbox)?,
         };
-        Some(inbox.try_send(Routed::Stanza(stanza.clone())).is_ok())
+        Some(inbox.try_send(Routed::Stanza(stanza.clone().into())).is_ok())
     }
 }
 
@@ -175,6 +175,10 @@ impl Router {
 
     fn presence_from_afar(&self, caller: &Caller, stanza: PresenceStanza) -> Reaction {
         match (&stanza.to, stanza.kind) {
+            (Some(Jid::Bare(to)), PresenceType::Available | PresenceType::Unavailable) if self.is_service(to) => {
+                let there = stanza.kind == PresenceType::Available;
+                Reaction::There(caller.jid.clone(), there.then(|| super::show(&stanza)))
+            }
             (Some(to), PresenceType::Available | PresenceType::Unavailable) => {
                 let to = to.clone();
                 let stanza = wire_bytes(&stanza.into_element());

@@ -5,7 +5,6 @@
 
 mod herald;
 mod links;
-mod undelivered;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -18,14 +17,14 @@ use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
 use crate::pubsub::{Caller, NodeKey, Role, Show};
 use crate::xep::pubsub::notify;
-use crate::xep::{Xep, since};
+use crate::xep::{Xep, changes_account, since};
 use crate::xml::Element;
 use crate::xmpp::{
     Condition, ErrorType, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType,
     Stanza, StanzaError, StanzaName,
 };
 
-pub use crate::messaging::{BindFailed, Presence, Routed};
+pub use crate::messaging::{BindFailed, Over, Parcel, Presence, Routed};
 pub use herald::Herald;
 pub use links::Place;
 
@@ -50,6 +49,8 @@ pub enum Reaction {
     Write(Bytes),
     /// A notification of this node came back, from this address.
     Bounced(NodeKey, Jid, Bounce),
+    /// Somebody for whom a link speaks is available to a service, and shows this, or is not any more.
+    There(Jid, Option<Show>),
     /// An answer that takes time. The first poll gives the request its place.
     Later(Pin<Box<dyn Future<Output = Outcome> + Send>>),
 }
@@ -60,6 +61,8 @@ pub struct Outcome {
     pub reply: Option<Bytes>,
     /// Messages that the answer gives rise to, each with whom it is for.
     pub then: Vec<(Jid, Bytes)>,
+    /// Messages that waited for the account, which the session is sent after these.
+    pub kept: Vec<Parcel>,
     /// The session became available, or unavailable, to what goes to its account's bare JID.
     pub available: Option<Option<Show>>,
     /// For how many seconds it says to have been away, before it became available (XEP-0312).
@@ -77,14 +80,14 @@ impl Router {
         Router { messaging, links, xep, arrivals, arrived }
     }
 
-    /// Enters a session under its address.
-    pub fn bind(
-        &self,
-        full: FullJid,
-        inbox: mpsc::Sender<Routed>,
-        sessions_max: usize,
-    ) -> Result<Presence, BindFailed> {
-        self.messaging.bind(full, inbox, sessions_max)
+    /// Enters a session under its address, for which so many stanzas of others may wait.
+    pub fn bind(&self, full: FullJid, inbox_max: usize, sessions_max: usize) -> Result<Presence, BindFailed> {
+        self.messaging.bind(full, inbox_max, sessions_max)
+    }
+
+    /// Does something to its end though nobody waits for it; the server does not stop before.
+    pub fn see_through(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.messaging.see_through(work);
     }
 
     /// Begins a session with what was asked for when it was bound (XEP-0386 §3.2): what is among
@@ -124,6 +127,17 @@ impl Router {
         }
     }
 
+    /// The answer to a request that would change the account itself, from a session that may not.
+    pub fn refuse_account_change(&self, element: &Element) -> Option<Bytes> {
+        if element.name() != "iq" || !element.children().any(changes_account) {
+            return None;
+        }
+        match Stanza::parse(element.clone()) {
+            Ok(Stanza::Iq(iq)) if matches!(iq.kind, IqKind::Set(_)) => Some(iq_error(iq, Condition::NotAllowed)),
+            _ => None,
+        }
+    }
+
     /// What a watcher is shown of an event: the head that addresses it, and the body that all share.
     pub fn notification(&self, shown: Shown<'_>) -> Option<[Bytes; 2]> {
         let rest = notify::rest(&shown)?;
@@ -134,12 +148,13 @@ impl Router {
     /// Whose nodes a session follows without a subscription, when that may have changed.
     pub fn follow(&self, session: &Presence) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
         let (messaging, place) = (self.messaging.clone(), session.place());
-        match self.told(session, Show::Online, async move { messaging.follow(&place).await }) {
-            Reaction::Later(following) => following,
-            Reaction::Nothing | Reaction::Write(_) | Reaction::Bounced(..) => {
-                Box::pin(std::future::ready(Outcome::default()))
-            }
-        }
+        self.telling(session, Show::Online, async move { messaging.follow(&place).await })
+    }
+
+    /// What was kept while a session had not read what it was given.
+    pub fn collect(&self, session: &Presence) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let (messaging, place) = (self.messaging.clone(), session.place());
+        self.telling(session, Show::Online, async move { messaging.collect(&place).await })
     }
 
     /// Hands a message to whom it is for, if they are here.
@@ -261,8 +276,17 @@ impl Router {
 
     /// What a session is told of what it did, all of it its own.
     fn told(&self, session: &Presence, show: Show, telling: impl Future<Output = Told> + Send + 'static) -> Reaction {
+        Reaction::Later(self.telling(session, show, telling))
+    }
+
+    fn telling(
+        &self,
+        session: &Presence,
+        show: Show,
+        telling: impl Future<Output = Told> + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
         let (own, arrivals) = (session.jid().clone(), self.arrivals.clone());
-        Reaction::Later(Box::pin(async move {
+        Box::pin(async move {
             let told = telling.await;
             if told.arrived {
                 // One that finds no room is told when it comes again.
@@ -272,8 +296,12 @@ impl Router {
             let then = told.stanzas.into_iter().map(|stanza| (own.clone(), stanza)).collect();
             let follows = told.follows.map(|Follows { accounts, nodes }| Personal { accounts, nodes });
             let available = told.available.map(|available| available.then_some(show));
-            Outcome { reply: None, then, available, away: None, follows }
-        }))
+            Outcome { reply: None, then, kept: told.kept, available, away: None, follows }
+        })
+    }
+
+    fn is_service(&self, to: &BareJid) -> bool {
+        self.xep.hosts().iter().any(|host| host.service == *to)
     }
 
     fn is_local(&self, to: &Jid) -> bool {

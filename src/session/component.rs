@@ -243,8 +243,9 @@ impl<'a> Link<'a> {
                 Some(outcome) = answers.next(), if !answers.is_empty() => self.answer(outcome),
                 () = feed.ready(), if queued < options.output_pull_bytes => {}
                 Some(routed) = inbox.recv(), if queued < options.output_bytes_max => {
-                    if let Routed::Stanza(bytes) = routed {
-                        self.push(bytes);
+                    if let Routed::Stanza(parcel) = routed {
+                        self.push(parcel.bytes().clone());
+                        parcel.taken();
                     }
                 }
                 () = tokio::time::sleep_until(tick) => {
@@ -297,6 +298,7 @@ impl<'a> Link<'a> {
         match self.shared.router.stanza_from_afar(&Caller { jid: from, role }, stanza) {
             Reaction::Nothing => {}
             Reaction::Bounced(node, from, bounce) => work.feed.bounced(node, &from, bounce),
+            Reaction::There(jid, show) => work.feed.is_told_presence(&jid, show),
             Reaction::Write(bytes) => self.push(bytes),
             Reaction::Later(mut answering) => {
                 // The first poll gives the request its place in the order of requests.

@@ -9,7 +9,6 @@ use super::Shared;
 use super::resumption::{Ask, Handed, Reply};
 use super::standing::Standing;
 use crate::router::Routed;
-use crate::time::Timestamp;
 
 /// Waits with what the session has until somebody goes on with it, or ends it.
 pub(super) async fn hibernate(shared: &Arc<Shared>, mut standing: Box<Standing>) {
@@ -17,6 +16,7 @@ pub(super) async fn hibernate(shared: &Arc<Shared>, mut standing: Box<Standing>)
         return end(shared, standing);
     };
     let (slot, deadline) = (resumable.slot.clone(), Instant::now() + resumable.max);
+    standing.presence.set_asleep(true);
     resumable.hibernate(shared.options.sm.hibernated_per_account_max);
     tracing::debug!(session = %standing.presence.jid(), "session waits to be resumed");
     let mut revocations = shared.access.revocations();
@@ -26,13 +26,13 @@ pub(super) async fn hibernate(shared: &Arc<Shared>, mut standing: Box<Standing>)
             tracing::info!(session = %standing.presence.jid(), "too much waits for a session without a connection");
             break;
         }
-        let Standing { inbox, answers, feed, .. } = &mut *standing;
+        let Standing { presence, answers, feed, .. } = &mut *standing;
         tokio::select! {
-            Some(routed) = inbox.recv() => match routed {
-                Routed::Stanza(stanza) => standing.send(stanza, None),
-                Routed::Follow => standing.follow(shared),
-                Routed::Replaced => break,
-                Routed::Ended => break,
+            routed = presence.next(true) => match routed {
+                Ok(Routed::Stanza(stanza)) => standing.send(stanza, None),
+                Ok(Routed::Follow) => standing.follow(shared),
+                Ok(Routed::Kept) => standing.collect(shared),
+                Err(_) => break,
             },
             Some(answer) = answers.next(), if !answers.is_empty() => {
                 for stanza in standing.answered(shared, answer) {
@@ -87,20 +87,31 @@ pub(super) fn too_much(shared: &Shared, standing: &Standing, times: usize) -> bo
     })
 }
 
-/// The session is over: the others learn it, and what the peer never acknowledged goes the way of
-/// stanzas for a session that is not there (XEP-0198 §4).
-pub(super) fn end(shared: &Shared, standing: Box<Standing>) {
+/// The session is over: the others learn it, what it was asked is done, and what the peer never
+/// acknowledged goes the way of stanzas for a session that is not there (XEP-0198 §4).
+pub(super) fn end(shared: &Arc<Shared>, mut standing: Box<Standing>) {
+    tracing::debug!(session = %standing.presence.jid(), "session ends");
+    standing.presence.leave();
+    if standing.answers.is_empty() {
+        return let_go(standing);
+    }
+    let (router, shared) = (shared.router.clone(), shared.clone());
+    router.see_through(async move {
+        standing.finish_answers(&shared, None).await;
+        let_go(standing);
+    });
+}
+
+/// Gives up what the session had, in order: what its peer was sent, what was to be sent, and, last, what
+/// it had not read.
+fn let_go(standing: Box<Standing>) {
     let Standing { presence, feed, managed, .. } = *standing;
     drop(feed);
-    tracing::debug!(session = %presence.jid(), "session ends");
+    if let Some(mut managed) = managed {
+        if let Some(resumable) = managed.resumable.take() {
+            resumable.end(managed.handled.received());
+        }
+        managed.leftovers().for_each(|stanza| presence.give_up(stanza));
+    }
     drop(presence);
-    let Some(mut managed) = managed else { return };
-    if let Some(resumable) = managed.resumable.take() {
-        resumable.end(managed.handled.received());
-    }
-    let now = (shared.clock.now(), Instant::now());
-    for (stanza, at) in managed.leftovers() {
-        let ago = i64::try_from(now.1.duration_since(at).as_micros()).unwrap_or(0);
-        shared.router.undelivered(&stanza, Timestamp(now.0.0 - ago));
-    }
 }

@@ -68,13 +68,14 @@ impl Negotiation {
     }
 
     /// A token where one was asked for (XEP-0484 §3.3), or where the one that was used is due to be
-    /// replaced (§3.5). A client that did not say which installation it is gets none (§4.1).
+    /// replaced (§3.5). A client that did not say which installation it is gets none (§4.1), nor does one
+    /// that has come by a token that was lent to it.
     async fn issue_token(&mut self, inline: &Inline) -> Option<FastToken> {
         let due = self.token_due.take();
         let mechanism: Mechanism = inline.request_token.or(due)?;
         let (client, login) = (inline.client.as_deref()?, self.login.as_ref()?);
         match self.shared.access.issue_fast(login, client, mechanism.name()).await {
-            Ok(issued) => Some(FastToken { token: issued.text, expiry: issued.expires }),
+            Ok(issued) => issued.map(|issued| FastToken { token: issued.text, expiry: issued.expires }),
             Err(failure) => {
                 tracing::warn!(%failure, "no token could be issued; the client goes on without");
                 None

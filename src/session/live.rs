@@ -17,7 +17,7 @@ use super::standing::{Sent, Standing, encode};
 use super::wire::Moved;
 use crate::delivery::{Again, Behind, Moment, Shown};
 use crate::pubsub::Caller;
-use crate::router::{Reaction, Routed};
+use crate::router::{Over, Parcel, Reaction, Routed};
 use crate::stream::sm::{self, FalseAck};
 use crate::stream::{Output, StreamCondition, StreamError};
 use crate::xml::Element;
@@ -57,11 +57,11 @@ pub(super) async fn live(shared: &Arc<Shared>, established: Established) {
     let Established { talk, who } = established;
     let now = Instant::now();
     let (standing, resumed_at, inactive) = match who {
-        Who::New { presence, inbox, bound_at, login, role, stay, managed, inactive } => {
+        Who::New { presence, bound_at, login, role, stay, managed, inactive } => {
             let caller = Caller { jid: presence.jid().clone().into(), role };
             let feed = shared.delivery.attach(presence.jid().clone(), role, bound_at);
             let answers = FuturesUnordered::new();
-            (Box::new(Standing { presence, inbox, caller, login, feed, answers, managed, _stay: stay }), None, inactive)
+            (Box::new(Standing { presence, caller, login, feed, answers, managed, _stay: stay }), None, inactive)
         }
         // XEP-0352 §5.2: somebody looks at it again.
         Who::Resumed { standing, h } => (standing, Some(h), false),
@@ -134,7 +134,7 @@ impl Session<'_> {
                 && self.talk.wire.input().is_empty();
             let tick = self.next_tick().min(slow.unwrap_or_else(|| Instant::now() + FAR));
             let Session { talk, standing, shared, .. } = self;
-            let Standing { feed, answers, inbox, .. } = &mut **standing;
+            let Standing { feed, answers, presence, .. } = &mut **standing;
             tokio::select! {
                 moved = std::future::poll_fn(|cx| talk.wire.poll(cx, reading)) => match moved {
                     Ok(Moved::Read) => {
@@ -149,11 +149,12 @@ impl Session<'_> {
                 }
                 () = async { if waits == Waits::ForFeed { feed.settled().await } else { feed.ready().await } },
                     if waits == Waits::ForFeed || waits == Waits::Not && !full && queued < options.output_pull_bytes => {}
-                Some(routed) = inbox.recv(), if !full && queued < options.output_bytes_max => match routed {
-                    Routed::Stanza(stanza) => self.deliver(stanza),
-                    Routed::Follow => self.standing.follow(self.shared),
-                    Routed::Replaced => return End::Error(replaced()),
-                    Routed::Ended => return End::Error(ended()),
+                routed = presence.next(!full && queued < options.output_bytes_max) => match routed {
+                    Ok(Routed::Stanza(stanza)) => self.deliver(stanza),
+                    Ok(Routed::Follow) => self.standing.follow(self.shared),
+                    Ok(Routed::Kept) => self.standing.collect(self.shared),
+                    Err(Over::Replaced) => return End::Error(replaced()),
+                    Err(Over::Ended) => return End::Error(ended()),
                 },
                 Ok(()) = revocations.changed() => {
                     if !self.shared.access.still_valid(&self.standing.login) {
@@ -245,9 +246,14 @@ impl Session<'_> {
 
     async fn stanza(&mut self, stanza: Element, moment: Moment) {
         let number = self.standing.managed.as_mut().map_or(0, |managed| managed.handled.stanza());
-        let Standing { caller, presence, .. } = &*self.standing;
+        let Standing { caller, presence, login, .. } = &*self.standing;
+        if !login.proof.owns_account()
+            && let Some(refusal) = self.shared.router.refuse_account_change(&stanza)
+        {
+            return self.write(refusal);
+        }
         match self.shared.router.stanza(caller, presence, stanza) {
-            Reaction::Nothing => {}
+            Reaction::Nothing | Reaction::There(..) => {}
             Reaction::Write(bytes) => self.write(bytes),
             Reaction::Bounced(node, from, bounce) => self.standing.feed.bounced(node, &from, bounce),
             // The first poll gives the request its place in the order of requests.
@@ -274,6 +280,7 @@ impl Session<'_> {
 
     /// The session goes on over this connection, whose peer has received `h` stanzas.
     fn begin_again(&mut self, h: u32) -> Result<(), End> {
+        self.standing.presence.set_asleep(false);
         self.standing.acknowledge(h).map_err(|false_ack| End::Error(false_ack.error()))?;
         if let Some(managed) = &mut self.standing.managed {
             managed.begin_again();
@@ -323,9 +330,9 @@ impl Session<'_> {
             }
             match managed.next_waiting() {
                 None => break,
-                Some(Sent::Copy { stanza, at, tags }) => {
-                    talk.wire.push(stanza.clone());
-                    managed.sent(Sent::Copy { stanza, at, tags });
+                Some(Sent::Copy { stanza, tags }) => {
+                    talk.wire.push(stanza.bytes().clone());
+                    managed.sent(Sent::Copy { stanza, tags });
                 }
                 Some(Sent::Event(tag)) => {
                     let mut show = |shown: Shown<'_>| encode(shared, &mut talk.wire, Some(&mut *managed), shown);
@@ -356,7 +363,7 @@ impl Session<'_> {
     }
 
     /// Sends what somebody else sent, now or when the client is looked at.
-    fn deliver(&mut self, stanza: Bytes) {
+    fn deliver(&mut self, stanza: Parcel) {
         let now = match &mut self.quiet {
             Some(quiet) => quiet.hold(stanza),
             None => vec![stanza],
@@ -371,11 +378,11 @@ impl Session<'_> {
     }
 
     /// Sends a stanza.
-    fn write(&mut self, stanza: Bytes) {
+    fn write(&mut self, stanza: impl Into<Parcel>) {
         if self.talk.wire.queued() == 0 {
             self.last_write = Instant::now();
         }
-        self.standing.send(stanza, Some(&mut self.talk.wire));
+        self.standing.send(stanza.into(), Some(&mut self.talk.wire));
     }
 
     /// Says something that is not a stanza.

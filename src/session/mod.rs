@@ -27,7 +27,6 @@ use crate::access::Access;
 use crate::delivery::Delivery;
 use crate::router::Router;
 use crate::stream;
-use crate::time::Clock;
 use crate::xml;
 
 pub use component::{Upstream, UpstreamOptions};
@@ -131,7 +130,6 @@ struct Shared {
     access: Access,
     delivery: Delivery,
     router: Router,
-    clock: Arc<dyn Clock>,
     options: Options,
     resumption: resumption::Resumption,
     stop: CancellationToken,
@@ -139,16 +137,9 @@ struct Shared {
 
 impl Sessions {
     /// `stop` asks every session to finish what it was asked and to close.
-    pub fn new(
-        access: Access,
-        delivery: Delivery,
-        router: Router,
-        clock: Arc<dyn Clock>,
-        options: Options,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(access: Access, delivery: Delivery, router: Router, options: Options, stop: CancellationToken) -> Self {
         let resumption = resumption::Resumption::default();
-        Sessions { shared: Arc::new(Shared { access, delivery, router, clock, options, resumption, stop }) }
+        Sessions { shared: Arc::new(Shared { access, delivery, router, options, resumption, stop }) }
     }
 
     /// The largest message that is taken in: larger than what may be sent, so that it can be said what

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
 use super::framing;
 use super::pipe::{Carrier, Pipe, Upgrade};
@@ -17,7 +16,7 @@ use crate::access::{Login, Stay};
 use crate::delivery::Moment;
 use crate::jid::{BareJid, FullJid};
 use crate::pubsub::Role;
-use crate::router::{BindFailed, Presence, Routed};
+use crate::router::{BindFailed, Presence};
 use crate::stream::{
     self, BindRefusal, Header, Input, Mechanism, Output, SmRefusal, Stream, StreamCondition, StreamError,
 };
@@ -41,7 +40,6 @@ pub(super) struct Established {
 pub(super) enum Who {
     New {
         presence: Presence,
-        inbox: mpsc::Receiver<Routed>,
         /// Before the peer was told of its address.
         bound_at: Moment,
         login: Login,
@@ -86,7 +84,7 @@ pub(super) struct Negotiation {
     pub token_due: Option<Mechanism>,
     pub managed: Option<Box<Managed>>,
     pub inactive: bool,
-    bound: Option<(Presence, mpsc::Receiver<Routed>, Moment)>,
+    bound: Option<(Presence, Moment)>,
     resumed: Option<(Handed, u32)>,
 }
 
@@ -165,14 +163,21 @@ impl Negotiation {
         let (talk, login) = (Box::new(self.talk.take()?), self.login.take()?);
         if let Some((handed, h)) = self.resumed.take() {
             let mut standing = handed.take()?;
-            // What was proved now is what holds from now on.
+            // What was proved now is what holds from now on, no more and no less.
+            let role = self.role_of(&login);
+            standing.caller.role = role;
+            standing.feed.set_role(role);
             standing.login = login;
             return Some(Established { talk, who: Who::Resumed { standing, h } });
         }
-        let (presence, inbox, bound_at) = self.bound.take()?;
-        let role = self.role.unwrap_or(if login.admin { Role::Admin } else { Role::Account });
+        let (presence, bound_at) = self.bound.take()?;
+        let role = self.role_of(&login);
         let (stay, managed, inactive) = (self.stay.take(), self.managed.take(), self.inactive);
-        Some(Established { talk, who: Who::New { presence, inbox, bound_at, login, role, stay, managed, inactive } })
+        Some(Established { talk, who: Who::New { presence, bound_at, login, role, stay, managed, inactive } })
+    }
+
+    fn role_of(&self, login: &Login) -> Role {
+        self.role.unwrap_or(if login.admin { Role::Admin } else { Role::Account })
     }
 
     /// Does what the stream wants done; what follows from it comes back.
@@ -296,10 +301,9 @@ impl Negotiation {
     /// Takes an address for this session.
     pub fn take(&mut self, full: FullJid) -> Result<FullJid, BindRefusal> {
         let Options { inbox_max, sessions_per_account_max, .. } = self.shared.options;
-        let (sender, inbox) = mpsc::channel(inbox_max);
-        match self.shared.router.bind(full.clone(), sender, sessions_per_account_max) {
+        match self.shared.router.bind(full.clone(), inbox_max, sessions_per_account_max) {
             Ok(presence) => {
-                self.bound = Some((presence, inbox, self.shared.delivery.moment()));
+                self.bound = Some((presence, self.shared.delivery.moment()));
                 Ok(full)
             }
             Err(BindFailed::TooMany) => Err(BindRefusal::TooManySessions),

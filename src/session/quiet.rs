@@ -2,34 +2,34 @@
 //! each the newest is kept, until the client is looked at or something comes that cannot wait. And what
 //! it need not be told at all: that somebody types (XEP-0085).
 
-use bytes::Bytes;
-
+use crate::router::Parcel;
 use crate::xml::{Element, Limits, parse_document};
 
 /// What is held back, oldest first.
 #[derive(Default)]
 pub(super) struct Quiet {
-    held: Vec<Bytes>,
+    held: Vec<Parcel>,
 }
 
 impl Quiet {
     /// Holds a stanza back. What must be sent now comes back: everything that was held, and the stanza,
     /// where that cannot wait.
-    pub fn hold(&mut self, stanza: Bytes) -> Vec<Bytes> {
-        if is_of_the_moment(&stanza) {
+    pub fn hold(&mut self, stanza: Parcel) -> Vec<Parcel> {
+        if is_of_the_moment(stanza.bytes()) {
+            stanza.taken();
             return Vec::new();
         }
-        let Some(from) = availability_of(&stanza) else {
+        let Some(from) = availability_of(stanza.bytes()) else {
             let mut now = std::mem::take(&mut self.held);
             now.push(stanza);
             return now;
         };
-        self.held.retain(|held| availability_of(held) != Some(from));
+        self.held.retain(|held| availability_of(held.bytes()) != Some(from));
         self.held.push(stanza.clone());
         if self.held.len() > HELD_MAX { self.release() } else { Vec::new() }
     }
 
-    pub fn release(&mut self) -> Vec<Bytes> {
+    pub fn release(&mut self) -> Vec<Parcel> {
         std::mem::take(&mut self.held)
     }
 }
@@ -75,14 +75,16 @@ const STATE_BYTES_MAX: usize = 2048;
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn hold(quiet: &mut Quiet, stanza: &str) -> Vec<String> {
-        told(quiet.hold(Bytes::copy_from_slice(stanza.as_bytes())))
+        told(quiet.hold(Bytes::copy_from_slice(stanza.as_bytes()).into()))
     }
 
-    fn told(stanzas: Vec<Bytes>) -> Vec<String> {
-        stanzas.into_iter().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()).collect()
+    fn told(stanzas: Vec<Parcel>) -> Vec<String> {
+        stanzas.into_iter().map(|parcel| String::from_utf8(parcel.bytes().to_vec()).unwrap()).collect()
     }
 
     #[test]

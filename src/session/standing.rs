@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -17,7 +16,7 @@ use super::wire::Wire;
 use crate::access::{Login, Stay};
 use crate::delivery::{Feed, Moment, Shown, Tag};
 use crate::pubsub::{Caller, EventKind};
-use crate::router::{Outcome, Presence, Routed};
+use crate::router::{Outcome, Parcel, Presence};
 use crate::stream::sm::{self, FalseAck, Handled, Unacknowledged};
 use crate::xml::Element;
 
@@ -26,7 +25,6 @@ pub(super) type Answering = Pin<Box<dyn Future<Output = ((u64, Moment), Outcome)
 
 pub(super) struct Standing {
     pub presence: Presence,
-    pub inbox: mpsc::Receiver<Routed>,
     pub caller: Caller,
     pub login: Login,
     pub feed: Feed,
@@ -57,7 +55,7 @@ pub(super) struct Managed {
 /// A stanza that was sent, or is to be.
 pub(super) enum Sent {
     /// With the tags that are given back when it is acknowledged.
-    Copy { stanza: Bytes, at: Instant, tags: Box<[Tag]> },
+    Copy { stanza: Parcel, tags: Box<[Tag]> },
     /// A notification, which is encoded again when it must be sent again: of who has lost the right to
     /// read nothing is kept.
     Event(Tag),
@@ -70,18 +68,24 @@ impl Standing {
     }
 
     /// Hands out a stanza: to the wire, or behind what waits.
-    pub fn send(&mut self, stanza: Bytes, wire: Option<&mut Wire>) {
+    pub fn send(&mut self, stanza: Parcel, wire: Option<&mut Wire>) {
         let Some(managed) = &mut self.managed else {
-            if let Some(wire) = wire {
-                wire.push(stanza);
+            match wire {
+                // Nobody will say whether it came.
+                Some(wire) => {
+                    wire.push(stanza.bytes().clone());
+                    stanza.taken();
+                }
+                None => self.presence.give_up(stanza),
             }
             return;
         };
-        managed.bytes += stanza.len();
-        let sent = Sent::Copy { stanza: stanza.clone(), at: Instant::now(), tags: Box::default() };
+        let bytes = stanza.bytes().clone();
+        managed.bytes += bytes.len();
+        let sent = Sent::Copy { stanza, tags: Box::default() };
         match wire {
             Some(wire) if managed.waiting.is_empty() => {
-                wire.push(stanza);
+                wire.push(bytes);
                 managed.sent(sent);
             }
             _ => managed.waiting.push_back(sent),
@@ -89,7 +93,7 @@ impl Standing {
     }
 
     /// What an answer gives rise to; the reply is handed back, to be sent.
-    pub fn answered(&mut self, shared: &Shared, ((number, moment), outcome): ((u64, Moment), Outcome)) -> Vec<Bytes> {
+    pub fn answered(&mut self, shared: &Shared, ((number, moment), outcome): ((u64, Moment), Outcome)) -> Vec<Parcel> {
         if let Some(managed) = &mut self.managed {
             managed.handled.done(number);
         }
@@ -102,23 +106,34 @@ impl Standing {
         if let Some(follows) = outcome.follows {
             self.feed.follow(follows);
         }
-        let mut own: Vec<Bytes> = outcome.reply.into_iter().collect();
+        let mut own: Vec<Parcel> = outcome.reply.into_iter().map(Parcel::from).collect();
         for (to, bytes) in outcome.then {
             if to == self.caller.jid || to.resource().is_none() && to.bare() == self.caller.jid.bare() {
-                own.push(bytes);
+                own.push(bytes.into());
             } else {
                 shared.router.send(&to, bytes);
             }
         }
+        own.extend(outcome.kept);
         own
     }
 
     /// Asks what the session follows now.
     pub fn follow(&mut self, shared: &Shared) {
         let following = shared.router.follow(&self.presence);
+        self.ask(shared, following);
+    }
+
+    /// Asks for what was kept while it had not read what it was given.
+    pub fn collect(&mut self, shared: &Shared) {
+        let collecting = shared.router.collect(&self.presence);
+        self.ask(shared, collecting);
+    }
+
+    fn ask(&mut self, shared: &Shared, asking: Pin<Box<dyn Future<Output = Outcome> + Send>>) {
         // The peer has not asked for it: no stanza is answered by it.
         let moment = shared.delivery.moment();
-        self.answers.push(Box::pin(async move { ((0, moment), following.await) }));
+        self.answers.push(Box::pin(async move { ((0, moment), asking.await) }));
     }
 
     /// Waits for what was asked, as long as that may take, and keeps or writes the answers.
@@ -143,7 +158,8 @@ impl Standing {
         for sent in managed.unacked.acknowledge(h)? {
             match sent {
                 Sent::Copy { stanza, tags, .. } => {
-                    managed.bytes -= stanza.len();
+                    managed.bytes -= stanza.bytes().len();
+                    stanza.taken();
                     tags.iter().for_each(|tag| self.feed.acknowledged(*tag));
                 }
                 Sent::Event(tag) => self.feed.acknowledged(tag),
@@ -206,15 +222,14 @@ impl Managed {
         self.handled.forget_questions();
     }
 
-    /// The stanzas that the peer never acknowledged, with when they were sent. Notifications are not
-    /// among them: whoever watches has a position.
-    pub fn leftovers(&mut self) -> Vec<(Bytes, Instant)> {
+    /// The stanzas that the peer never acknowledged, in order. Notifications are not among them: whoever
+    /// watches has a position.
+    pub fn leftovers(&mut self) -> impl Iterator<Item = Parcel> {
         self.begin_again();
-        let copies = self.waiting.drain(..).filter_map(|sent| match sent {
-            Sent::Copy { stanza, at, tags } if tags.is_empty() => Some((stanza, at)),
-            Sent::Copy { .. } | Sent::Event(_) => None,
-        });
-        copies.collect()
+        self.waiting.drain(..).filter_map(|sent| match sent {
+            Sent::Copy { stanza, .. } => Some(stanza),
+            Sent::Event(_) => None,
+        })
     }
 }
 
@@ -230,7 +245,7 @@ pub(super) fn encode(shared: &Shared, wire: &mut Wire, managed: Option<&mut Mana
             // could be forbidden.
             managed.bytes += bytes;
             let stanza = Bytes::from([&head[..], &body[..]].concat());
-            managed.sent(Sent::Copy { stanza, at: Instant::now(), tags: Box::new([tag]) });
+            managed.sent(Sent::Copy { stanza: stanza.into(), tags: Box::new([tag]) });
         } else {
             managed.sent(Sent::Event(tag));
         }
@@ -286,7 +301,7 @@ mod tests {
     }
 
     fn copy(number: u32) -> Sent {
-        Sent::Copy { stanza: Bytes::from(number.to_string()), at: Instant::now(), tags: Box::default() }
+        Sent::Copy { stanza: Bytes::from(number.to_string()).into(), tags: Box::default() }
     }
 
     impl Ends {
@@ -321,7 +336,7 @@ mod tests {
             let Some(way) = &mut self.to_client else { return };
             while let Some(sent) = self.server.next_waiting() {
                 let Sent::Copy { stanza, .. } = &sent else { unreachable!("copies alone are said here") };
-                way.push_back(std::str::from_utf8(stanza).unwrap().parse().unwrap());
+                way.push_back(std::str::from_utf8(stanza.bytes()).unwrap().parse().unwrap());
                 self.server.sent(sent);
             }
         }

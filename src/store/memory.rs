@@ -262,9 +262,12 @@ impl Store for MemoryStore {
                 kept.subscriptions.values().map(move |subscription| (kept.node.address.clone(), subscription.clone()))
             });
             let mut found: Vec<(Timestamp, (NodeAddress, Subscription))> = every
-                .filter_map(|entry| match (lapse, entry.1.options.expire) {
-                    (Lapse::By(time), Expire::At(end)) if end <= time => Some((end, entry)),
+                .filter_map(|entry| match (&lapse, entry.1.options.expire) {
+                    (Lapse::By(time), Expire::At(end)) if end <= *time => Some((end, entry)),
                     (Lapse::WithPresence, Expire::Presence) => Some((Timestamp(0), entry)),
+                    (Lapse::WithPresenceOf(bare), Expire::Presence) if bare == entry.1.jid.bare() => {
+                        Some((Timestamp(0), entry))
+                    }
                     _ => None,
                 })
                 .collect();

@@ -357,12 +357,14 @@ pub enum Ask {
 }
 
 /// Which subscriptions end by themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lapse {
     /// Leases that run until then, or shorter (XEP-0060 §12.19).
     By(Timestamp),
     /// Those that last as long as the presence of their subscribers (XEP-0060 §12.5).
     WithPresence,
+    /// The same of one subscriber.
+    WithPresenceOf(BareJid),
 }
 
 #[derive(Clone, Debug)]

@@ -39,6 +39,8 @@ pub(super) fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
             return node_info(asked);
         }
         Target::Service(_) => identity("pubsub", "service", &asked.options.service_name),
+        // XEP-0060 §6.1.3.6: whether somebody is anonymous is found so.
+        Target::Account(_) if asked.is_guest() => identity("account", "anonymous", ""),
         Target::Account(_) | Target::Contact(_) => identity("account", "registered", ""),
     };
     let query = Element::new("query", NS_INFO).with_child(account_or_other);
@@ -55,7 +57,7 @@ fn server(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     match asked.element.attr("node") {
         None => Ok(Work::Done(Body::Element(info))),
         Some(node) if caps::names(node, &info) => Ok(Work::Done(Body::Element(info.with_attr("node", node)))),
-        Some(_) => Err(no_such_node()),
+        Some(_) => node_info(asked),
     }
 }
 
@@ -63,6 +65,7 @@ fn server(asked: &Asked<'_>) -> Result<Work, StanzaError> {
 pub(super) fn server_info(policy: &ServicePolicy, messaging: &Messaging, options: &Options) -> Element {
     Element::new("query", NS_INFO)
         .with_child(identity("server", "im", &options.server_name))
+        .with_child(identity("pubsub", "pep", ""))
         .with_children(feature_elements(Entity::Server, policy, messaging, options))
         .with_children(options.contacts.form().map(|form| form.to_element()))
 }
@@ -87,12 +90,8 @@ fn items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     if let Some(work) = commands::discovered(asked) {
         return Ok(work);
     }
-    let query = Element::new("query", NS_ITEMS);
     match &asked.target {
-        Target::Service(_) | Target::Account(_) | Target::Contact(_) if asked.element.attr("node").is_some() => {
-            node_items(asked)
-        }
-        _ if asked.element.attr("node").is_some() => Err(no_such_node()),
+        _ if asked.element.attr("node").is_some() => node_items(asked),
         // Which resources are online is for those who may see their presence (XEP-0030 §8), and they
         // are told by presence: an account's items are its nodes.
         Target::Service(_) | Target::Account(_) => nodes(asked),
@@ -103,13 +102,18 @@ fn items(asked: &Asked<'_>) -> Result<Work, StanzaError> {
                     .with_attr("jid", host.service.as_str())
                     .with_attr("name", asked.options.service_name.as_str())
             });
-            Ok(Work::Done(Body::Element(query.with_children(services))))
+            nodes_after(asked, services.collect())
         }
     }
 }
 
 /// XEP-0060 §5.2.
 fn nodes(asked: &Asked<'_>) -> Result<Work, StanzaError> {
+    nodes_after(asked, Vec::new())
+}
+
+/// The same, behind what is no node.
+fn nodes_after(asked: &Asked<'_>, first: Vec<Element>) -> Result<Work, StanzaError> {
     if let Some(types) = Types::of(&asked.element)? {
         return filter::nodes(asked, types);
     }
@@ -118,7 +122,7 @@ fn nodes(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     Ok(Work::ask(asked.request(Verb::Nodes { page: wanted.page }), move |answered| {
         let Answer::Nodes(list) = answered.answer else { return None };
         let entry = |node: &Node| personal::entry(&service, node);
-        let query = Element::new("query", NS_ITEMS).with_children(list.entries.iter().map(entry));
+        let query = Element::new("query", NS_ITEMS).with_children(first).with_children(list.entries.iter().map(entry));
         Some(Body::Element(query.with_children(rsm::notation(&list, wanted.paged))))
     }))
 }

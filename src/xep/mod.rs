@@ -156,6 +156,11 @@ impl Answer {
     }
 }
 
+/// Whether a request is about the account itself: its password, and whether it is there (XEP-0077).
+pub fn changes_account(asked: &Element) -> bool {
+    asked.is("query", register::NS_REGISTER)
+}
+
 impl Xep {
     pub fn new(engine: Engine, messaging: Messaging, hosts: Vec<Host>, options: Options) -> Self {
         let limits = commands::Limits {
@@ -387,7 +392,8 @@ fn features(of: Entity, policy: &ServicePolicy) -> Vec<&'static str> {
 fn is_of(number: u16, feature: &Feature, of: Entity) -> bool {
     let personal = matches!(of, Entity::Account | Entity::Contact);
     let of_accounts = feature.of.contains(&Entity::Account) || number == 60 && feature.of.contains(&Entity::Service);
-    feature.of.contains(&of) || personal && of_accounts
+    let of_services = number == 60 && feature.of.contains(&Entity::Service);
+    feature.of.contains(&of) || personal && of_accounts || of == Entity::Server && of_services
 }
 
 /// A request, addressed.
@@ -441,7 +447,7 @@ impl Target {
     /// The service whose settings hold.
     fn service(&self) -> &BareJid {
         match self {
-            Target::Server(host) => &host.service,
+            Target::Server(host) => &host.domain,
             Target::Service(service) => service,
             Target::Account(account) | Target::Contact(account) => account,
         }
@@ -465,6 +471,12 @@ impl Target {
 }
 
 impl Asked<'_> {
+    /// An anonymous session of one of our hosts.
+    fn is_guest(&self) -> bool {
+        let here = || self.hosts.iter().any(|host| host.domain.domain() == self.caller.jid.domain());
+        self.caller.role == Role::Stranger && here()
+    }
+
     /// For what an account lets nobody else do. A stranger's is made for one session and keeps nothing.
     fn own_account(&self) -> Result<(), StanzaError> {
         match &self.target {

@@ -12,8 +12,8 @@ pub(super) const EXTENSION: Extension = Extension {
     name: "Order-By",
     version: "0.2.1",
     features: &[
-        Feature::always(NS_ORDER, &[Entity::Service]),
-        Feature::always("urn:xmpp:order-by:1@http://jabber.org/protocol/pubsub", &[Entity::Service]),
+        Feature::always(NS_ORDER, &[Entity::Service, Entity::Account]),
+        Feature::always("urn:xmpp:order-by:1@http://jabber.org/protocol/pubsub", &[Entity::Service, Entity::Account]),
     ],
     claims: &[],
 };

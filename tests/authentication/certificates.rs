@@ -1,8 +1,15 @@
 //! Certificates of the server and of clients.
 
+use std::time::Duration;
+
+use tidings::engine::Answer;
+use tidings::jid::{BareJid, Jid};
+use tidings::pubsub::{Caller, Edge, NodeId, Page, Request, Role, Verb};
+
 use crate::client::{Hello, SASL, SASL2};
 use crate::house::{Authority, House, write_certificate};
 
+const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 const HOSTS: &str = "
 [[host]]
 domain = \"b.example\"
@@ -206,6 +213,46 @@ async fn strangers_come_in_at_their_own_host() {
         let answer = client.next().await.unwrap();
         assert_eq!((answer.attr("id"), answer.attr("type")), (Some("r"), Some("error")), "{answer}");
     }
+    // It is told as what it is, and leaves nothing behind: no node, and no subscription.
+    client.send("<iq type='get' id='d'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>").await.unwrap();
+    let told = client.next().await.unwrap().to_string();
+    assert!(told.contains("category='account' type='anonymous'"), "{told}");
+    let publish = "<publish node='urn:x:p'><item><a xmlns='urn:x'/></item></publish>";
+    for what in [publish, "<create node='urn:x:p'/>"] {
+        client.send(&format!("<iq type='set' id='p'><pubsub xmlns='{PUBSUB}'>{what}</pubsub></iq>")).await.unwrap();
+        let answer = client.next().await.unwrap();
+        assert_eq!((answer.attr("id"), answer.attr("type")), (Some("p"), Some("error")), "{answer}");
+    }
+    let service = BareJid::parse("pubsub.guests.localhost").unwrap();
+    let owner = Jid::Bare(BareJid::parse("owner@guests.localhost").unwrap());
+    let ask = |verb| {
+        let caller = Caller { jid: owner.clone(), role: Role::Admin };
+        house.running.engine.ask(Request { caller, service: service.clone(), verb })
+    };
+    let node = NodeId::parse("n").unwrap();
+    ask(Verb::Create { node: Some(node.clone()), config: Vec::new() }).await.unwrap();
+    let bare = identifier.split('/').next().unwrap();
+    let subscribe = format!("<subscribe node='n' jid='{bare}'/>");
+    client
+        .send(&format!("<iq type='set' id='s' to='{service}'><pubsub xmlns='{PUBSUB}'>{subscribe}</pubsub></iq>"))
+        .await
+        .unwrap();
+    let answer = client.next().await.unwrap();
+    assert_eq!((answer.attr("id"), answer.attr("type")), (Some("s"), Some("result")), "{answer}");
+    drop(client);
+    let listed = || ask(Verb::NodeSubscriptions { node: node.clone(), page: Page { max: 9, edge: Edge::First } });
+    tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            let Answer::NodeSubscriptions(list) = listed().await.unwrap().answer else { unreachable!() };
+            if list.entries.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("the subscription of a stranger ends with its session");
+
     let mut client = named("localhost").connect(house.direct()).await.unwrap();
     let refused = client.authenticate("ANONYMOUS", b"", "").await.unwrap();
     assert!(refused.child("invalid-mechanism", SASL).is_some(), "{refused}");

@@ -1,6 +1,6 @@
 //! SASL2 with Bind 2 and FAST (XEP-0388, XEP-0386, XEP-0484).
 
-use tidings::access::NewPassword;
+use tidings::access::{NewPassword, NewToken};
 use tidings::xml::Element;
 
 use crate::client::{BIND2, Client, FAST, Hello, SASL, SASL2, SM};
@@ -250,4 +250,28 @@ async fn a_session_may_begin_while_nobody_looks() {
     other.send(&present("chat")).await.unwrap();
     let told = pocket.next().await.unwrap();
     assert_eq!(told.child("show", "jabber:client").map(Element::text).as_deref(), Some("chat"), "{told}");
+}
+
+/// Whoever was lent a token is lent no more than that: no token of FAST, which would outlive it, no other
+/// password for the account, and not its end.
+#[tokio::test]
+async fn what_was_lent_is_not_made_lasting() {
+    let house = House::open(&[]).await;
+    let new = NewToken { account: alice(), scopes: Vec::new(), expires_seconds: None };
+    let token = house.running.access.create_token(new).await.unwrap();
+    let message = format!("n,a=alice@localhost,\u{1}auth=Bearer {}\u{1}\u{1}", token.text);
+    let inline = format!("{AGENT}{BIND}{}", request("HT-SHA-256-NONE"));
+    let mut client = Hello::default().connect(house.direct()).await.unwrap();
+    let success = client.authenticate("OAUTHBEARER", message.as_bytes(), &inline).await.unwrap();
+    assert!(success.is("success", SASL2), "{success}");
+    assert_eq!(self::token(&success), None);
+    client.next().await.unwrap();
+    for asked in ["<username>alice</username><password>taken</password>", "<remove/>"] {
+        let query = format!("<query xmlns='jabber:iq:register'>{asked}</query>");
+        client.send(&format!("<iq type='set' id='r' to='localhost'>{query}</iq>")).await.unwrap();
+        let answer = client.next().await.unwrap();
+        let error = answer.child("error", "jabber:client").unwrap_or_else(|| panic!("{answer}"));
+        assert!(error.child("not-allowed", "urn:ietf:params:xml:ns:xmpp-stanzas").is_some(), "{answer}");
+    }
+    log_in(&house, BIND).await;
 }

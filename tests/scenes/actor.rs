@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use tidings::xml::{Element, Limits, Parser, XmlEvent};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use crate::bosh::Bosh;
@@ -44,6 +44,14 @@ struct Stream {
 impl Raw {
     pub async fn connect(address: SocketAddr) -> Result<Raw, String> {
         let socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        Ok(Raw { io: Box::new(socket), seen: Vec::new() })
+    }
+
+    /// Over a socket that holds little of what nobody reads.
+    pub async fn connect_slowly(address: SocketAddr) -> Result<Raw, String> {
+        let socket = TcpSocket::new_v4().map_err(|error| error.to_string())?;
+        socket.set_recv_buffer_size(4096).map_err(|error| error.to_string())?;
+        let socket = socket.connect(address).await.map_err(|error| error.to_string())?;
         Ok(Raw { io: Box::new(socket), seen: Vec::new() })
     }
 
@@ -107,6 +115,11 @@ impl Actor {
         Self::authenticate(address, name).await?.bind(resource).await
     }
 
+    /// The same over a socket that holds little of what nobody reads.
+    pub async fn log_in_slowly(address: SocketAddr, name: &str, resource: &str) -> Result<Actor, String> {
+        Self::authenticate_on(Raw::connect_slowly(address).await?, name).await?.bind(resource).await
+    }
+
     /// The same over a WebSocket.
     pub async fn log_in_over_websocket(address: SocketAddr, name: &str, resource: &str) -> Result<Actor, String> {
         Self::authenticate_over_websocket(address, name).await?.bind(resource).await
@@ -144,7 +157,11 @@ impl Actor {
 
     /// A stream that is authenticated; no resource is bound yet.
     pub async fn authenticate(address: SocketAddr, name: &str) -> Result<Actor, String> {
-        let mut raw = Raw::connect(address).await?.start_tls().await?;
+        Self::authenticate_on(Raw::connect(address).await?, name).await
+    }
+
+    async fn authenticate_on(raw: Raw, name: &str) -> Result<Actor, String> {
+        let mut raw = raw.start_tls().await?;
         raw.write(HEADER).await?;
         raw.read_until("</stream:features>").await?;
         let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{name}\0{name}-password"));
@@ -221,9 +238,13 @@ impl Actor {
     }
 
     pub async fn closed(&mut self) -> Result<(), String> {
-        match self.next().await {
-            Err(_) => Ok(()),
-            Ok(element) => Err(format!("expected the end, got {element}")),
+        loop {
+            match self.next().await {
+                Err(_) => return Ok(()),
+                // How far it went (XEP-0198 §4).
+                Ok(element) if element.is("a", "urn:xmpp:sm:3") => {}
+                Ok(element) => return Err(format!("expected the end, got {element}")),
+            }
         }
     }
 }

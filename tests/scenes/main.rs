@@ -8,6 +8,7 @@ mod actor;
 mod bosh;
 mod compare;
 mod proxy;
+mod removal;
 mod scram;
 mod script;
 #[allow(dead_code, reason = "other tests need more of it")]
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::secrets::Ears;
+use crate::stage::Stage;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -46,6 +48,7 @@ fn main() {
             Trial::test(name.replace('/', "::"), move || perform(&path, over))
         })
         .chain(self_check::trials())
+        .chain(removal::trials())
         .collect();
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -68,6 +71,22 @@ fn perform(path: &Path, over: Over) -> Result<(), Failed> {
 /// looked through.
 fn perform_text(text: &str, over: Over, meanwhile: impl FnOnce()) -> Result<(), String> {
     let script = script::parse(text)?;
+    with_ears(async {
+        let played = stage::play(&script, over).await;
+        meanwhile();
+        played
+    })
+}
+
+/// Plays what is no scene, on the stage of one.
+fn perform_on(
+    script: &script::Script,
+    act: impl AsyncFnOnce(&mut Stage<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    with_ears(stage::perform(script, Over::StartTls, act))
+}
+
+fn with_ears(play: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let ears = Arc::new(Ears::default());
     let (own, lent) = (secrets::ears(), ears.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -77,8 +96,7 @@ fn perform_text(text: &str, over: Over, meanwhile: impl FnOnce()) -> Result<(), 
         .build()
         .map_err(|error| error.to_string())?;
     secrets::lend(&ears);
-    let played = runtime.block_on(stage::play(&script, over));
-    meanwhile();
+    let played = runtime.block_on(play);
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     secrets::lend(&own);
     played.and_then(|()| ears.check_log())

@@ -21,14 +21,14 @@ use crate::compare::{self, Names};
 use crate::script::{Kind, Script};
 use crate::{Over, proxy, secrets};
 
-struct Stage<'a> {
+pub struct Stage<'a> {
     script: &'a Script,
     dir: &'a Path,
     over: Over,
     /// Where clients connect.
     door: Option<SocketAddr>,
     server: Option<Running>,
-    actors: HashMap<String, Actor>,
+    pub actors: HashMap<String, Actor>,
     raws: HashMap<String, Raw>,
     tokens: HashMap<String, String>,
     names: Names,
@@ -36,13 +36,30 @@ struct Stage<'a> {
     pings: u32,
 }
 
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     headers: Vec<(String, String)>,
-    body: String,
+    pub body: String,
 }
 
 pub async fn play(script: &Script, over: Over) -> Result<(), String> {
+    perform(script, over, async |stage| {
+        for step in &script.steps {
+            let done = tokio::time::timeout(STEP_MAX, stage.step(&step.kind)).await;
+            let done = done.unwrap_or_else(|_| Err("took too long".to_owned()));
+            done.map_err(|error| format!("line {}: {error}", step.line))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Opens the stage of a scene, and closes it when it was acted on.
+pub async fn perform(
+    script: &Script,
+    over: Over,
+    act: impl AsyncFnOnce(&mut Stage<'_>) -> Result<(), String>,
+) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut stage = Stage {
         script,
@@ -59,15 +76,7 @@ pub async fn play(script: &Script, over: Over) -> Result<(), String> {
     };
     stage.open().await?;
     stage.hire().await?;
-    let mut outcome = Ok(());
-    for step in &script.steps {
-        let done = tokio::time::timeout(STEP_MAX, stage.step(&step.kind)).await;
-        outcome = done.unwrap_or_else(|_| Err("took too long".to_owned()));
-        if let Err(error) = outcome {
-            outcome = Err(format!("line {}: {error}", step.line));
-            break;
-        }
-    }
+    let mut outcome = act(&mut stage).await;
     if outcome.is_ok() {
         outcome = stage.look_through_metrics().await;
     }
@@ -160,7 +169,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    async fn step(&mut self, kind: &Kind) -> Result<(), String> {
+    pub async fn step(&mut self, kind: &Kind) -> Result<(), String> {
         match kind {
             Kind::Connect { actor, resource } => {
                 let name = actor.split('/').next().unwrap_or(actor);
@@ -247,9 +256,15 @@ impl Stage<'_> {
             Kind::Answer { status, headers, body } => self.check_answer(*status, headers, body),
             Kind::Restart => {
                 let server = self.server.take().ok_or("no server")?;
-                server.stop().await;
-                self.actors.clear();
-                self.raws.clear();
+                // Whoever is told that the server stops closes, as clients do; it would wait for them.
+                let leave = async {
+                    for actor in self.actors.values_mut() {
+                        while actor.next().await.is_ok() {}
+                    }
+                    self.actors.clear();
+                    self.raws.clear();
+                };
+                tokio::join!(server.stop(), leave);
                 self.open().await
             }
         }
@@ -289,7 +304,7 @@ impl Stage<'_> {
         if came.attr("id") == Some(&id) { Ok(()) } else { Err(format!("expected nothing, got {came}")) }
     }
 
-    async fn request(
+    pub async fn request(
         &self,
         caller: &str,
         method: &str,
@@ -351,7 +366,7 @@ impl Stage<'_> {
         Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
-    fn credential(&self, caller: &str) -> Result<Option<String>, String> {
+    pub fn credential(&self, caller: &str) -> Result<Option<String>, String> {
         use base64::Engine as _;
         if caller == "nobody" {
             return Ok(None);
@@ -389,23 +404,23 @@ impl Stage<'_> {
         }
     }
 
-    fn server(&self) -> Result<&Running, String> {
+    pub fn server(&self) -> Result<&Running, String> {
         self.server.as_ref().ok_or_else(|| "no server".to_owned())
     }
 
-    fn xmpp(&self) -> Result<SocketAddr, String> {
+    pub fn xmpp(&self) -> Result<SocketAddr, String> {
         self.door.ok_or_else(|| "no XMPP".to_owned())
     }
 
-    fn http(&self) -> Result<SocketAddr, String> {
+    pub fn http(&self) -> Result<SocketAddr, String> {
         self.server()?.addresses.http.ok_or_else(|| "no HTTP".to_owned())
     }
 
-    fn components(&self) -> Result<SocketAddr, String> {
+    pub fn components(&self) -> Result<SocketAddr, String> {
         self.server()?.addresses.component.ok_or_else(|| "no components".to_owned())
     }
 
-    fn actor(&mut self, name: &str) -> Result<&mut Actor, String> {
+    pub fn actor(&mut self, name: &str) -> Result<&mut Actor, String> {
         self.actors.get_mut(name).ok_or_else(|| format!("{name} is not connected"))
     }
 

@@ -16,7 +16,7 @@ pub(super) const SM: &[Setting] = &[
         .sets(|config, value| config.sm.queue_bytes = value.count()),
     setting("sm.hibernated_per_account", count(1, 100_000), "5")
         .means("Sessions of one account that may wait to be resumed; with one more the oldest ends.")
-        .why("They count among `limits.sessions_per_account` too.")
+        .why("They count among `limits.sessions_per_account` too, and make room for those that have one.")
         .sets(|config, value| config.sm.hibernated_per_account = value.count()),
     setting("sm.ack_seconds", count(1, 3_600), "30")
         .means(

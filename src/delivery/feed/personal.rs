@@ -147,7 +147,7 @@ impl Shared {
         let created = commit.changes.iter().any(|change| matches!(change, Change::CreateNode));
         let opened = commit.changes.iter().any(|change| matches!(change, Change::SetAffiliation { .. }))
             || commit.events.iter().any(|event| matches!(event.kind, EventKind::Configured { .. }));
-        if address.service.local().is_none() || !created && !opened {
+        if !created && !opened {
             return;
         }
         let followers = lock(&self.followers);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::Inlet;
 use crate::delivery::{Options, Shared, lock};
-use crate::jid::{FullJid, Jid};
+use crate::jid::{BareJid, FullJid, Jid};
 use crate::pubsub::{Node, NodeKey, Subscription};
 use crate::store::Failure;
 
@@ -26,6 +26,15 @@ impl Whom {
         match self {
             Whom::Session(full) => Some(full),
             Whom::Domain(_) | Whom::Elsewhere(_) => None,
+        }
+    }
+
+    /// Whether somebody is one of those for whom a link speaks.
+    pub(in crate::delivery) fn speaks_for(&self, jid: &BareJid) -> bool {
+        match self {
+            Whom::Session(_) => false,
+            Whom::Domain(domain) => jid.domain() == domain,
+            Whom::Elsewhere(domains) => domains.iter().all(|domain| jid.domain() != domain),
         }
     }
 
@@ -53,6 +62,10 @@ impl fmt::Display for Whom {
 }
 
 impl Inlet {
+    pub fn speaks_for(&self, jid: &BareJid) -> bool {
+        self.whom.speaks_for(jid)
+    }
+
     pub fn is_available(&self) -> bool {
         self.available.load(Ordering::Acquire)
     }

@@ -27,6 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +83,8 @@ struct Inner {
     options: Options,
     stop: CancellationToken,
     ledger: ledger::Ledger,
+    /// Changes whenever an account may have lost what it could do.
+    cuts: watch::Receiver<u64>,
     running: Mutex<HashMap<String, Running>>,
     /// Held while an endpoint is created or changed, which is to stop it, to write and to start it.
     changing: tokio::sync::Mutex<()>,
@@ -148,8 +151,14 @@ pub enum Replay {
 }
 
 impl Webhooks {
-    /// Nothing is sent before [`Webhooks::start`].
-    pub fn new(delivery: Delivery, options: Options, stop: CancellationToken) -> Result<Self, String> {
+    /// Nothing is sent before [`Webhooks::run`]. `cuts` changes whenever an account may have lost what it
+    /// could do: its endpoints ask again.
+    pub fn new(
+        delivery: Delivery,
+        options: Options,
+        cuts: watch::Receiver<u64>,
+        stop: CancellationToken,
+    ) -> Result<Self, String> {
         let client = client::Client {
             tls: tls(&options.ca_file)?,
             resolver: options.resolver.clone().unwrap_or_else(client::system_resolver),
@@ -161,7 +170,8 @@ impl Webhooks {
         let ledger = ledger::Ledger::new(delivery.engine().store().clone());
         let signer = sign::Signer::new(delivery.engine().identity());
         let (running, changing) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Ok(Webhooks { inner: Arc::new(Inner { delivery, client, signer, options, stop, ledger, running, changing }) })
+        let inner = Inner { delivery, client, signer, options, stop, ledger, cuts, running, changing };
+        Ok(Webhooks { inner: Arc::new(inner) })
     }
 
     /// The public half of the key that every delivery is signed with, beside the endpoint's own (Ed25519).

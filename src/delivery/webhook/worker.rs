@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::{Breaker, Permit};
@@ -20,7 +21,7 @@ use super::sign::event_id;
 use super::{Inner, View};
 use crate::delivery::{Ending, Followed, Follower, Ring, Start};
 use crate::engine::{Entry, Position, Wrong};
-use crate::pubsub::{Refusal, Seq};
+use crate::pubsub::{Refusal, Role, Seq};
 use crate::store::{ATTEMPTS_KEPT, Attempted, Failure, Parked, Settled, Webhook};
 use crate::time::Timestamp;
 
@@ -39,6 +40,12 @@ pub(super) struct Worker {
     webhook: Arc<Webhook>,
     view: Arc<View>,
     stop: CancellationToken,
+    /// Changes whenever an account may have lost what it could do.
+    cuts: watch::Receiver<u64>,
+    /// The last of them before its owner was asked for.
+    cut: u64,
+    /// As what the owner reads.
+    role: Role,
     /// None once the node is gone.
     follower: Option<Follower>,
     ring: Ring,
@@ -77,6 +84,8 @@ struct Attempt {
     /// Absent for a parked one, whose body is in the store.
     body: Option<Arc<[u8]>>,
     encoded: Instant,
+    /// See [`Worker::cut`].
+    cut: u64,
 }
 
 struct Ended {
@@ -105,12 +114,15 @@ impl Worker {
         stop: CancellationToken,
     ) -> Result<Self, Exit> {
         let store = inner.delivery.engine().store();
+        let mut cuts = inner.cuts.clone();
+        let cut = *cuts.borrow_and_update();
         let caller = match inner.caller(&webhook.owner).await {
             Ok(Some(caller)) => caller,
             Ok(None) => return Err(Exit::Disabled(NO_ACCOUNT.to_owned())),
             Err(_) => return Err(Exit::Again),
         };
         let (service, node) = (webhook.address.service.clone(), webhook.address.node.clone());
+        let role = caller.role;
         let (ring, start) = (Ring::default(), Start::After(webhook.position));
         let follower = match inner.delivery.follow(caller, service, node, start, &ring).await {
             Ok(follower) if follower.node().key == webhook.node => Some(follower),
@@ -134,6 +146,9 @@ impl Worker {
             webhook: Arc::new(webhook),
             view,
             stop,
+            cuts,
+            cut,
+            role,
             follower,
             ring,
             pool: Arc::default(),
@@ -177,6 +192,7 @@ impl Worker {
                     let _ = self.settle().await;
                     return Exit::Stopped;
                 }
+                Ok(()) = self.cuts.changed() => self.ask_for_the_owner().await,
                 Some(ended) = self.under_way.next() => self.ended(ended).await,
                 (shown, followed) = followed => self.followed(shown, followed),
                 () = wake => Ok(()),
@@ -187,6 +203,16 @@ impl Worker {
                 return exit;
             }
             self.view.set_breaker(self.breaker.is_open());
+        }
+    }
+
+    /// Some account was cut off: an endpoint goes on while its owner is there, and what he was.
+    async fn ask_for_the_owner(&mut self) -> Result<(), Exit> {
+        self.cut = *self.cuts.borrow_and_update();
+        match self.inner.caller(&self.webhook.owner).await {
+            Ok(Some(caller)) if caller.role == self.role => Ok(()),
+            Ok(None) => Err(Exit::Disabled(NO_ACCOUNT.to_owned())),
+            Ok(Some(_)) | Err(_) => Err(Exit::Again),
         }
     }
 
@@ -221,7 +247,13 @@ impl Worker {
         let due = self.waiting.iter_mut().find(|(_, waiting)| !waiting.under_way && waiting.due <= now);
         if let Some((seq, waiting)) = due {
             waiting.under_way = true;
-            return Some(Attempt { seq: *seq, attempts: waiting.attempts, body: None, encoded: Instant::now() });
+            return Some(Attempt {
+                seq: *seq,
+                attempts: waiting.attempts,
+                body: None,
+                encoded: Instant::now(),
+                cut: self.cut,
+            });
         }
         if self.webhook.ordered && !self.waiting.is_empty() {
             return None;
@@ -277,7 +309,8 @@ impl Worker {
 
     fn hand_out(&mut self, seq: Seq, body: Arc<[u8]>) {
         self.outstanding.insert(seq);
-        self.fresh.push_back(Attempt { seq, attempts: 0, body: Some(body), encoded: Instant::now() });
+        let (encoded, cut) = (Instant::now(), self.cut);
+        self.fresh.push_back(Attempt { seq, attempts: 0, body: Some(body), encoded, cut });
     }
 
     async fn ended(&mut self, ended: Ended) -> Result<(), Exit> {
@@ -452,13 +485,14 @@ fn encode(inner: &Inner, webhook: &Webhook, seq: Seq, body: impl Fn(&Place<'_>) 
 impl Attempt {
     async fn make(self, inner: &Inner, webhook: &Webhook, pool: &Pool) -> Ended {
         let began = Instant::now();
-        let Attempt { seq, attempts, body, encoded } = self;
+        let Attempt { seq, attempts, body, encoded, cut } = self;
         let ended = |body: Option<Arc<[u8]>>, outcome| {
             let body = body.unwrap_or_else(|| Arc::from(&[][..]));
             Ended { seq, attempts, body, outcome, took: began.elapsed() }
         };
         // What was encoded a moment ago was encoded with a right to read it.
-        if attempts > 0 || body.is_none() || encoded.elapsed() > RIGHT_HOLDS {
+        let cut_since = *inner.cuts.borrow() != cut;
+        if attempts > 0 || body.is_none() || encoded.elapsed() > RIGHT_HOLDS || cut_since {
             match inner.may_read(webhook).await {
                 Ok(true) => {}
                 Ok(false) => return ended(body, Outcome::Forbidden),

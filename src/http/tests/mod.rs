@@ -111,7 +111,8 @@ impl Stage {
         tokio::spawn(turns.run(Arc::new(delivery.clone()), over.clone()));
         tokio::spawn(delivery.clone().run(over.clone()));
         let cursors = delivery.cursors().clone();
-        let webhooks = Webhooks::new(delivery.clone(), webhook_options, closing.clone()).unwrap();
+        let cuts = access.revocations();
+        let webhooks = Webhooks::new(delivery.clone(), webhook_options, cuts, closing.clone()).unwrap();
         let calling = tokio::spawn(webhooks.clone().run());
         let metric = Metric {
             name: "tidings_engine_test",

@@ -114,6 +114,7 @@ fn config() -> Arc<NodeConfig> {
         items_max: 10,
         children_max: 10,
         parents_max: 10,
+        of_server: false,
         batch_items_max: 10,
         attached_items_max: 10,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),

@@ -160,7 +160,9 @@ pub const FIELDS: &[Field] = &[
         in_metadata: false,
         get: |config| vec![config.max_items.to_string()],
         set: |config, values, policy| {
-            config.max_items = match one(values)? {
+            let asked = one(values)?;
+            config.follows.max_items = asked == "max";
+            config.max_items = match asked {
                 "max" => policy.items_max,
                 number => one_number(number, 1, policy.items_max)?,
             };
@@ -462,7 +464,9 @@ pub const FIELDS: &[Field] = &[
         in_metadata: false,
         get: |config| vec![config.children_max.to_string()],
         set: |config, values, policy| {
-            config.children_max = match one(values)? {
+            let asked = one(values)?;
+            config.follows.children_max = asked == "max";
+            config.children_max = match asked {
                 // Whole forms of leaf nodes bear it so.
                 "" | "0" if config.node_type == NodeType::Leaf => config.children_max,
                 "max" => policy.children_max,

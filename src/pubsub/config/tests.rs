@@ -232,6 +232,17 @@ fn a_limit_that_the_operator_lowers_holds_for_what_is_kept() {
     assert_eq!((config.max_items, config.max_payload_size), (5, 7));
 }
 
+#[test]
+fn the_most_stays_the_most_when_the_operator_allows_more() {
+    let kept = NodeConfig::from_text(&set("max_items", &["max"]).unwrap().to_text(), &policy()).unwrap();
+    let raised = ServicePolicy { items_max: 1000, ..policy() };
+    let asked = |value: &str| kept.with(&[RawField { name: "max_items".into(), values: vec![value.into()] }], &raised);
+    assert!(asked("max").unwrap().equals(&kept) && asked("50").unwrap().equals(&kept));
+    assert!(!asked("51").unwrap().equals(&kept));
+    let number = set("max_items", &["50"]).unwrap();
+    assert!(set("max_items", &["max"]).unwrap().equals(&number), "it is the value that counts");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -54,7 +54,7 @@ fn given_world(given: &str) -> World {
     if words.contains(&"deleted") || words.contains(&"moved") {
         let redirect = words.contains(&"moved").then(|| Arc::from("xmpp:elsewhere"));
         let (key, last_seq, deleted) = (crate::pubsub::NodeKey(1), Seq(20), Timestamp(1));
-        world.node =
+        world.here_mut().node =
             NodeState::Deleted(Tombstone { key, last_seq, deleted, redirect, hidden: words.contains(&"buried") });
         return world;
     }
@@ -66,11 +66,11 @@ fn given_world(given: &str) -> World {
         .unwrap_or_default();
     stand(&mut world, &config, &items);
     for (who, affiliation) in CAST {
-        world.affiliations.insert(bare(who), *affiliation);
+        world.here_mut().affiliations.insert(bare(who), *affiliation);
     }
     if words.contains(&"two-owners") {
-        world.affiliations.insert(bare("gertrude"), Affiliation::Owner);
-        let NodeState::Present(node) = &mut world.node else { unreachable!() };
+        world.here_mut().affiliations.insert(bare("gertrude"), Affiliation::Owner);
+        let NodeState::Present(node) = &mut world.here_mut().node else { unreachable!() };
         Arc::make_mut(node).owners = 2;
     }
     for (number, entity) in listed("subs:").into_iter().flatten().enumerate() {

@@ -127,6 +127,10 @@ const CONFIGURE: &[Row] = &[
     Row("and no longer, where it is the publisher's again", "itemreply=owner", "hamlet configure itemreply=publisher",
         "done; #21 configured"),
     Row("nor where nobody's", "itemreply=owner", "hamlet configure itemreply=none", "done; #21 configured"),
+    Row("who waits is let in when the node opens", "access_model=authorize subs:juliet,romeo?",
+        "hamlet configure access_model=open", "done; romeo@d s2 subscribed; #21 configured"),
+    Row("and not when something else changes", "access_model=authorize subs:romeo?", "hamlet configure title=t",
+        "done; #21 configured"),
 ];
 
 #[rustfmt::skip]

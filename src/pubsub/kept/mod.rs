@@ -26,9 +26,9 @@ use crate::pubsub::{
     Verb,
 };
 
-pub(super) use attachments::attach;
-pub use name::{Kept, SUBSCRIBERS, root};
-pub use tally::{Attached, REACTION_BYTES_MAX, REACTIONS_MAX, Tally, Words};
+pub(super) use self::attachments::attach;
+pub use self::name::{Kept, SUBSCRIBERS, root};
+pub use self::tally::{Attached, REACTION_BYTES_MAX, REACTIONS_MAX, Tally, Words};
 
 /// What a kept node is kept of, and what the caller is to that.
 #[derive(Clone, Debug)]

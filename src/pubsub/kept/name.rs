@@ -164,6 +164,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn every_item_has_one_name(target in "[ -~äß愛]{1,20}", item in "[ -~äß愛]{1,20}") {
             let service = BareJid::parse("d!artagnan@ex\u{e4}mple.org").unwrap();

@@ -204,6 +204,7 @@ pub fn policy() -> ServicePolicy {
         items_max: 10_000,
         children_max: 1000,
         parents_max: 16,
+        of_server: false,
         batch_items_max: 100,
         attached_items_max: 100,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),

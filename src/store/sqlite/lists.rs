@@ -191,6 +191,7 @@ pub(super) fn next_subscriber_domain(db: &Connection, after: &str) -> Result<Opt
 
 pub(super) fn lapsing(db: &Connection, lapse: Lapse, max: usize) -> Result<Vec<(NodeAddress, Subscription)>, Trouble> {
     let (from, to) = match lapse {
+        Lapse::WithPresenceOf(bare) => return temporary(db, &bare, max),
         Lapse::WithPresence => (Timestamp(WITH_PRESENCE), Timestamp(WITH_PRESENCE)),
         Lapse::By(time) => (Timestamp(WITH_PRESENCE + 1), time),
     };
@@ -200,6 +201,17 @@ pub(super) fn lapsing(db: &Connection, lapse: Lapse, max: usize) -> Result<Vec<(
          FROM subscriptions s CROSS JOIN nodes n ON n.key = s.node \
          WHERE s.expires BETWEEN ?1 AND ?2 ORDER BY s.expires LIMIT ?3",
         params![from, to, limit(max as u64)],
+        |row| Ok((NodeAddress { service: row.get(0)?, node: row.get(1)? }, row::subscription(row, 2)?)),
+    )
+}
+
+fn temporary(db: &Connection, bare: &BareJid, max: usize) -> Result<Vec<(NodeAddress, Subscription)>, Trouble> {
+    collect(
+        db,
+        "SELECT n.service, n.node, s.bare, s.resource, s.subid, s.state, s.options \
+         FROM subscriptions s INDEXED BY subscriptions_by_bare CROSS JOIN nodes n ON n.key = s.node \
+         WHERE s.bare = ?1 AND s.expires = ?2 LIMIT ?3",
+        params![bare.as_str(), Timestamp(WITH_PRESENCE), limit(max as u64)],
         |row| Ok((NodeAddress { service: row.get(0)?, node: row.get(1)? }, row::subscription(row, 2)?)),
     )
 }

@@ -210,6 +210,7 @@ impl FromSql for Config {
             items_max: u64::MAX,
             children_max: u64::MAX,
             parents_max: usize::MAX,
+            of_server: false,
             batch_items_max: usize::MAX,
             attached_items_max: u64::MAX,
             subscriptions: crate::pubsub::SubscriptionPolicy::default(),

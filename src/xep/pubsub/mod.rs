@@ -41,7 +41,7 @@ pub(super) const EXTENSION: Extension = Extension {
 };
 
 /// Accounts are services, too (XEP-0163).
-const AT: &[Entity] = &[Entity::Service, Entity::Account, Entity::Contact];
+const AT: &[Entity] = &[Entity::Server, Entity::Service, Entity::Account, Entity::Contact];
 
 /// A verb as it is written: the element within `<pubsub/>` of a namespace, in an iq of a type.
 pub(super) struct Spelling {
@@ -84,6 +84,11 @@ const FEATURES: &[Feature] = &[
         var: "http://jabber.org/protocol/pubsub#access-open",
         of: SERVICE,
         offered: |policy| NodeConfig::new(policy).access_model == AccessModel::Open,
+    },
+    Feature {
+        var: "http://jabber.org/protocol/pubsub#access-presence",
+        of: SERVICE,
+        offered: |policy| NodeConfig::new(policy).access_model == AccessModel::Presence,
     },
     Feature {
         var: "http://jabber.org/protocol/pubsub#access-whitelist",

@@ -3,7 +3,7 @@
 use crate::engine::Answer;
 use crate::pubsub::{OPTIONS, OptionField, RawField, Reply, SubscriptionOptions, SubscriptionPolicy, Verb};
 use crate::xep::pubsub::{NS_PUBSUB, NS_SUBSCRIBE_OPTIONS, Words, configure, form, submitted};
-use crate::xep::{Body, Work, bad_request};
+use crate::xep::{Asked, Body, Work, bad_request};
 use crate::xml::Element;
 use crate::xmpp::{Field as FormField, Form, FormType, StanzaError, Validation};
 
@@ -31,6 +31,7 @@ pub(super) fn set_options(words: &Words<'_>) -> Result<Work, StanzaError> {
         return Ok(Work::ask(request, |_| Some(Body::Empty)));
     }
     let options = answers(words.verb)?.ok_or_else(|| bad_request("the options have no form"))?;
+    let options = of_guest(words.asked, Some(options)).unwrap_or_default();
     Ok(Work::ask(words.asked.request(Verb::SetOptions { node, jid, subid, options }), configure::done))
 }
 
@@ -55,6 +56,17 @@ pub(super) fn beside_subscribe(words: &Words<'_>) -> Result<Option<Vec<RawField>
         return Err(bad_request("options follow the subscription and name neither node nor jid"));
     }
     answers(options)
+}
+
+/// An anonymous session subscribes for as long as it lasts: its name is nobody's later, and nobody could end
+/// what it leaves (XEP-0060 §6.1.3.6, §12.5).
+pub(super) fn of_guest(asked: &Asked<'_>, options: Option<Vec<RawField>>) -> Option<Vec<RawField>> {
+    if !asked.is_guest() {
+        return options;
+    }
+    let expire = RawField { name: "pubsub#expire".to_owned(), values: vec!["presence".to_owned()] };
+    let kept = options.into_iter().flatten().filter(|field| field.name != expire.name);
+    Some(kept.chain([expire.clone()]).collect())
 }
 
 /// The options that came of it (XEP-0060 §6.3.7).

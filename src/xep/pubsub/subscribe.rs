@@ -10,7 +10,7 @@ use crate::xmpp::StanzaError;
 
 pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
     let (node, jid) = (words.node()?, words.jid()?);
-    let options = options::beside_subscribe(words)?;
+    let options = options::of_guest(words.asked, options::beside_subscribe(words)?);
     let configured = words.companion.is_some();
     let request = words.asked.request(Verb::Subscribe { node: node.clone(), jid, options, public: public(words) });
     let (caller, service) = (request.caller.clone(), request.service.clone());

@@ -31,6 +31,7 @@ pub(in crate::xep) fn policy() -> ServicePolicy {
         items_max: 10_000,
         children_max: 1000,
         parents_max: 16,
+        of_server: false,
         batch_items_max: 16,
         attached_items_max: 16,
         subscriptions: crate::pubsub::SubscriptionPolicy::default(),
