@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::engine::{self, Answer, Answered, Wrong};
 use crate::jid::{FullJid, Jid};
-use crate::pubsub::{Public, Affiliation, Caller, EventKind, ItemId, Media, NewItem, NodeId, Payload, Precondition, RawField, Reply, Request,
-    Role, Show, SubscriptionPolicy, Verb,
+use crate::pubsub::{
+    Affiliation, Caller, EventKind, ItemId, Media, NewItem, NodeId, Payload, Precondition, Public, RawField, Reply,
+    Request, Role, Show, SubscriptionPolicy, Verb,
 };
 use crate::store::memory::MemoryStore;
 use crate::time::{Clock, Timestamp};
@@ -388,7 +389,8 @@ async fn last_items_are_read_at_once_however_many_contacts_there_are() {
             ask(account, account, Verb::Create { node: Some(name.clone()), config }).await;
             let items = vec![new_item("current")];
             ask(account, account, Verb::Publish { node: name.clone(), items, options: None, create: false }).await;
-            let subscribe = Verb::Subscribe { node: name.clone(), jid: me.clone().into(), options: None, public: Public::AsItIs };
+            let subscribe =
+                Verb::Subscribe { node: name.clone(), jid: me.clone().into(), options: None, public: Public::AsItIs };
             ask(&me, account, subscribe).await;
         }
     }

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Answer, Answered, Committed, Engine, Options, Sink, Tail, Wrong};
 use crate::jid::{BareJid, Jid};
-use crate::pubsub::{Public, Caller, Edge, ItemId, Media, NewItem, NodeId, Page, Payload, Precondition, RawField, Reply, Request, Role,
+use crate::pubsub::{
+    Caller, Edge, ItemId, Media, NewItem, NodeId, Page, Payload, Precondition, Public, RawField, Reply, Request, Role,
     Selection, Seq, SubscriptionState, Verb, View,
 };
 use crate::store::memory::MemoryStore;

@@ -24,8 +24,7 @@ use crate::http::problem::{Problem, escape_pointer};
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope, json, no_content};
 use crate::jid::Jid;
-use crate::pubsub::{
-    Public, Node, NodeId, RawField, Refusal, Reply, SubId, Subscription, SubscriptionState, Verb};
+use crate::pubsub::{Node, NodeId, Public, RawField, Refusal, Reply, SubId, Subscription, SubscriptionState, Verb};
 use crate::store::List;
 
 /// Everyone's to an owner, to others their own.

@@ -65,8 +65,8 @@ pub use field::FieldKind;
 pub use graph::{ABOVE_MAX, Graph, Related, named};
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use kept::{
-    About, Attached, Beside, Kept, Question, REACTION_BYTES_MAX, REACTIONS_MAX, Tally, Target, Told, Words, governed,
-    SUBSCRIBERS, questions, root,
+    About, Attached, Beside, Kept, Question, REACTION_BYTES_MAX, REACTIONS_MAX, SUBSCRIBERS, Tally, Target, Told,
+    Words, governed, questions, root,
 };
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use notice::{Notice, notices};
@@ -75,8 +75,8 @@ pub use options::{
 };
 pub use refusal::{Refusal, Unchanged};
 pub use request::{
-    Caller, Change, Decision, Edge, NewItem, Order, Page, Payloads, Precondition, Public, Published, Read, Reply, Request,
-    Role, Selection, Share, Under, Verb, View,
+    Caller, Change, Decision, Edge, NewItem, Order, Page, Payloads, Precondition, Public, Published, Read, Reply,
+    Request, Role, Selection, Share, Under, Verb, View,
 };
 pub use rights::may_create;
 pub use subscription::{SubId, Subscription, SubscriptionState};

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use super::world::{World, bare, item, jid, new_item, node_id, raw, request, stand};
 use crate::pubsub::{
-    Public, Affiliation, Contact, Decision, Edge, NodeState, Page, Precondition, Refusal, Reply, Role, Selection, SubId,
-    SubscriptionState, Verb, View,
+    Affiliation, Contact, Decision, Edge, NodeState, Page, Precondition, Public, Refusal, Reply, Role, Selection,
+    SubId, SubscriptionState, Verb, View,
 };
 
 // rows: 7, 8, 20, 21, 24, 25, 26, 27, 28, 29, 31, 57, 61, 62, 195, 196, 200, 530, 555, 556

@@ -6,8 +6,8 @@ use crate::jid::Jid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
-    Caller, Decision, Depth, Expire, Facts, Given, Kinds, NodeConfig, Public, RawField, Reader, Refusal, Reply, Role, SendLast,
-    SubId, Subscription, SubscriptionOptions, SubscriptionState, rights,
+    Caller, Decision, Depth, Expire, Facts, Given, Kinds, NodeConfig, Public, RawField, Reader, Refusal, Reply, Role,
+    SendLast, SubId, Subscription, SubscriptionOptions, SubscriptionState, rights,
 };
 
 /// One JID has one subscription to a node, which a second request finds as it is, but for the options

@@ -163,7 +163,12 @@ fn asked_verb(verb: &str, words: &[&str]) -> Verb {
         },
         "subscribe" => {
             let options: Vec<RawField> = words[1..].iter().filter_map(|word| field_with_colons(word)).collect();
-            Verb::Subscribe { node, jid: jid(words[0]), options: (!options.is_empty()).then_some(options), public: Public::AsItIs }
+            Verb::Subscribe {
+                node,
+                jid: jid(words[0]),
+                options: (!options.is_empty()).then_some(options),
+                public: Public::AsItIs,
+            }
         }
         "unsubscribe" => {
             let subid = words.get(1).map(|subid| SubId(Arc::from(*subid)));

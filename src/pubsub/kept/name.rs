@@ -40,9 +40,7 @@ impl Kept {
 
     pub fn target(&self) -> Option<&NodeId> {
         match self {
-            Kept::Attachments { target, .. } | Kept::Summary { target } | Kept::Subscribers { target } => {
-                Some(target)
-            }
+            Kept::Attachments { target, .. } | Kept::Summary { target } | Kept::Subscribers { target } => Some(target),
             Kept::Astray => None,
         }
     }

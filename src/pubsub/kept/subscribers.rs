@@ -25,7 +25,8 @@ pub(super) fn questions(verb: &Verb, facts: &Facts) -> Vec<Question> {
         | Verb::Lapse { .. }
         | Verb::Approve { .. }
         | Verb::SetSubscriptions { .. }
-        | Verb::SetAffiliations { .. } => {}
+        | Verb::SetAffiliations { .. }
+        | Verb::Configure { .. } => {}
         Verb::Delete { .. } => {
             return vec![Question { node: name, about: About::Node }];
         }
@@ -105,12 +106,11 @@ pub(super) fn follow(decision: &mut Decision, facts: &Facts, given: &Given<'_>) 
 fn is_public(jid: &BareJid, changed: &[&Subscription], facts: &Facts) -> bool {
     let same = |one: &Subscription, other: &Subscription| one.jid == other.jid && one.subid == other.subid;
     let left = known(facts).filter(|known| !changed.iter().any(|changed| same(changed, known)));
-    left.chain(changed.iter().copied()).any(|subscription| {
-        subscription.jid.bare() == jid && subscription.counts() && subscription.options.public
-    })
+    left.chain(changed.iter().copied())
+        .any(|subscription| subscription.jid.bare() == jid && subscription.counts() && subscription.options.public)
 }
 
 /// All subscriptions of those whose subscriptions a request may change.
 fn known(facts: &Facts) -> impl Iterator<Item = &Subscription> {
-    facts.subscriptions.iter().chain(facts.subscribers.iter().flatten())
+    facts.subscriptions.iter().chain(facts.subscribers.iter().flatten()).chain(&facts.waiting)
 }

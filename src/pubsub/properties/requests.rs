@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use crate::jid::Jid;
 use crate::pubsub::world::{bare, item, jid, payload, raw, request};
 use crate::pubsub::{
-    Public, Affiliation, Edge, ItemId, NewItem, NodeId, NodeKey, Order, Page, Payloads, Precondition, RawField, Request, Role,
-    Selection, Seq, SubId, SubscriptionState, Under, Verb, View,
+    Affiliation, Edge, ItemId, NewItem, NodeId, NodeKey, Order, Page, Payloads, Precondition, Public, RawField,
+    Request, Role, Selection, Seq, SubId, SubscriptionState, Under, Verb, View,
 };
 
 /// Boxed, as their parts are: what proptest would make of them is larger than a stack.

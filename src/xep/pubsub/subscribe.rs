@@ -2,8 +2,8 @@
 
 use crate::engine::Answer;
 use crate::pubsub::{Edge, NodeId, Page, Public, Reply, Request, Selection, Seq, Subscription, Verb, View};
-use crate::xep::pubsub::{NS_PUBSUB, Words, options};
 use crate::xep::public::NS_PUBLIC;
+use crate::xep::pubsub::{NS_PUBSUB, Words, options};
 use crate::xep::{Ask, Body, LastItem, Work};
 use crate::xml::Element;
 use crate::xmpp::StanzaError;
