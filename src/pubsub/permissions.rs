@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use super::world::{World, bare, item, jid, new_item, node_id, raw, request, stand};
 use crate::pubsub::{
-    Affiliation, Contact, Decision, Edge, NodeState, Page, Precondition, Refusal, Reply, Role, Selection, SubId,
-    SubscriptionState, Verb, View,
+    Affiliation, Contact, Decision, Edge, NodeState, Page, Precondition, Public, Refusal, Reply, Role, Selection,
+    SubId, SubscriptionState, Verb, View,
 };
 
 // rows: 7, 8, 20, 21, 24, 25, 26, 27, 28, 29, 31, 57, 61, 62, 195, 196, 200, 530, 555, 556
@@ -113,7 +113,7 @@ fn asked_verb(verb: &str, id: &str) -> Verb {
     match verb {
         "publish" => Verb::Publish { node, items: vec![new_item(Some(id))], options: None, create: false },
         "retract" => Verb::Retract { node, items: vec![item(id)], notify: None, precondition: Precondition::None },
-        "subscribe" => Verb::Subscribe { node, jid: jid("caller"), options: None },
+        "subscribe" => Verb::Subscribe { node, jid: jid("caller"), options: None, public: Public::AsItIs },
         "unsubscribe" => Verb::Unsubscribe { node, jid: jid("caller"), subid: None },
         "items" => Verb::Items { node, selection: Selection::All, page, view: View::default() },
         "watch" => Verb::Watch { node },

@@ -6,8 +6,8 @@ use crate::jid::Jid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
-    Caller, Decision, Depth, Expire, Facts, Given, Kinds, NodeConfig, RawField, Reader, Refusal, Reply, Role, SendLast,
-    SubId, Subscription, SubscriptionOptions, SubscriptionState, rights,
+    Caller, Decision, Depth, Expire, Facts, Given, Kinds, NodeConfig, Public, RawField, Reader, Refusal, Reply, Role,
+    SendLast, SubId, Subscription, SubscriptionOptions, SubscriptionState, rights,
 };
 
 /// One JID has one subscription to a node, which a second request finds as it is, but for the options
@@ -16,6 +16,7 @@ pub(super) fn subscribe(
     caller: &Caller,
     jid: Jid,
     wanted: &[RawField],
+    public: Public,
     facts: &Facts,
     given: &mut Given<'_>,
 ) -> Result<Decision, Refusal> {
@@ -35,7 +36,7 @@ pub(super) fn subscribe(
     }
     let waits = |standing: &&Subscription| standing.state == SubscriptionState::Pending;
     if let Some(standing) = of_jid().find(waits).or(of_jid().next().filter(|_| !policy.multi_subscribe)) {
-        let subscription = changed(standing, wanted, &node.config, facts, given)?;
+        let subscription = shown(changed(standing, wanted, &node.config, facts, given)?, public);
         // What waited may come in by now without anybody's approval.
         let subscription = if waits(&&subscription) { approved(&subscription) } else { subscription };
         let mut draft = Draft::over(node, given.now);
@@ -54,6 +55,7 @@ pub(super) fn subscribe(
     let options = standard(&node.config).with(wanted, policy, given.now)?;
     let options = fitting(&node.config, options, wanted)?;
     let subscription = Subscription { options: options.into(), ..begin(jid, state, &node.config, given) };
+    let subscription = shown(subscription, public);
     let mut draft = Draft::over(node, given.now);
     draft.set_subscription(None, subscription.clone());
     Ok(draft.done(Reply::Subscribed { subscription, send_last }))
@@ -161,6 +163,19 @@ fn changed(
     let options = fitting(config, options, wanted)?;
     let options = if options == *standing.options { standing.options.clone() } else { options.into() };
     Ok(Subscription { options, ..standing.clone() })
+}
+
+/// XEP-0465 §4.3: whoever subscribes again without making it public takes that back.
+fn shown(mut subscription: Subscription, public: Public) -> Subscription {
+    let public = match public {
+        Public::AsItIs => return subscription,
+        Public::Yes => true,
+        Public::No => false,
+    };
+    if subscription.options.public != public {
+        Arc::make_mut(&mut subscription.options).public = public;
+    }
+    subscription
 }
 
 /// A new subscription; the service names it (XEP-0060 §6.1.6).

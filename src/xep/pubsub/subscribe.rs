@@ -1,7 +1,8 @@
 //! `<subscribe/>` and `<unsubscribe/>` (XEP-0060 §6.1, §6.2).
 
 use crate::engine::Answer;
-use crate::pubsub::{Edge, NodeId, Page, Reply, Request, Selection, Seq, Subscription, Verb, View};
+use crate::pubsub::{Edge, NodeId, Page, Public, Reply, Request, Selection, Seq, Subscription, Verb, View};
+use crate::xep::public::NS_PUBLIC;
 use crate::xep::pubsub::{NS_PUBSUB, Words, options};
 use crate::xep::{Ask, Body, LastItem, Work};
 use crate::xml::Element;
@@ -11,7 +12,7 @@ pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
     let (node, jid) = (words.node()?, words.jid()?);
     let options = options::of_guest(words.asked, options::beside_subscribe(words)?);
     let configured = words.companion.is_some();
-    let request = words.asked.request(Verb::Subscribe { node: node.clone(), jid, options });
+    let request = words.asked.request(Verb::Subscribe { node: node.clone(), jid, options, public: public(words) });
     let (caller, service) = (request.caller.clone(), request.service.clone());
     let say = Box::new(move |answered: crate::engine::Answered| {
         let Answer::Reply(Reply::Subscribed { subscription, send_last }) = answered.answer else { return None };
@@ -37,6 +38,11 @@ pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
         Some((body, last))
     });
     Ok(Work::Ask(Box::new(Ask { request, say, instead: None })))
+}
+
+/// XEP-0465 §4.1, §4.3.
+fn public(words: &Words<'_>) -> Public {
+    if words.verb.child("public", NS_PUBLIC).is_some() { Public::Yes } else { Public::No }
 }
 
 pub(super) fn unsubscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
