@@ -164,6 +164,13 @@ impl Town {
             contacts_of: vec![Vec::new(); wanted.affiliations.len()],
             subscribers: wanted.subscribers.iter().map(|jid| own.subscriptions_of(jid)).collect(),
             items: wanted.items.iter().map(|id| own.item(id).map(|(fact, _)| fact.clone())).collect(),
+            waiting: own
+                .subscriptions
+                .iter()
+                .filter(|of| of.state == SubscriptionState::Pending)
+                .take(wanted.waiting)
+                .cloned()
+                .collect(),
             oldest: own.facts().into_iter().take(usize::try_from(wanted.oldest).unwrap()).collect(),
             target: target.map(|target| Target {
                 node: target.node.clone().unwrap(),
