@@ -24,6 +24,7 @@ mod order;
 mod personal;
 mod ping;
 mod private;
+mod public;
 pub mod pubsub;
 mod reference;
 mod register;
@@ -364,6 +365,7 @@ pub const EXTENSIONS: &[Extension] = &[
     archive::PREFERENCES,
     archive::OF_NODES,
     filter::EXTENSION,
+    public::EXTENSION,
     attachments::EXTENSION,
 ];
 
