@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use precis_profiles::precis_core::profile::Profile;
 use precis_profiles::{OpaqueString, UsernameCaseMapped};
+use unicode_security::skeleton;
 
 /// An address without a resource: `local@domain` or `domain` (RFC 7622 §3.1).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,6 +149,20 @@ impl From<BareJid> for Jid {
 impl From<FullJid> for Jid {
     fn from(full: FullJid) -> Self {
         Jid::Full(full)
+    }
+}
+
+impl BareJid {
+    /// What the address looks like: two of which this is the same cannot be told apart by eye (UTS #39 §4).
+    /// Letters of either case that look like another letter count, though an address has small ones only:
+    /// 0 is an O, and so an o. The domain stands as it is, for it is not whoever makes an account who chooses it.
+    pub fn look(&self) -> String {
+        let mut look = self.local().unwrap_or_default().to_owned();
+        // What a capital has become may look like something itself.
+        for _ in 0..2 {
+            look = skeleton(&look).collect::<String>().to_lowercase();
+        }
+        format!("{look}@{}", self.domain())
     }
 }
 
@@ -343,6 +358,38 @@ mod tests {
     #[test]
     fn cyrillic_a_is_another_person() {
         assert_ne!(bare("\u{430}dmin@localhost"), bare("admin@localhost"));
+    }
+
+    /// Security row A18: Cyrillic, digits, letters of other alphabets and pairs that run together.
+    #[test]
+    fn addresses_that_cannot_be_told_apart_look_the_same() {
+        let parse = |text: &str| BareJid::parse(text).unwrap();
+        let look = |local: &str| parse(&format!("{local}@localhost")).look();
+        for (one, other) in [
+            ("admin", "\u{430}dmin"),
+            ("admin", "adrnin"),
+            ("paypal", "paypa1"),
+            ("root", "r00t"),
+            ("scope", "\u{455}\u{441}\u{43e}\u{440}\u{435}"),
+            ("élan", "e\u{301}lan"),
+            ("alpha", "\u{251}lpha"),
+            ("ıris", "iris"),
+        ] {
+            assert_eq!(look(one), look(other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("admin", "admins"),
+            ("alice", "alicia"),
+            ("user1", "user2"),
+            ("user1", "user11"),
+            ("anna", "hanna"),
+            ("élan", "elan"),
+            ("b", "d"),
+            ("иван", "ivan"),
+        ] {
+            assert_ne!(look(one), look(other), "{one} {other}");
+        }
+        assert_ne!(parse("alice@localhost").look(), parse("alice@example.org").look());
     }
 
     #[test]

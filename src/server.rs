@@ -491,6 +491,7 @@ fn mechanisms(config: &Config) -> Vec<Mechanism> {
 fn http_options(config: &Config, counts: &Arc<Counts>) -> http::Options {
     http::Options {
         counts: counts.clone(),
+        domains: config.hosts.iter().map(|host| host.domain.to_string()).collect(),
         origins: config.http.origins.clone(),
         services: config.hosts.iter().map(|host| host.service.clone()).collect(),
         body_bytes_max: config.limits.http.body_bytes,

@@ -127,6 +127,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("precis_profiles", &["jid"]),
     ("idna", &["jid"]),
+    ("unicode_security", &["jid"]),
     ("rxml", &["xml"]),
     ("rusqlite", &["store"]),
     ("argon2", &["access"]),

@@ -81,6 +81,12 @@ impl Access {
         Ok(jid)
     }
 
+    /// An account that is taken for this one by whoever only looks (UTS #39 §4), if there is one.
+    pub async fn looks_like(&self, jid: &BareJid) -> Result<Option<BareJid>, NotDone> {
+        let alike = self.inner.store.accounts_like(jid.clone(), 1).await.map_err(NotDone::Failed)?;
+        Ok(alike.into_iter().next())
+    }
+
     pub async fn account(&self, jid: &BareJid) -> Result<Option<Account>, NotDone> {
         self.inner.store.account(jid.clone()).await.map_err(NotDone::Failed)
     }

@@ -55,7 +55,9 @@ impl Access {
             self.inner.options.counts.hit(Limit::Registrations);
             return Err(Unregistered::TooMany);
         }
-        if self.account(account).await.map_err(Unregistered::Not)?.is_some() {
+        // Whoever makes himself an account may not look like somebody who has one.
+        let alike = self.looks_like(account).await.map_err(Unregistered::Not)?.is_some();
+        if alike || self.account(account).await.map_err(Unregistered::Not)?.is_some() {
             return Err(Unregistered::Not(NotDone::Exists(account.clone())));
         }
         let password = NewPassword::Chosen(password.to_owned());

@@ -124,7 +124,11 @@ async fn change(access: &Access, act: Act<'_>) -> Result<String, NotDone> {
         Act::Add(add, password) => {
             let verifier = add.verifier.as_deref().and_then(VerifierKind::parse);
             let new = NewUser { name: add.name.clone(), password: password.clone(), admin: add.admin, verifier };
-            access.add_user(new).await.map(|jid| jid.to_string())
+            let jid = access.add_user(new).await?;
+            if let Some(other) = access.looks_like(&jid).await? {
+                warn_of_likeness(jid.as_str(), other.as_str());
+            }
+            Ok(jid.to_string())
         }
         Act::Password(name, password) => {
             let jid = access.user(name)?;
@@ -153,7 +157,11 @@ async fn ask(client: &Client, act: Act<'_>) -> Result<String, Trouble> {
                 body["verifier"] = json!(verifier);
             }
             let answer = client.ask_json(Method::POST, USERS, Some(&body)).await?;
-            Ok(answer.get("jid").and_then(Value::as_str).unwrap_or(&add.name).to_owned())
+            let jid = answer.get("jid").and_then(Value::as_str).unwrap_or(&add.name);
+            if let Some(other) = answer.get("looks_like").and_then(Value::as_str) {
+                warn_of_likeness(jid, other);
+            }
+            Ok(jid.to_owned())
         }
         Act::Password(name, password) => {
             let body = json!({ "password": text(password) });
@@ -169,6 +177,11 @@ async fn ask(client: &Client, act: Act<'_>) -> Result<String, Trouble> {
             Ok(format!("removed {name}"))
         }
     }
+}
+
+/// Beside the answer, which a script may read.
+fn warn_of_likeness(jid: &str, other: &str) {
+    eprintln!("warning: {} looks like {}: people may take one for the other", show::tame(jid), show::tame(other));
 }
 
 fn told_password(name: &str) -> String {

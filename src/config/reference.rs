@@ -128,6 +128,44 @@ The JID of the host's pub/sub service.
 
 - Type: name of a host
 - Default: `pubsub.` and the domain
+
+### `certificate`
+
+A certificate of the host's own, as PEM, with its chain. For both of its names.
+
+- Type: path
+- Default: the server's own certificate
+
+### `key`
+
+The key of that certificate, as PEM.
+
+- Type: path
+- Default: none, it must stand beside `certificate`
+
+## [[component]]
+
+Each is a component that may connect at `xmpp.listen_component` (XEP-0114). Only in the file.
+
+```toml
+[[component]]
+domain = \"gateway.example.org\"
+secret = \"a long random text\"
+```
+
+### `domain`
+
+The domain that the component speaks for.
+
+- Type: name of a host
+- Default: none, it must stand there
+
+### `secret`
+
+What the component proves to know.
+
+- Type: text
+- Default: none, it must stand there
 ";
 
 const TEMPLATES: &str = "

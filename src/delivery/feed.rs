@@ -54,22 +54,14 @@ pub struct Feed {
     live: HashMap<Group, u64>,
     /// When digests are due.
     digests: BinaryHeap<Reverse<(Instant, u64)>>,
-    /// Subscriptions that end when the session goes.
-    temporary: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)>,
     /// What the session shows, while it is available.
     show: Option<Show>,
-    /// What those for whom a link speaks have said of themselves, where they are not simply available.
-    said: HashMap<Jid, Option<Show>>,
     next_watch: u64,
     /// Watches that may have something to show.
     ready: VecDeque<u64>,
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     /// The readings of stored subscriptions that are under way.
     loading: usize,
-    /// Subscriptions that went meanwhile.
-    went: HashSet<(NodeKey, SubId)>,
-    /// Last items that were owed while subscriptions were being read.
-    dues: Vec<Due>,
     /// From where the subscriptions of the full JID are shown, while they are being read.
     bound: Option<Hold>,
     /// From where those of the bare JID are.
@@ -80,6 +72,20 @@ pub struct Feed {
     /// What is watched by way of collections, by the subscriptions to these.
     collections: HashMap<(NodeKey, SubId), collection::Gathered>,
     away: missed::Away,
+    seldom: Box<Seldom>,
+}
+
+/// What few sessions need: one that waits is to be small.
+#[derive(Default)]
+struct Seldom {
+    /// Subscriptions that end when the session goes.
+    temporary: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)>,
+    /// What those for whom a link speaks have said of themselves, where they are not simply available.
+    said: HashMap<Jid, Option<Show>>,
+    /// Subscriptions that went meanwhile.
+    went: HashSet<(NodeKey, SubId)>,
+    /// Last items that were owed while subscriptions were being read.
+    dues: Vec<Due>,
 }
 
 /// An event for a session, or several in a digest, while they are being shown.
@@ -227,21 +233,18 @@ impl Delivery {
             by_subscription: HashMap::new(),
             live: HashMap::new(),
             digests: BinaryHeap::new(),
-            temporary: HashMap::new(),
             show,
-            said: HashMap::new(),
             next_watch: 0,
             ready: VecDeque::new(),
             work: FuturesUnordered::new(),
             loading: 0,
-            went: HashSet::new(),
-            dues: Vec::new(),
             bound: Some(self.shared.recent.hold(bound)),
             available: None,
             behind: None,
             personal: Personal::default(),
             collections: HashMap::new(),
             away: missed::Away::default(),
+            seldom: Box::default(),
         };
         feed.load();
         feed
@@ -304,19 +307,20 @@ impl Feed {
         }
         for of in [jid.clone(), Jid::Bare(jid.bare().clone())] {
             // Beyond the limit nobody is believed to be away.
-            let known = self.said.len() < self.shared.options.watches_per_link_max || self.said.contains_key(&of);
+            let known =
+                self.seldom.said.len() < self.shared.options.watches_per_link_max || self.seldom.said.contains_key(&of);
             match show {
-                Some(Show::Online) => drop(self.said.remove(&of)),
-                other if known => drop(self.said.insert(of, other)),
+                Some(Show::Online) => drop(self.seldom.said.remove(&of)),
+                other if known => drop(self.seldom.said.insert(of, other)),
                 _ => {}
             }
         }
         if show.is_none() {
             self.note_temporary();
-            let (gone, kept) = self.temporary.drain().partition(|(_, (_, subscription))| {
+            let (gone, kept) = self.seldom.temporary.drain().partition(|(_, (_, subscription))| {
                 subscription.jid == *jid || matches!(&subscription.jid, Jid::Bare(bare) if bare == jid.bare())
             });
-            self.temporary = kept;
+            self.seldom.temporary = kept;
             let gone: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)> = gone;
             self.shared.gone(gone.into_values());
             self.shared.departed(jid.bare().clone(), Was::Silent);
@@ -328,14 +332,14 @@ impl Feed {
     fn end_temporary(&mut self) {
         self.note_temporary();
         let Some(full) = self.inlet.whom.session() else {
-            return self.shared.gone(self.temporary.drain().map(|(_, gone)| gone));
+            return self.shared.gone(self.seldom.temporary.drain().map(|(_, gone)| gone));
         };
         let others = lock(&self.shared.online).get(full.bare()).is_some_and(|inlets| {
             inlets.iter().any(|inlet| !Arc::ptr_eq(inlet, &self.inlet) && inlet.available.load(Ordering::Acquire))
         });
         let ends = |subscription: &Subscription| matches!(subscription.jid, Jid::Full(_)) || !others;
-        let (gone, kept) = self.temporary.drain().partition(|(_, (_, subscription))| ends(subscription));
-        self.temporary = kept;
+        let (gone, kept) = self.seldom.temporary.drain().partition(|(_, (_, subscription))| ends(subscription));
+        self.seldom.temporary = kept;
         let gone: HashMap<(NodeKey, SubId), (NodeAddress, Subscription)> = gone;
         self.shared.gone(gone.into_values());
     }
@@ -345,7 +349,7 @@ impl Feed {
         for watch in self.watches.values().filter(|watch| watch.is_temporary()) {
             for subscription in &watch.subscriptions {
                 let key = (watch.tail.key(), subscription.subid.clone());
-                self.temporary.insert(key, ((**watch.tail.address()).clone(), subscription.clone()));
+                self.seldom.temporary.insert(key, ((**watch.tail.address()).clone(), subscription.clone()));
             }
         }
     }
@@ -437,7 +441,7 @@ impl Feed {
                 continue;
             }
             watch.handle.pending.store(false, Ordering::Release);
-            let presence = self.said.get(&watch.to).copied().unwrap_or(self.show);
+            let presence = self.seldom.said.get(&watch.to).copied().unwrap_or(self.show);
             // XEP-0060 §12.6: an owner may want nobody told who is not available.
             let away = away || self.inlet.whom.session().is_none() && presence.is_none();
             let show = &mut |shown: Shown<'_>| {
@@ -482,17 +486,17 @@ impl Feed {
             match change {
                 Changed::Came { tail, subscription, position, since } => {
                     let key = (tail.key(), subscription.subid.clone());
-                    self.went.remove(&key);
+                    self.seldom.went.remove(&key);
                     self.watch(tail, subscription, position);
                     self.gather(key, since);
                 }
                 Changed::Due(due) => self.due(due),
                 Changed::Went { node, subscription } => {
                     let key = (node, subscription.subid);
-                    self.temporary.remove(&key);
+                    self.seldom.temporary.remove(&key);
                     self.unwatch(&key);
                     if self.loading > 0 {
-                        self.went.insert(key);
+                        self.seldom.went.insert(key);
                     }
                 }
             }
@@ -522,9 +526,9 @@ impl Feed {
         if subscription.options.expire == Expire::Presence
             || tail.config().tempsub && !personal::is_implicit(&subscription)
         {
-            self.temporary.insert(key.clone(), ((**tail.address()).clone(), subscription.clone()));
+            self.seldom.temporary.insert(key.clone(), ((**tail.address()).clone(), subscription.clone()));
         } else {
-            self.temporary.remove(&key);
+            self.seldom.temporary.remove(&key);
         }
         // What was not shown yet stays due when the options change.
         let mut position = position;

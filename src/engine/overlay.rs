@@ -8,8 +8,8 @@ use super::cache::{Cache, Hot, WINDOW_MAX, Window};
 use crate::jid::BareJid;
 use crate::pubsub::{
     About, Affiliation, Change, Contact, Event, EventKind, Facts, Graph, ItemFact, ItemId, Kept, Needs, Node,
-    NodeAddress, NodeKey, NodeState, Payload, Request, Rosters, Seq, ServicePolicy, Subscription, SubscriptionState,
-    Target, Told, Tombstone, governed, named, needs, questions, root, rosters,
+    NodeAddress, NodeKey, NodeState, Payload, Request, Role, Rosters, Seq, ServicePolicy, Subscription,
+    SubscriptionState, Target, Told, Tombstone, governed, may_know, named, needs, questions, root, rosters,
 };
 use crate::store::{Ask, Memo, MemoKey, NodeCommit};
 use crate::time::Timestamp;
@@ -153,15 +153,17 @@ impl Overlay {
             (NodeState::Present(node), Some(of)) => NodeState::Present(governed(&node, of)),
             (state, _) => state,
         };
-        self.of_node(cache, request, address, of.as_ref(), &mut facts, &mut asks);
-        if asks.is_empty() {
+        let known = self.of_node(cache, request, address, of.as_ref(), &mut facts, &mut asks);
+        if known && asks.is_empty() {
             self.beside(cache, request, address, &mut facts, &mut asks);
         }
         if asks.is_empty() { Ok(facts) } else { Err(asks) }
     }
 
     /// What must be known of the addressed node, and of those whom the request names; of their rights, by what they
-    /// are to the node that it is kept `of`.
+    /// are to the node that it is kept `of`. False where the caller may not know that there is a node, which is then
+    /// all that has to be known: so much is asked about a node that is not there, too, so that the work which an
+    /// answer takes does not tell the two apart.
     fn of_node(
         &self,
         cache: &Cache,
@@ -170,21 +172,36 @@ impl Overlay {
         of: Option<&Arc<Node>>,
         facts: &mut Facts,
         asks: &mut Asks,
-    ) {
+    ) -> bool {
         let present = facts.node.present().cloned();
         let Needs { affiliations, subscribers, items, oldest, waiting, owners, rosters: _ } =
             needs(request, present.as_deref());
         let caller = request.caller.jid.bare();
         let Some(ruling) = of.or(present.as_ref()) else {
+            if request.caller.role != Role::Admin {
+                let nothing = self.view(cache, address, NO_NODE);
+                nothing.affiliation(caller, asks);
+                nothing.subscriptions(caller, asks);
+            }
             facts.affiliations = vec![Affiliation::None; affiliations.len()];
             facts.contacts_of = vec![Vec::new(); affiliations.len()];
             facts.subscribers = vec![Vec::new(); subscribers.len()];
             facts.items = vec![None; items.len()];
-            return;
+            return true;
         };
         let rights = self.view(cache, &ruling.address, ruling.key);
         facts.affiliation = rights.affiliation(caller, asks);
-        facts.target = of.map(|of| Target { node: of.clone(), subscriptions: rights.subscriptions(caller, asks) });
+        let ruled = (of.is_some() || ruling.config.hidden).then(|| rights.subscriptions(caller, asks));
+        let ruled = ruled.unwrap_or_default();
+        facts.target = of.map(|of| Target { node: of.clone(), subscriptions: ruled.clone() });
+        let role = request.caller.role;
+        if of.is_none()
+            && ruling.config.hidden
+            && role != Role::Admin
+            && (!asks.is_empty() || !may_know(&ruling.config, facts.affiliation, role, !ruled.is_empty()))
+        {
+            return false;
+        }
         facts.rosters_of = match rosters(ruling) {
             Rosters::None => Vec::new(),
             Rosters::Service => vec![ruling.address.service.clone()],
@@ -199,7 +216,7 @@ impl Overlay {
         let Some(node) = present else {
             facts.subscribers = vec![Vec::new(); subscribers.len()];
             facts.items = vec![None; items.len()];
-            return;
+            return true;
         };
         let view = self.view(cache, address, node.key);
         facts.subscriptions = view.subscriptions(caller, asks);
@@ -207,6 +224,7 @@ impl Overlay {
         facts.items = items.iter().map(|item| view.item(item, asks)).collect();
         facts.oldest = view.oldest(usize::try_from(oldest).unwrap_or(usize::MAX), asks);
         facts.waiting = view.waiting(waiting, asks);
+        true
     }
 
     /// What must be known of other nodes, as far as can be told.
@@ -428,6 +446,9 @@ impl Draft {
         }
     }
 }
+
+/// The key of no node: they begin at 1.
+const NO_NODE: NodeKey = NodeKey(0);
 
 /// One present node as the next request of the turn sees it.
 struct View<'a> {

@@ -175,8 +175,17 @@ async fn add_user(door: &Door, parts: &Parts, body: Body) -> Result<Response, Pr
         admin: wish.admin,
         verifier: verifier.transpose()?,
     };
-    let jid = door.rooms.access.add_user(new).await?;
-    Ok(json(StatusCode::CREATED, named(&jid)))
+    let access = &door.rooms.access;
+    let jid = access.add_user(new).await?;
+    let alike = access.looks_like(&jid).await?;
+    let mut out = Vec::new();
+    let mut object = Object::begin(&mut out);
+    object.text("jid", jid.as_str());
+    if let Some(alike) = &alike {
+        object.text("looks_like", alike.as_str());
+    }
+    object.end();
+    Ok(json(StatusCode::CREATED, out))
 }
 
 fn no_such_verifier() -> Problem {

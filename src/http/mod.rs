@@ -115,6 +115,8 @@ pub struct Door {
 pub struct Options {
     /// Services that are kept here beside the one that `/v1/nodes` speaks of.
     pub services: Vec<BareJid>,
+    /// The domains that streams of XMPP can be opened to.
+    pub domains: Vec<String>,
     /// Whose pages may use the API from a browser, as `https://app.example.org`.
     pub origins: Vec<String>,
     /// Connections that are open at once; more wait unaccepted.
@@ -267,6 +269,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             services: vec![],
+            domains: vec![],
             origins: vec![],
             connections_max: 20_000,
             handshake_time: Duration::from_secs(10),

@@ -91,7 +91,7 @@ pub(super) fn answer(door: &Door, request: Request) -> Response {
     if parts.method != Method::GET && (socket || parts.method != Method::HEAD) {
         return method_not_allowed(&["GET"]).into_response();
     }
-    let answered = if socket { open(door, &mut parts) } else { host_meta(&parts, json) };
+    let answered = if socket { open(door, &mut parts) } else { host_meta(door, &parts, json) };
     answered.unwrap_or_else(IntoResponse::into_response)
 }
 
@@ -127,11 +127,15 @@ fn open(door: &Door, parts: &mut Parts) -> Result<Response, Problem> {
 }
 
 /// XEP-0156 §2.2: where a stream can be had over HTTP, at the host that was asked.
-fn host_meta(parts: &Parts, json: bool) -> Result<Response, Problem> {
+fn host_meta(door: &Door, parts: &Parts, json: bool) -> Result<Response, Problem> {
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
     if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.bytes().all(plain) {
         return Err(Problem::bad_request("the Host header must name this server"));
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+    if !door.options.domains.iter().any(|domain| domain.eq_ignore_ascii_case(name)) {
+        return Err(Problem::not_found("no XMPP is served for the host of this request"));
     }
     // A proxy that speaks TLS in front of us hands on what came to it.
     let secure = peer(parts).secure || parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");

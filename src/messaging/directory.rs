@@ -196,6 +196,16 @@ impl Directory {
         Some(Left { available: gone.priority.is_some(), directed: gone.directed })
     }
 
+    /// Takes out the other sessions of the client whose names are this one, alone or after a tag, and tells
+    /// them that another has taken their place.
+    pub fn supersede(&self, own: &FullJid, name: &str) -> Vec<(FullJid, Left)> {
+        let mut accounts = self.lock();
+        let Some(account) = accounts.get_mut(own.bare()) else { return Vec::new() };
+        let same = |resource: &str| resource.rsplit_once('/').map_or(resource, |(_, last)| last) == name;
+        let meant = |session: &mut Session| session.full != *own && same(session.full.resource());
+        account.sessions.extract_if(.., meant).map(|session| session.end(Over::Replaced)).collect()
+    }
+
     /// Takes out the session of a full JID, or all of an account, and tells them that they are over.
     pub fn end(&self, who: &Jid) -> Vec<(FullJid, Left)> {
         let mut accounts = self.lock();

@@ -292,8 +292,9 @@ fn is_copied(message: &Message) -> bool {
     let of_people = || content.children().any(|child| IM_NAMESPACES.contains(&child.ns()));
     match message.kind {
         MessageType::Chat => true,
-        MessageType::Normal => has("body", NS_CLIENT) || of_people(),
-        MessageType::Error | MessageType::Groupchat | MessageType::Headline => false,
+        // Of an error what it answers is known by what it holds of it.
+        MessageType::Normal | MessageType::Error => has("body", NS_CLIENT) || of_people(),
+        MessageType::Groupchat | MessageType::Headline => false,
     }
 }
 

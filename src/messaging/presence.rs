@@ -12,6 +12,7 @@ use super::{Follows, Messaging, Parcel, Told};
 use crate::im::{self, RosterItem, StoredStanza};
 use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::{Ask, Failure, Found};
+use crate::xml::escape_attribute;
 use crate::xmpp::caps::Mark;
 use crate::xmpp::{Condition, Presence as Stanza, PresenceType, StanzaError};
 
@@ -87,19 +88,30 @@ impl Messaging {
 
     /// A session asks what somebody's presence is; servers do, clients should not (RFC 6121 §4.3.2).
     pub async fn probe(&self, session: &Place, to: Jid, id: Option<String>) -> Told {
-        let own = session.jid().bare().clone();
+        let stanzas = self.probed(Jid::Full(session.jid().clone()), to, id).await;
+        Told { stanzas, ..Told::default() }
+    }
+
+    /// Somebody for whom a component speaks asks it; he is told there.
+    pub async fn probe_from_afar(&self, from: Jid, to: Jid, id: Option<String>) {
+        for stanza in self.probed(from.clone(), to, id).await {
+            self.tell_elsewhere(&from, &stanza);
+        }
+    }
+
+    async fn probed(&self, me: Jid, to: Jid, id: Option<String>) -> Vec<Bytes> {
+        let own = me.bare().clone();
         let _turn = self.shared.turns.of_both(&own, to.bare()).await;
         let asked = vec![Ask::Contact(to.bare().clone(), own.clone())];
         let (found, blocked) = match (self.store().gather(asked).await, self.blocked(to.bare()).await) {
             (Ok(found), Ok(blocked)) => (found, blocked),
             (Err(failure), _) | (_, Err(failure)) => {
-                tracing::error!(%failure, session = %session.jid(), "a probe cannot be answered");
-                return Told::default();
+                tracing::error!(%failure, from = %me, "a probe cannot be answered");
+                return Vec::new();
             }
         };
-        let me = Jid::Full(session.jid().clone());
         if own != *to.bare() && im::blocks(&blocked, &me) {
-            return Told::default();
+            return Vec::new();
         }
         let shares = own == *to.bare() || matches!(&found[..], [Found::Contact(Some(contact))] if contact.from);
         let said = self.shared.directory.presences(to.bare());
@@ -108,17 +120,13 @@ impl Messaging {
             let kind = match &to {
                 // RFC 6121 §4.6.6.
                 Jid::Full(full) if self.shared.directory.has_directed(full, &me) => PresenceType::Available,
-                _ => return Told::only(answer(PresenceType::Unsubscribed, &Jid::Bare(to.bare().clone()))),
+                _ => return vec![answer(PresenceType::Unsubscribed, &Jid::Bare(to.bare().clone()))],
             };
-            return Told::only(answer(kind, &to));
+            return vec![answer(kind, &to)];
         }
         let meant = |full: &FullJid| to.resource().is_none() || Jid::Full(full.clone()) == to;
         let stanzas: Vec<Bytes> = said.iter().filter(|(full, _)| meant(full)).map(|(_, said)| said.to(&me)).collect();
-        if stanzas.is_empty() {
-            Told::only(answer(PresenceType::Unavailable, &to))
-        } else {
-            Told { stanzas, ..Told::default() }
-        }
+        if stanzas.is_empty() { vec![answer(PresenceType::Unavailable, &to)] } else { stanzas }
     }
 
     /// Tells those who knew a session available that it is not any more. Others do not wait for it.
@@ -309,6 +317,30 @@ impl Messaging {
         });
     }
 
+    /// Begins a session that reads the archive (XEP-0386 §3.2): what waits and stands there is forgotten, up
+    /// to the first that only waits. What comes from here on is not: the archive may have been read by then.
+    pub async fn begin_with_archive(&self, own: &BareJid) {
+        let _turn = self.shared.turns.of(own).await;
+        let forgotten = match self.kept(own).await {
+            Ok(waiting) => match waiting.iter().take_while(|(_, kept)| is_archived(own, kept)).last() {
+                Some((through, _)) => self.store().forget_messages(own.clone(), *through).await,
+                None => Ok(()),
+            },
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = forgotten {
+            tracing::warn!(%failure, account = %own, "messages that stand in the archive cannot be forgotten");
+        }
+    }
+
+    /// The session of a client takes the place of those that the same client has under other tags
+    /// (XEP-0386 §3.2). `name` is the part of the resource that stays the same.
+    pub fn supersede(&self, session: &FullJid, name: &str) {
+        for (full, left) in self.shared.directory.supersede(session, name) {
+            self.farewell(full, left);
+        }
+    }
+
     /// To contacts who are to see it (RFC 6121 §4.2.2, §4.4.2, §4.5.2).
     fn broadcast(&self, own: &BareJid, facts: &Facts, said: &Spoken) {
         let as_bare = Jid::Bare(own.clone());
@@ -341,6 +373,13 @@ impl Messaging {
         for contact in facts.unhidden() {
             stanzas.extend(directory.presences(contact).iter().map(|(_, said)| said.to_bare(full.bare())));
         }
+        // RFC 6121 §4.2.2: those for whom a component speaks are asked there.
+        for item in facts.items.iter().filter(|item| item.links.to && !facts.seen.contains(&item.jid)) {
+            let contact = Jid::Bare(item.jid.clone());
+            if !im::blocks(&facts.blocked, &contact) {
+                self.tell_elsewhere(&contact, &words::mere_presence(PresenceType::Probe, &me, &contact, None));
+            }
+        }
         // RFC 6121 §3.1.3: until the owner answers, at the beginning of every session.
         let waiting = facts.items.iter().filter(|item| !im::blocks(&facts.blocked, &Jid::Bare(item.jid.clone())));
         stanzas.extend(waiting.filter_map(|item| item.request.as_ref()).map(|request| Bytes::copy_from_slice(request)));
@@ -353,10 +392,8 @@ impl Messaging {
             Jid::Bare(bare) => self.shared.directory.to_all(bare, Of::Available, &stanza),
             Jid::Full(full) => usize::from(self.shared.directory.to_one(full, &Parcel::from(stanza.clone()))),
         };
-        if told == 0
-            && let Some(tell) = self.shared.afar.get()
-        {
-            tell(to, &stanza);
+        if told == 0 {
+            self.tell_elsewhere(to, &stanza);
         }
     }
 
@@ -388,4 +425,12 @@ impl Told {
     pub(super) fn only(stanza: Bytes) -> Self {
         Told { stanzas: vec![stanza], ..Told::default() }
     }
+}
+
+/// Whether a message that waits stands in its receiver's archive: only we write that id (XEP-0359 §5).
+fn is_archived(owner: &BareJid, kept: &StoredStanza) -> bool {
+    let mut mark = b"<stanza-id xmlns='urn:xmpp:sid:0' by='".to_vec();
+    escape_attribute(&mut mark, owner.as_str());
+    mark.push(b'\'');
+    kept.xml.windows(mark.len()).any(|part| part == &mark[..])
 }

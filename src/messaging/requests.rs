@@ -28,16 +28,29 @@ impl Messaging {
         let (messaging, turn) = (self.clone(), self.shared.turns.ask_both(from.bare(), to.bare()));
         let settling: Pin<Box<dyn Future<Output = Option<Bytes>> + Send>> = Box::pin(async move {
             let _turn = turn.reached().await;
-            match messaging.may_ask(&from, &to, &iq).await {
-                Ok(None) => messaging.hand_request(&to, iq),
-                Ok(Some(error)) => refuse(iq, error),
-                Err(failure) => {
-                    tracing::error!(%failure, %to, "whether a request may reach a session cannot be read");
-                    refuse(iq, StanzaError::new(Condition::InternalServerError))
-                }
-            }
+            messaging.settle_request(&Jid::Full(from), &to, iq).await
         });
         Sending::Later(settling)
+    }
+
+    /// The same from somebody for whom a component speaks, or another server.
+    pub fn request_from_afar(&self, from: Jid, to: FullJid, iq: Iq) -> Sending {
+        let (messaging, turn) = (self.clone(), self.shared.turns.ask(to.bare()));
+        Sending::Later(Box::pin(async move {
+            let _turn = turn.reached().await;
+            messaging.settle_request(&from, &to, iq).await
+        }))
+    }
+
+    async fn settle_request(&self, from: &Jid, to: &FullJid, iq: Iq) -> Option<Bytes> {
+        match self.may_ask(from, to, &iq).await {
+            Ok(None) => self.hand_request(to, iq),
+            Ok(Some(error)) => refuse(iq, error),
+            Err(failure) => {
+                tracing::error!(%failure, %to, "whether a request may reach a session cannot be read");
+                refuse(iq, StanzaError::new(Condition::InternalServerError))
+            }
+        }
     }
 
     /// What somebody may know and ask of an account of this server.
@@ -55,12 +68,12 @@ impl Messaging {
         Ok(Access { refusal, shares })
     }
 
-    async fn may_ask(&self, from: &FullJid, to: &FullJid, iq: &Iq) -> Result<Option<StanzaError>, Failure> {
-        let (asker, asked) = (Jid::Full(from.clone()), Jid::Full(to.clone()));
+    async fn may_ask(&self, from: &Jid, to: &FullJid, iq: &Iq) -> Result<Option<StanzaError>, Failure> {
+        let (asker, asked) = (from, Jid::Full(to.clone()));
         if im::blocks(&self.blocked(from.bare()).await?, &asked) {
             return Ok(Some(blocked_by_sender()));
         }
-        let access = self.access(&asker, to.bare()).await?;
+        let access = self.access(asker, to.bare()).await?;
         if access.refusal.is_some() {
             return Ok(access.refusal);
         }
@@ -68,7 +81,7 @@ impl Messaging {
             // XEP-0012 §4, §8: for those who are subscribed to its presence, and nobody else.
             return Ok((!access.shares).then(|| StanzaError::new(Condition::Forbidden)));
         }
-        if matches!(iq.kind, IqKind::Result(_) | IqKind::Error(..)) || self.shared.directory.has_directed(to, &asker) {
+        if matches!(iq.kind, IqKind::Result(_) | IqKind::Error(..)) || self.shared.directory.has_directed(to, asker) {
             return Ok(None);
         }
         // Whoever may not see that a session is there must not find out by asking it something.

@@ -3,7 +3,7 @@
 use super::{Messaging, Wrong, words};
 use crate::counts::Limit;
 use crate::im::{self, RosterChange, RosterItem, Wanted, Word};
-use crate::jid::{BareJid, FullJid};
+use crate::jid::{BareJid, FullJid, Jid};
 use crate::store::Failure;
 
 /// What a session is given that asks for the roster.
@@ -67,13 +67,20 @@ impl Messaging {
         let mut deal = self.deal(owner, contact).await?;
         let place = im::RosterPlace { item: deal.speaker.after.clone(), ..im::RosterPlace::default() };
         let (item, rest) = im::remove(&place)?;
-        let words =
+        let meant =
             [(item.links.to || item.links.pending_out, Word::Unsubscribe), (item.links.from, Word::Unsubscribed)];
-        for (_, word) in words.into_iter().filter(|(meant, _)| *meant) {
-            deal.say(word, None, usize::MAX, u64::MAX);
-        }
+        let shown = item.links.from;
+        let said = meant.into_iter().filter(|(meant, _)| *meant).map(|(_, word)| word);
+        let routed: Vec<Word> = said.filter(|word| deal.say(*word, None, usize::MAX, u64::MAX)).collect();
         deal.speaker.after = rest;
         self.close(deal).await?;
+        // Those for whom a component speaks hear it there.
+        if shown {
+            self.tell_presences_afar(owner, contact, false);
+        }
+        for word in routed {
+            self.tell_elsewhere(&Jid::Bare(contact.clone()), &words::subscription(word, owner, contact, None));
+        }
         Ok(())
     }
 }

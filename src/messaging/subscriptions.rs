@@ -1,5 +1,6 @@
-//! Presence subscriptions between two accounts of this server (RFC 6121 §3). Both rosters change in
-//! one commit, so that the two never disagree.
+//! Presence subscriptions between two accounts of this server (RFC 6121 §3): both rosters change in one
+//! commit, so that the two never disagree. And between an account and somebody for whom a component
+//! speaks, who keeps his own side: what he would be told goes to the component.
 
 use std::sync::Arc;
 
@@ -67,8 +68,11 @@ impl Messaging {
             return Ok(Some(words::blocked_by_sender()));
         }
         let mut deal = self.deal(own, to).await?;
+        let was = deal.speaker.is();
         let place = RosterPlace { item: deal.speaker.before.clone(), ..self.place(own, to).await? };
-        deal.say(word, Some(stanza), self.shared.options.sessions.request_bytes_max, self.limits().items_max);
+        let routed =
+            deal.say(word, Some(stanza), self.shared.options.sessions.request_bytes_max, self.limits().items_max);
+        let is = deal.speaker.is();
         let lists = deal.speaker.after.as_ref().is_some_and(|item| item.listed);
         if lists && let Err(im::Refusal::TooManyItems { items_max }) = im::room_for(&place, self.limits()) {
             self.hit(Limit::RosterItems);
@@ -76,7 +80,61 @@ impl Messaging {
             return Ok(Some(StanzaError::new(Condition::PolicyViolation).with_text(why)));
         }
         self.close(deal).await?;
+        if was.from && !is.from {
+            self.tell_presences_afar(own, to, false);
+        }
+        if routed {
+            self.tell_elsewhere(&Jid::Bare(to.clone()), &words::subscription(word, own, to, Some(stanza)));
+        }
+        if !was.from && is.from {
+            self.tell_presences_afar(own, to, true);
+        }
         Ok(None)
+    }
+
+    /// Takes a word of somebody for whom a component speaks. Who has no account here, or has blocked him,
+    /// is as silent as ever.
+    pub async fn subscription_from_afar(&self, from: BareJid, to: BareJid, word: Word, stanza: Stanza) {
+        let _turn = self.shared.turns.of_both(&from, &to).await;
+        if let Err(failure) = self.hear_from_afar(&from, &to, word, &stanza).await {
+            tracing::error!(%failure, %from, %to, "a subscription cannot be changed");
+        }
+    }
+
+    async fn hear_from_afar(&self, from: &BareJid, to: &BareJid, word: Word, stanza: &Stanza) -> Result<(), Failure> {
+        let mut deal = self.deal(from, to).await?;
+        if deal.deaf || word == Word::Subscribe && deal.is_full(self.limits().items_max) {
+            return Ok(());
+        }
+        let was = deal.listener.is();
+        let answer = deal.hear(word, Some(stanza), self.shared.options.sessions.request_bytes_max);
+        let is = deal.listener.is();
+        self.close(deal).await?;
+        if was.from && !is.from {
+            self.tell_presences_afar(to, from, false);
+        }
+        if let Some(answer) = answer {
+            self.tell_elsewhere(&Jid::Bare(from.clone()), &words::subscription(answer, to, from, None));
+            if is.from {
+                self.tell_presences_afar(to, from, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every available session of an account shows itself to somebody elsewhere, or does no more.
+    pub(super) fn tell_presences_afar(&self, account: &BareJid, to: &BareJid, shown: bool) {
+        for (full, said) in self.shared.directory.presences(account) {
+            let said = if shown { said } else { Spoken::unavailable(&full) };
+            self.tell_elsewhere(&Jid::Bare(to.clone()), &said.to_bare(to));
+        }
+    }
+
+    /// Gives presence to whoever speaks for somebody elsewhere; nothing where nobody does.
+    pub(super) fn tell_elsewhere(&self, to: &Jid, stanza: &Bytes) {
+        if let Some(tell) = self.shared.afar.get() {
+            tell(to, stanza);
+        }
     }
 
     async fn place(&self, owner: &BareJid, contact: &BareJid) -> Result<RosterPlace, Failure> {
@@ -161,13 +219,31 @@ impl Messaging {
 
 impl Deal {
     /// The speaker says a word; the listener hears it, and his answer is heard.
-    pub fn say(&mut self, word: Word, stanza: Option<&Stanza>, request_bytes_max: usize, waiting_max: u64) {
+    /// Whether the word goes on its way.
+    pub fn say(&mut self, word: Word, stanza: Option<&Stanza>, request_bytes_max: usize, waiting_max: u64) -> bool {
         let sent = im::send(word, self.speaker.is());
         self.speaker.become_links(&self.listener.owner, sent.links, None);
-        let full = self.listener.before.is_none() && self.listener.waiting >= waiting_max;
-        if !sent.routed || self.deaf || word == Word::Subscribe && full {
-            return;
+        if !sent.routed || self.deaf || word == Word::Subscribe && self.is_full(waiting_max) {
+            return sent.routed;
         }
+        if let Some(answer) = self.hear(word, stanza, request_bytes_max) {
+            let answered = im::hear(answer, self.speaker.is());
+            let stanza = words::subscription(answer, &self.listener.owner, &self.speaker.owner, None);
+            self.speaker.become_links(&self.listener.owner, answered.links, None);
+            if answered.delivered {
+                self.told.push(Saying { to_speaker: true, of: audience(answer), stanza });
+            }
+        }
+        true
+    }
+
+    /// As many requests wait for the listener as may.
+    fn is_full(&self, waiting_max: u64) -> bool {
+        self.listener.before.is_none() && self.listener.waiting >= waiting_max
+    }
+
+    /// The listener hears a word. His answer, where he has given it before.
+    fn hear(&mut self, word: Word, stanza: Option<&Stanza>, request_bytes_max: usize) -> Option<Word> {
         let heard = im::hear(word, self.listener.is());
         let (from, to) = (&self.speaker.owner.clone(), &self.listener.owner.clone());
         let said = words::subscription(word, from, to, stanza);
@@ -181,14 +257,7 @@ impl Deal {
         if heard.delivered {
             self.told.push(Saying { to_speaker: false, of: audience(word), stanza: said });
         }
-        if let Some(answer) = heard.answer {
-            let answered = im::hear(answer, self.speaker.is());
-            let stanza = words::subscription(answer, to, from, None);
-            self.speaker.become_links(&self.listener.owner, answered.links, None);
-            if answered.delivered {
-                self.told.push(Saying { to_speaker: true, of: audience(answer), stanza });
-            }
-        }
+        heard.answer
     }
 }
 

@@ -104,7 +104,7 @@ fn why_no_stranger(config: &NodeConfig, reader: &Reader<'_>) -> Option<Refusal> 
 
 /// May an entity know that the node exists? A hidden node is absent to everybody but administrators,
 /// those whom its owners have given an affiliation, and those who are, or wait to be, subscribed.
-pub(super) fn may_know(config: &NodeConfig, affiliation: Affiliation, role: Role, has_subscriptions: bool) -> bool {
+pub fn may_know(config: &NodeConfig, affiliation: Affiliation, role: Role, has_subscriptions: bool) -> bool {
     let affiliated = !matches!(affiliation, Affiliation::None | Affiliation::Outcast);
     let subscribed = has_subscriptions && affiliation != Affiliation::Outcast;
     !config.hidden || role == Role::Admin || affiliated || subscribed

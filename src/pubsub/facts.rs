@@ -170,7 +170,7 @@ impl Facts {
     pub(super) fn are_known(&self, caller: &Caller) -> bool {
         let has = !self.subscriptions.is_empty();
         match (&self.target, &self.node) {
-            (Some(target), _) => kept::may_know(caller, self.affiliation, target, &self.subscriptions),
+            (Some(target), _) => kept::may_know(caller, self.affiliation, target),
             (None, NodeState::Present(node)) => audience::may_know(&node.config, self.affiliation, caller.role, has),
             (None, NodeState::Absent | NodeState::Deleted(_)) => true,
         }

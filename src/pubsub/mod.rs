@@ -52,7 +52,7 @@ mod properties;
 mod world;
 
 pub use affiliation::Affiliation;
-pub use audience::{Reader, doubts, may_hear, may_read, shows};
+pub use audience::{Reader, doubts, may_hear, may_know, may_read, shows};
 pub use config::{
     AccessModel, Associating, BodyPart, BodyTemplate, FIELDS, Field, ItemReply, NodeConfig, NodeFull, NodeType,
     NotificationType, OWN_PREFIX, Origin, PREFIX, PublishModel, RawField, SendLast,

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Presence, Reaction, Routed, Router, iq_error, message_error, refuse, sending};
+use super::{Outcome, Presence, Reaction, Routed, Router, iq_error, message_error, refuse, sending};
 use crate::jid::{BareJid, Jid};
-use crate::messaging::{TellAfar, presence_error, wire_bytes};
-use crate::pubsub::Caller;
+use crate::messaging::{TellAfar, subscription_word, wire_bytes};
+use crate::pubsub::{Caller, Show};
 use crate::xml::Element;
-use crate::xmpp::{Condition, Iq, IqKind, Presence as PresenceStanza, PresenceType, Stanza, StanzaError};
+use crate::xmpp::{Condition, Iq, IqKind, Presence as PresenceStanza, PresenceType, Stanza};
 
 #[derive(Clone, Default)]
 pub(super) struct Links {
@@ -115,6 +115,14 @@ impl Router {
         if self.is_local(&to) || !self.links.reaches(from.domain(), &to) {
             return Err(element);
         }
+        if let Ok(Stanza::Presence(presence)) = Stanza::parse(element.clone())
+            && let Some(word) = subscription_word(presence.kind)
+        {
+            // RFC 6121 §3: the account's own side of it stands in its roster.
+            let (messaging, place, to) = (self.messaging.clone(), session.place(), to.bare().clone());
+            return Ok(self
+                .told(session, Show::Online, async move { messaging.subscription(&place, to, word, presence).await }));
+        }
         let (links, sender, receiver) = (self.links.clone(), from.clone(), to.clone());
         let hand_on = Box::new(move |stanza: &Bytes| match links.send(sender.domain(), &receiver, stanza) {
             Some(true) => Ok(()),
@@ -164,10 +172,8 @@ impl Router {
     fn iq_from_afar(&self, caller: &Caller, iq: Iq) -> Reaction {
         match &iq.to {
             Some(to @ Jid::Full(full)) if full.bare().local().is_some() && self.is_local(to) => {
-                let answerable = matches!(iq.kind, IqKind::Get(_) | IqKind::Set(_));
-                let (to, stanza) = (to.clone(), wire_bytes(&iq.clone().into_element()));
-                let refusal = answerable.then(|| iq_error(iq, Condition::ServiceUnavailable));
-                sending(self.messaging.inward(caller.jid.clone(), to, stanza, refusal))
+                let full = full.clone();
+                sending(self.messaging.request_from_afar(caller.jid.clone(), full, iq))
             }
             _ => self.iq(caller, iq),
         }
@@ -184,13 +190,21 @@ impl Router {
                 let stanza = wire_bytes(&stanza.into_element());
                 sending(self.messaging.inward(caller.jid.clone(), to, stanza, None))
             }
-            (
-                Some(_),
-                PresenceType::Subscribe
-                | PresenceType::Subscribed
-                | PresenceType::Unsubscribe
-                | PresenceType::Unsubscribed,
-            ) => Reaction::Write(presence_error(stanza, &StanzaError::new(Condition::FeatureNotImplemented))),
+            (Some(to), PresenceType::Probe) if to.bare().local().is_some() => {
+                let (messaging, from, to) = (self.messaging.clone(), caller.jid.clone(), to.clone());
+                Reaction::Later(Box::pin(async move {
+                    messaging.probe_from_afar(from, to, stanza.id).await;
+                    Outcome::default()
+                }))
+            }
+            (Some(to), kind) if to.bare().local().is_some() => {
+                let Some(word) = subscription_word(kind) else { return Reaction::Nothing };
+                let (messaging, from, to) = (self.messaging.clone(), caller.jid.bare().clone(), to.bare().clone());
+                Reaction::Later(Box::pin(async move {
+                    messaging.subscription_from_afar(from, to, word, stanza).await;
+                    Outcome::default()
+                }))
+            }
             _ => Reaction::Nothing,
         }
     }

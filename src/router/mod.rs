@@ -91,8 +91,12 @@ impl Router {
     }
 
     /// Begins a session with what was asked for when it was bound (XEP-0386 §3.2): what is among
-    /// [`BIND_FEATURES`]. The rest is passed over.
-    pub fn begin_with(&self, session: &FullJid, features: &[Element]) {
+    /// [`BIND_FEATURES`]. The rest is passed over. `client` names an installation, whose other sessions end.
+    pub async fn begin_with(&self, session: &FullJid, client: Option<&str>, features: &[Element]) {
+        if let Some(client) = client {
+            self.messaging.supersede(session, client);
+        }
+        self.messaging.begin_with_archive(session.bare()).await;
         if features.iter().any(|feature| feature.is("enable", NS_CARBONS)) {
             self.messaging.set_carbons(session, true);
         }
@@ -193,10 +197,10 @@ impl Router {
                         Some(answer) if !answer.first.is_empty() => {
                             let messages = answer.first.into_iter().chain([answer.iq]);
                             let then = parcels(messages.map(|stanza| (asker.clone(), stanza)).chain(answer.then));
-                            Outcome { then, due: answer.due.map(Box::new), ..Outcome::default() }
+                            Outcome { then, due: answer.due, ..Outcome::default() }
                         }
                         Some(answer) => {
-                            let (reply, then, due) = (Some(answer.iq), parcels(answer.then), answer.due.map(Box::new));
+                            let (reply, then, due) = (Some(answer.iq), parcels(answer.then), answer.due);
                             Outcome { reply, then, due, ..Outcome::default() }
                         }
                         None => Outcome::default(),

@@ -18,7 +18,10 @@ impl Negotiation {
         };
         // XEP-0386 §3.2: a resumed session has a resource.
         let bind = inline.bind.as_ref().filter(|_| !matches!(resumed, Some(Ok(_))));
-        let bound = bind.map(|bind| self.bind_inline(&account, bind, inline.client.as_deref()));
+        let bound = match bind {
+            Some(bind) => Some(self.bind_inline(&account, bind, inline.client.as_deref()).await),
+            None => None,
+        };
         // Nobody who is turned away gets a token.
         let token = match &bound {
             Some(Err(_)) => None,
@@ -47,7 +50,12 @@ impl Negotiation {
 
     /// XEP-0386 §3.2.1: the client's tag, and a name that stays the same for the same installation, so
     /// that its new session takes the place of the one before.
-    fn bind_inline(&mut self, account: &BareJid, bind: &Bind2, client: Option<&str>) -> Result<Bound, BindRefusal> {
+    async fn bind_inline(
+        &mut self,
+        account: &BareJid,
+        bind: &Bind2,
+        client: Option<&str>,
+    ) -> Result<Bound, BindRefusal> {
         let name = client.map_or_else(fresh_name, |client| self.shared.access.client_name(account, client));
         let tagged = bind.tag.as_ref().and_then(|tag| account.with_resource(&format!("{tag}/{name}")).ok());
         let full = match tagged {
@@ -57,7 +65,7 @@ impl Negotiation {
         };
         let jid = self.take(full)?;
         self.inactive = bind.inactive && self.shared.options.stream.client_state;
-        self.shared.router.begin_with(&jid, &bind.features);
+        self.shared.router.begin_with(&jid, client.map(|_| &*name), &bind.features).await;
         let mut elements = Vec::new();
         if let Some(Enable { resume, max }) = bind.enable {
             let managed = enable_sm(&self.shared, account, resume, max);

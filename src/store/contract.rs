@@ -106,6 +106,7 @@ macro_rules! every_promise {
             accounts:
                 an_account_comes_back_with_either_verifier
                 accounts_are_listed_in_slices
+                accounts_that_look_alike_are_found
                 accounts_are_counted_as_they_come_change_and_go
                 removing_an_account_takes_its_tokens
                 tokens_come_back_touched_and_replaced

@@ -430,6 +430,10 @@ impl Store for MemoryStore {
         self.with(move |state| Ok(state.accounts.list(after.as_ref(), max)))
     }
 
+    fn accounts_like(&self, jid: BareJid, max: usize) -> Pending<'_, Vec<BareJid>> {
+        self.with(move |state| Ok(state.accounts.like(&jid, max)))
+    }
+
     fn account_totals(&self) -> Pending<'_, AccountTotals> {
         self.with(move |state| Ok(state.accounts.totals()))
     }

@@ -222,6 +222,8 @@ pub trait Store: Archives + Send + Sync + 'static {
     fn remove_account(&self, jid: BareJid) -> Pending<'_, bool>;
     /// Ordered by JID, after the given one; at most `max`.
     fn accounts(&self, after: Option<BareJid>, max: usize) -> Pending<'_, Vec<Account>>;
+    /// The others that look like this address (see [`BareJid::look`]), ordered by JID; at most `max`.
+    fn accounts_like(&self, jid: BareJid, max: usize) -> Pending<'_, Vec<BareJid>>;
     /// How many there are, for nothing.
     fn account_totals(&self) -> Pending<'_, AccountTotals>;
 

@@ -44,10 +44,12 @@ pub(super) struct Standing<'a> {
 }
 
 impl Standing<'_> {
-    /// XEP-0352 §3, XEP-0115 §6.3, XEP-0390 §5.2, XEP-0478 §3.1.
+    /// RFC 6121 §2.6.1, §3.4, XEP-0352 §3, XEP-0115 §6.3, XEP-0390 §5.2, XEP-0478 §3.1.
     fn features(&self) -> impl Iterator<Item = Element> {
+        let versions = Element::new("ver", "urn:xmpp:features:rosterver");
+        let approvals = Element::new("sub", "urn:xmpp:features:pre-approval");
         let state = self.client_state.then(|| Element::new("csi", CSI_NS));
-        state.into_iter().chain(self.announced.iter().cloned()).chain(limits(self.limits))
+        [versions, approvals].into_iter().chain(state).chain(self.announced.iter().cloned()).chain(limits(self.limits))
     }
 }
 
@@ -156,10 +158,7 @@ fn features(offer: &Offer<'_>) -> Vec<Element> {
             // the others that they may leave it.
             let session = Element::new("session", SESSION_NS).with_child(Element::new("optional", SESSION_NS));
             let managed = Element::new("sm", SM_NS);
-            // RFC 6121 §2.6.1, §3.4.
-            let versions = Element::new("ver", "urn:xmpp:features:rosterver");
-            let approvals = Element::new("sub", "urn:xmpp:features:pre-approval");
-            let offered = [Element::new("bind", BIND_NS), session, managed, versions, approvals];
+            let offered = [Element::new("bind", BIND_NS), session, managed];
             offered.into_iter().chain(standing.features()).collect()
         }
     }

@@ -8,7 +8,7 @@ use crate::xep::filter::{self, Types};
 use crate::xep::pubsub::form;
 use crate::xep::{
     Asked, Body, Claim, Entity, Extension, Feature, Options, RequestKind, Target, Work, archive, caps, commands,
-    features, personal, register, rsm,
+    features, headers, personal, register, rsm,
 };
 use crate::xml::Element;
 use crate::xmpp::{Condition, StanzaError};
@@ -35,6 +35,7 @@ pub(super) fn info(asked: &Asked<'_>) -> Result<Work, StanzaError> {
     let entity = asked.target.entity();
     let account_or_other = match &asked.target {
         Target::Server(_) => return server(asked),
+        Target::Service(_) | Target::Account(_) if let Some(work) = headers::discovered(asked) => return Ok(work),
         Target::Service(_) | Target::Account(_) | Target::Contact(_) if asked.element.attr("node").is_some() => {
             return node_info(asked);
         }

@@ -18,6 +18,7 @@ mod contact;
 mod disco;
 mod entity_time;
 mod filter;
+mod headers;
 mod last;
 mod offline;
 mod order;
@@ -149,7 +150,7 @@ pub struct Answer {
     /// Messages to be sent after it, each to the address beside it, which it also bears.
     pub then: Vec<(Jid, Bytes)>,
     /// The last item of a node that was subscribed to, which is due when it was sent (XEP-0060 §6.1.7).
-    pub due: Option<Due>,
+    pub due: Option<Box<Due>>,
 }
 
 impl Answer {
@@ -341,7 +342,7 @@ pub const EXTENSIONS: &[Extension] = &[
         claims: &[],
     },
     Extension { number: 128, name: "Service Discovery Extensions", version: "1.0.1", features: &[], claims: &[] },
-    Extension { number: 131, name: "Stanza Headers and Internet Metadata", version: "1.2", features: &[], claims: &[] },
+    headers::EXTENSION,
     commands::accounts::EXTENSION,
     contact::EXTENSION,
     offline::EXTENSION,
@@ -530,7 +531,7 @@ struct Ask {
 type Say = Box<dyn FnOnce(Answered) -> Option<Said> + Send>;
 
 /// What is said: the answer, and the last item that is due after it.
-type Said = (Body, Option<Due>);
+type Said = (Body, Option<Box<Due>>);
 
 /// What stands in an iq of type result.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Authentication over real TLS: what needs keys, certificates and a clock, and so cannot be a scene.
 
+mod bearer;
 mod certificates;
 mod client;
 mod counted;

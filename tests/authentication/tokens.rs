@@ -275,3 +275,52 @@ async fn what_was_lent_is_not_made_lasting() {
     }
     log_in(&house, BIND).await;
 }
+
+/// XEP-0386 §3.2: what waits and stands in the archive is cleared, for whoever binds so reads that.
+#[tokio::test]
+async fn messages_that_wait_are_left_to_the_archive() {
+    let house = House::open(&[]).await;
+    let mut bob = Hello::default().connect(house.direct()).await.unwrap();
+    bob.plain("bob", "bob-password", BIND).await.unwrap();
+    bob.next().await.unwrap();
+    let ping = |id: &str| format!("<iq type='get' id='{id}' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>");
+    bob.send("<message to='alice@localhost' type='chat'><body>you are away</body></message>").await.unwrap();
+    bob.send(&ping("sent")).await.unwrap();
+    assert_eq!(bob.next().await.unwrap().attr("id"), Some("sent"));
+
+    let (mut alice, _) = log_in(&house, &format!("{AGENT}{BIND}")).await;
+    alice.send("<presence/>").await.unwrap();
+    assert_eq!(alice.next().await.unwrap().name(), "presence");
+    alice.send(&ping("p")).await.unwrap();
+    let next = alice.next().await.unwrap();
+    assert_eq!(next.attr("id"), Some("p"), "{next}");
+    alice.send("<iq type='set' id='m'><query xmlns='urn:xmpp:mam:2'/></iq>").await.unwrap();
+    let found = alice.next().await.unwrap();
+    assert!(found.child("result", "urn:xmpp:mam:2").is_some(), "{found}");
+}
+
+/// XEP-0386 §3.2: whatever the tag, an earlier session of the same client ends; one of another does not.
+#[tokio::test]
+async fn a_client_that_binds_again_ends_its_session_of_before() {
+    let house = House::open(&[]).await;
+    let tagged = |tag: &str| format!("<bind xmlns='urn:xmpp:bind:0'><tag>{tag}</tag></bind>");
+    let other = "<user-agent id='0a5a1a3c-11aa-4b2c-8f4e-2f9c6f6b6a11'/>";
+    let (mut before, _) = log_in(&house, &format!("{AGENT}{}", tagged("One"))).await;
+    let (mut elsewhere, _) = log_in(&house, &format!("{other}{}", tagged("One"))).await;
+    let (mut after, _) = log_in(&house, &format!("{AGENT}{}", tagged("Two"))).await;
+    let error = before.next().await.unwrap();
+    assert!(error.child("conflict", "urn:ietf:params:xml:ns:xmpp-streams").is_some(), "{error}");
+    for client in [&mut elsewhere, &mut after] {
+        client.send("<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>").await.unwrap();
+        assert_eq!(client.next().await.unwrap().attr("id"), Some("p"));
+    }
+}
+
+/// RFC 6121 §2.6.1, §3.4: what is announced with a binding is announced without one.
+#[tokio::test]
+async fn rosters_are_versioned_whichever_way_one_binds() {
+    let house = House::open(&[]).await;
+    let (client, _) = log_in(&house, BIND).await;
+    assert!(client.features.child("ver", "urn:xmpp:features:rosterver").is_some(), "{}", client.features);
+    assert!(client.features.child("sub", "urn:xmpp:features:pre-approval").is_some(), "{}", client.features);
+}

@@ -185,7 +185,7 @@ impl Options {
     fn check(&self) -> Outcome<()> {
         let bounds = [
             ("--threads", self.threads, 1, 64),
-            ("--sessions", self.sessions, 1, MAX_SESSIONS),
+            ("--sessions", self.sessions, 1, if self.scenario == Scenario::Broken { MAX_BROKEN } else { MAX_SESSIONS }),
             ("--inflight", self.inflight, 1, 4096),
             ("--publishers", self.publishers, 1, 64),
             ("--payload", self.payload_bytes, 128, 65_536),
@@ -294,6 +294,8 @@ fn loopback(value: &str) -> Outcome<SocketAddr> {
 }
 
 const MAX_SESSIONS: usize = 20_000;
+/// They are broken off one after the other: only time limits them.
+const MAX_BROKEN: usize = 1_000_000;
 const MAX_EVENTS: usize = 2_000_000;
 
 pub const HELP: &str = "\

@@ -33,7 +33,9 @@ impl Feed {
                 watch.owed.push(Owed { only: Some(key.1), at: due.at });
                 self.pay(id);
             }
-            None if self.loading > 0 && due.subscription.state == SubscriptionState::Subscribed => self.dues.push(due),
+            None if self.loading > 0 && due.subscription.state == SubscriptionState::Subscribed => {
+                self.seldom.dues.push(due);
+            }
             None => {}
         }
     }

@@ -96,7 +96,7 @@ impl Feed {
         let first = self.next_watch;
         for Loaded { tail, subscription, position } in found {
             let key = (tail.key(), subscription.subid.clone());
-            if !self.inlet.concerns(&subscription.jid) || self.went.contains(&key) {
+            if !self.inlet.concerns(&subscription.jid) || self.seldom.went.contains(&key) {
                 continue;
             }
             let bare = matches!((&self.inlet.whom, &subscription.jid), (Whom::Session(_), Jid::Bare(_)));
@@ -115,9 +115,9 @@ impl Feed {
         self.greet();
         self.loading -= 1;
         if self.loading == 0 {
-            std::mem::take(&mut self.dues).into_iter().for_each(|due| self.due(due));
+            std::mem::take(&mut self.seldom.dues).into_iter().for_each(|due| self.due(due));
             self.away.subscriptions = None;
-            self.went.clear();
+            self.seldom.went.clear();
             (self.bound, self.available) = (None, None);
         }
     }

@@ -8,6 +8,11 @@ async fn accounts_are_managed() {
         .json("POST", "/v1/admin/users", r#"{"name":"bob","password":"secret-1","admin":false,"verifier":"scram"}"#)
         .await;
     assert_eq!((added.status, &added.json()["jid"]), (201, &"bob@localhost".into()));
+    assert!(added.json().get("looks_like").is_none());
+    // Security row A18: told, and not refused; it is an administrator who asks.
+    let alike = root.json("POST", "/v1/admin/users", r#"{"name":"b0b","password":"secret-3"}"#).await;
+    assert_eq!((alike.status, &alike.json()["looks_like"]), (201, &"bob@localhost".into()));
+    root.delete("/v1/admin/users/b0b").await;
     let twice = root.json("POST", "/v1/admin/users", r#"{"name":"bob","password":"secret-2"}"#).await;
     assert_eq!((twice.status, twice.problem().as_str()), (409, "user-exists"));
     for (body, status) in [

@@ -7,6 +7,7 @@ mod connections;
 mod endpoint;
 mod examples;
 mod floods;
+mod hidden;
 mod hooks;
 mod ingest;
 mod initial;

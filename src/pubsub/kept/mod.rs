@@ -246,8 +246,9 @@ fn may_purge(config: &[RawField]) -> bool {
     config.iter().any(|field| matches!(field.bare_name(), "persist_items" | "node_type"))
 }
 
-/// May the caller know of what stands behind a kept name? As much as of the target.
-pub(super) fn may_know(caller: &Caller, affiliation: Affiliation, target: &Target, own: &[Subscription]) -> bool {
-    let subscribed = !target.subscriptions.is_empty() || !own.is_empty();
+/// May the caller know of what stands behind a kept name? As much as of the target: to be subscribed to what is
+/// kept of a hidden node makes nobody one of those who know it.
+pub(super) fn may_know(caller: &Caller, affiliation: Affiliation, target: &Target) -> bool {
+    let subscribed = !target.subscriptions.is_empty();
     crate::pubsub::audience::may_know(&target.node.config, affiliation, caller.role, subscribed)
 }

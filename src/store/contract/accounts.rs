@@ -35,6 +35,19 @@ pub async fn accounts_are_listed_in_slices(store: Arc<dyn Store>) {
     assert_eq!(listed, accounts);
 }
 
+pub async fn accounts_that_look_alike_are_found(store: Arc<dyn Store>) {
+    let names = ["paypal@localhost", "paypa1@localhost", "рaypal@localhost", "paypal@example.org", "paybal@localhost"];
+    store.put_accounts(names.iter().map(|name| account(name)).collect()).await.unwrap();
+    let like = async |name: &str, max| store.accounts_like(jid(name), max).await.unwrap();
+    assert_eq!(like("paypal@localhost", 10).await, [jid("paypa1@localhost"), jid("рaypal@localhost")]);
+    assert_eq!(like("paypal@localhost", 1).await, [jid("paypa1@localhost")]);
+    assert_eq!(like("раураl@localhost", 10).await.len(), 3, "one that is not there has some, too");
+    assert!(like("paybal@localhost", 10).await.is_empty() && like("paypal@example.org", 10).await.is_empty());
+    store.put_account(Account { disabled: true, ..account("paypa1@localhost") }).await.unwrap();
+    store.remove_account(jid("рaypal@localhost")).await.unwrap();
+    assert_eq!(like("paypal@localhost", 10).await, [jid("paypa1@localhost")]);
+}
+
 pub async fn accounts_are_counted_as_they_come_change_and_go(store: Arc<dyn Store>) {
     let admin = |name: &str| Account { admin: true, ..account(name) };
     let disabled = |account: Account| Account { disabled: true, ..account };

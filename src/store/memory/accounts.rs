@@ -1,7 +1,7 @@
 //! Accounts, and the tokens of each.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::jid::BareJid;
 use crate::store::{Account, AccountTotals, FastToken, Token};
@@ -10,6 +10,7 @@ use crate::time::Timestamp;
 #[derive(Default)]
 pub(super) struct Accounts {
     accounts: BTreeMap<BareJid, Account>,
+    looks: HashMap<String, BTreeSet<BareJid>>,
     tokens: BTreeMap<String, Token>,
     /// By account, then client.
     fast_tokens: BTreeMap<BareJid, BTreeMap<String, Vec<FastToken>>>,
@@ -25,13 +26,19 @@ impl Accounts {
     }
 
     pub fn put(&mut self, accounts: Vec<Account>) {
-        self.accounts.extend(accounts.into_iter().map(|account| (account.jid.clone(), account)));
+        for account in accounts {
+            self.looks.entry(account.jid.look()).or_default().insert(account.jid.clone());
+            self.accounts.insert(account.jid.clone(), account);
+        }
     }
 
     /// Whether there was one.
     pub fn remove(&mut self, jid: &BareJid) -> bool {
         self.tokens.retain(|_, token| token.account != *jid);
         self.fast_tokens.remove(jid);
+        if let Some(alike) = self.looks.get_mut(&jid.look()) {
+            alike.remove(jid);
+        }
         self.accounts.remove(jid).is_some()
     }
 
@@ -40,6 +47,11 @@ impl Accounts {
         accounts.sort_by(|one, other| one.jid.as_str().cmp(other.jid.as_str()));
         let after = after.map(BareJid::as_str);
         accounts.into_iter().filter(|account| after < Some(account.jid.as_str())).take(max).collect()
+    }
+
+    pub fn like(&self, jid: &BareJid, max: usize) -> Vec<BareJid> {
+        let others = self.looks.get(&jid.look()).into_iter().flatten();
+        others.filter(|other| *other != jid).take(max).cloned().collect()
     }
 
     pub fn totals(&self) -> AccountTotals {

@@ -29,6 +29,31 @@ pub(super) fn accounts(db: &Connection, after: Option<&BareJid>, max: usize) -> 
     heads.into_iter().map(|head| whole(db, head)).collect()
 }
 
+/// By an index, whatever the number of accounts.
+pub(super) fn like(db: &Connection, jid: &BareJid, max: usize) -> Result<Vec<BareJid>, Trouble> {
+    let sql = "SELECT jid FROM accounts WHERE look = ?1 AND jid <> ?2 ORDER BY jid LIMIT ?3";
+    collect(db, sql, params![jid.look(), jid.as_str(), limit(max as u64)], |row| row.get(0))
+}
+
+/// Notes what accounts look like of whom that was not noted: those that were made before it was.
+pub(super) fn note_looks(db: &Connection) -> rusqlite::Result<()> {
+    loop {
+        let transaction = db.unchecked_transaction()?;
+        let mut unnoted = transaction.prepare_cached("SELECT jid FROM accounts WHERE look IS NULL LIMIT ?1")?;
+        let jids = unnoted.query_map([LOOKS_SLICE], |row| row.get(0))?.collect::<Result<Vec<BareJid>, _>>()?;
+        drop(unnoted);
+        for jid in &jids {
+            transaction
+                .prepare_cached("UPDATE accounts SET look = ?2 WHERE jid = ?1")?
+                .execute([jid.as_str(), &jid.look()])?;
+        }
+        transaction.commit()?;
+        if jids.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
 pub(super) fn totals(db: &Connection) -> Result<AccountTotals, Trouble> {
     let totals = db.prepare_cached("SELECT accounts, disabled, admins FROM account_totals")?.query_row([], |row| {
         let count = |column: usize| Ok::<u64, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
@@ -44,11 +69,11 @@ pub(super) fn put(db: &Connection, account: &Account) -> Result<(), Trouble> {
         Verifier::Scram { .. } => None,
     };
     db.prepare_cached(
-        "INSERT INTO accounts (jid, admin, disabled, created, argon2id) VALUES (?1, ?2, ?3, ?4, ?5) \
+        "INSERT INTO accounts (jid, admin, disabled, created, argon2id, look) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
          ON CONFLICT (jid) DO UPDATE SET admin = excluded.admin, disabled = excluded.disabled, \
-         created = excluded.created, argon2id = excluded.argon2id",
+         created = excluded.created, argon2id = excluded.argon2id, look = excluded.look",
     )?
-    .execute(params![jid, account.admin, account.disabled, account.created, argon2id])?;
+    .execute(params![jid, account.admin, account.disabled, account.created, argon2id, account.jid.look()])?;
     db.prepare_cached("DELETE FROM scram_keys WHERE jid = ?1")?.execute([jid])?;
     if let Verifier::Scram { sha1, sha256, sha512 } = &account.verifier {
         for (hash, keys) in [(SHA1, sha1), (SHA256, sha256), (SHA512, sha512)] {
@@ -180,6 +205,8 @@ fn read_token(row: &Row<'_>) -> rusqlite::Result<Token> {
     })
 }
 
+/// Accounts whose looks are noted in one transaction.
+const LOOKS_SLICE: i64 = 10_000;
 const SHA1: &str = "SHA-1";
 const SHA256: &str = "SHA-256";
 const SHA512: &str = "SHA-512";

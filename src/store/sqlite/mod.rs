@@ -382,6 +382,10 @@ impl Store for SqliteStore {
         self.read(move |db| accounts::accounts(db, after.as_ref(), max))
     }
 
+    fn accounts_like(&self, jid: BareJid, max: usize) -> Pending<'_, Vec<BareJid>> {
+        self.read(move |db| accounts::like(db, &jid, max))
+    }
+
     fn account_totals(&self) -> Pending<'_, AccountTotals> {
         self.read(accounts::totals)
     }

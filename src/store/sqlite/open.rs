@@ -13,6 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::store::Identity;
+use crate::store::sqlite::accounts;
 use crate::store::sqlite::trouble::{is_busy, is_damage, is_full};
 use crate::store::sqlite::{Durability, SqliteOptions};
 
@@ -71,6 +72,7 @@ pub(super) fn open(options: &SqliteOptions) -> Result<Opened, OpenError> {
     file(path).map_err(|error| failed(path, &error))?;
     let connection = connect_writer(options).map_err(|error| told(path, error))?;
     migrate(&connection, path)?;
+    accounts::note_looks(&connection).map_err(|error| told(path, error))?;
     let identity = identity(&connection).map_err(|error| told(path, error))?;
     Ok(Opened { connection, lock, identity })
 }
@@ -274,6 +276,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0013_departures.sql"),
     include_str!("migrations/0014_webhook_attempts.sql"),
     include_str!("migrations/0015_passing_items.sql"),
+    include_str!("migrations/0016_looks.sql"),
 ];
 /// `tdng`, which migration 1 writes into the file's header.
 const APPLICATION_ID: i64 = 0x7464_6e67;

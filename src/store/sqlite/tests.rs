@@ -83,6 +83,34 @@ fn a_program_that_writes_at_this_moment_is_in_use_too() {
     assert!(matches!(refused, OpenError::InUse(_)), "{refused}");
 }
 
+/// Security row A18: accounts of before the column are filled in by the next start, and none is read twice.
+#[tokio::test]
+async fn what_accounts_look_like_is_noted_once_and_found_by_an_index() {
+    let (_directory, options) = place();
+    SqliteStore::open(&options).unwrap().close().await.unwrap();
+    let edit = Connection::open(&options.path).unwrap();
+    let insert = "INSERT INTO accounts (jid, admin, disabled, created, argon2id) VALUES (?1, 0, 0, 0, '')";
+    for name in ["alice@localhost", "bob@localhost"] {
+        edit.execute(insert, [name]).unwrap();
+    }
+    drop(edit);
+    let store = SqliteStore::open(&options).unwrap();
+    let like = store.accounts_like(BareJid::parse("al1ce@localhost").unwrap(), 2).await.unwrap();
+    assert!(like.is_empty(), "1 is an l and no i");
+    let like = store.accounts_like(BareJid::parse("a1ice@localhost").unwrap(), 2).await.unwrap();
+    assert_eq!(like, [BareJid::parse("alice@localhost").unwrap()]);
+    store.close().await.unwrap();
+    drop(store);
+    let edit = Connection::open(&options.path).unwrap();
+    for plan in [
+        "EXPLAIN QUERY PLAN SELECT jid FROM accounts WHERE look IS NULL",
+        "EXPLAIN QUERY PLAN SELECT jid FROM accounts WHERE look = 'x' AND jid <> 'y' ORDER BY jid",
+    ] {
+        let plan: String = edit.query_row(plan, [], |row| row.get(3)).unwrap();
+        assert!(plan.contains("SEARCH") && plan.contains("accounts_by_look"), "{plan}");
+    }
+}
+
 #[test]
 fn a_newer_schema_is_refused_and_left_alone() {
     let (_directory, options) = place();

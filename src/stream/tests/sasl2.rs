@@ -136,7 +136,7 @@ fn a_resource_is_bound_with_success() {
         said,
         "[password? alice@localhost][authenticated alice@localhost][inline?]<success xmlns='urn:xmpp:sasl:2'>\
          <authorization-identifier>alice@localhost/App</authorization-identifier><bound xmlns='urn:xmpp:bind:0'/>\
-         </success><stream:features><sm xmlns='urn:xmpp:sm:3'/><csi xmlns='urn:xmpp:csi:0'/></stream:features>[established alice@localhost/App]"
+         </success><stream:features><sm xmlns='urn:xmpp:sm:3'/><ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/><csi xmlns='urn:xmpp:csi:0'/></stream:features>[established alice@localhost/App]"
     );
     let asked = &talk.inline[0];
     assert_eq!(asked.client.as_deref(), Some("d4565fa7-4d72-4749-b3d3-740edbf87770"));
@@ -358,7 +358,7 @@ fn a_session_of_before_goes_on_with_success() {
     assert_eq!(
         said,
         "<success xmlns='urn:xmpp:sasl:2'><authorization-identifier>alice@localhost/before</authorization-identifier>\
-         <resumed xmlns='urn:xmpp:sm:3' previd='p' h='7'/></success><stream:features><csi xmlns='urn:xmpp:csi:0'/></stream:features>\
+         <resumed xmlns='urn:xmpp:sm:3' previd='p' h='7'/></success><stream:features><ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/><csi xmlns='urn:xmpp:csi:0'/></stream:features>\
          [established alice@localhost/before]"
     );
     assert_eq!(talk.inline[0].resume, Some(Ok(Resume { previd: "p".to_owned(), h: 4 })));
@@ -388,7 +388,7 @@ fn stream_management_begins_with_the_binding() {
     let said = talk.say(&authenticate("PLAIN", b"\0alice\0secret", bind));
     assert!(
         said.ends_with(
-            "<stream:features><csi xmlns='urn:xmpp:csi:0'/></stream:features>[established alice@localhost/made]"
+            "<stream:features><ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/><csi xmlns='urn:xmpp:csi:0'/></stream:features>[established alice@localhost/made]"
         ),
         "{said}"
     );

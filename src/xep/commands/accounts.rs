@@ -95,7 +95,11 @@ async fn add(run: &Run) -> Result<Screen, StanzaError> {
     let jid = account_of(access, &name)?;
     let new = NewUser { name: jid.to_string(), password: NewPassword::Chosen(password), admin: false, verifier: None };
     let jid = access.add_user(new).await.map_err(|why| not_done(&why))?;
-    Ok(Screen::done(format!("The account {jid} was added.")))
+    let mut notes = vec![Note::info(format!("The account {jid} was added."))];
+    if let Some(other) = access.looks_like(&jid).await.map_err(|why| not_done(&why))? {
+        notes.push(Note { kind: "warn", text: format!("It looks like {other}: people may take one for the other.") });
+    }
+    Ok(Screen::Done(notes, None))
 }
 
 /// XEP-0133 §4.7.

@@ -12,6 +12,7 @@ use crate::payload;
 use crate::pubsub::{
     Event, EventKind, ItemId, NodeAddress, NodeConfig, NodeId, NodeKey, NotificationType, Payload, SubId, shows,
 };
+use crate::xep::headers::{COLLECTION, NS_SHIM, SUBID};
 use crate::xep::pubsub::{NS_EVENT, form};
 use crate::xml::{escape_attribute, escape_text};
 use crate::xmpp::NS_DELAY;
@@ -126,8 +127,8 @@ fn with_headers(body: &Bytes, subids: &[SubId], collection: Option<&NodeId>) -> 
     out.extend_from_slice(b"<headers xmlns='");
     out.extend_from_slice(NS_SHIM.as_bytes());
     out.extend_from_slice(b"'>");
-    let subids = subids.iter().map(|subid| ("SubID", subid.as_str()));
-    for (name, value) in subids.chain(collection.map(|node| ("Collection", node.as_str()))) {
+    let subids = subids.iter().map(|subid| (SUBID, subid.as_str()));
+    for (name, value) in subids.chain(collection.map(|node| (COLLECTION, node.as_str()))) {
         out.extend_from_slice(format!("<header name='{name}'>").as_bytes());
         escape_text(&mut out, value);
         out.extend_from_slice(b"</header>");
@@ -280,8 +281,6 @@ fn write_node(out: &mut Vec<u8>, name: &str, node: &NodeId) {
 /// How the ids of notifications begin.
 const ID: &str = "e";
 const END: &[u8] = b"</message>";
-/// XEP-0131 §8.
-const NS_SHIM: &str = "http://jabber.org/protocol/shim";
 
 fn attribute(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(b' ');

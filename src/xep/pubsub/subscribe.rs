@@ -24,7 +24,7 @@ pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
         // Whom somebody else has subscribed, is told apart.
         let own = caller.jid.bare() == subscription.jid.bare();
         let due = answered.at.filter(|_| send_last && own);
-        Some((body, due.map(|at| Due { node: at.node, subscription, at: at.seq })))
+        Some((body, due.map(|at| Box::new(Due { node: at.node, subscription, at: at.seq }))))
     });
     Ok(Work::Ask(Box::new(Ask { request, say, instead: None })))
 }

@@ -68,6 +68,10 @@ fn feed(stream: &mut Stream, input: Input) {
                     assert_eq!(proof.proof.len(), 32);
                     next = Some((Input::Credentials(wrong()), false));
                 }
+                Output::AskBearer { token } => {
+                    assert!(!token.expose().is_empty() && token.expose().is_ascii());
+                    next = Some((Input::Credentials(wrong()), false));
+                }
                 Output::AskAnonymous => panic!("nobody is let in without a name here"),
                 Output::AskInline(_) => next = Some((Input::Inlined(Box::default()), true)),
                 _ => {}

@@ -31,6 +31,7 @@ impl Clock for Ticking {
 
 struct Stage {
     xep: Xep,
+    store: Arc<MemoryStore>,
     stop: CancellationToken,
 }
 
@@ -49,14 +50,19 @@ impl Stage {
     }
 
     fn with(engine: engine::Options, options: Options) -> Self {
+        Stage::over(Arc::new(MemoryStore::new()), engine, options)
+    }
+
+    /// Over what another one has left.
+    fn over(store: Arc<MemoryStore>, engine: engine::Options, options: Options) -> Self {
         let clock = Arc::new(Ticking(AtomicI64::new(1_000_000_000)));
-        let (engine, turns) = Engine::new(Arc::new(MemoryStore::new()), clock, engine);
+        let (engine, turns) = Engine::new(store.clone(), clock, engine);
         let stop = CancellationToken::new();
         tokio::spawn(turns.run(Arc::new(Nobody), stop.clone()));
         let host =
             Host { domain: BareJid::parse("b.example").unwrap(), service: BareJid::parse("pubsub.b.example").unwrap() };
         let messaging = Messaging::new(engine.clone(), Default::default());
-        Stage { xep: Xep::new(engine, messaging, vec![host], options), stop }
+        Stage { xep: Xep::new(engine, messaging, vec![host], options), store, stop }
     }
 
     /// Sends one request to the service and reads what comes back, with the messages after it.
@@ -460,4 +466,73 @@ async fn requests_take_their_turn_in_the_order_in_which_they_were_begun() {
     }
     let (ids, _) = stage.items("<items node='n'/>").await;
     assert_eq!(ids, (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
+}
+
+/// What a stranger asks of a node `N`, and in which namespace.
+const OF_STRANGERS: &[(RequestKind, &str, &str)] = &[
+    (RequestKind::Get, NS_PUBSUB, "<items node='N'/>"),
+    (RequestKind::Get, NS_PUBSUB, "<items node='N'><item id='a'/></items>"),
+    (RequestKind::Get, NS_PUBSUB, "<subscriptions node='N'/>"),
+    (RequestKind::Get, NS_PUBSUB, "<affiliations node='N'/>"),
+    (RequestKind::Get, NS_PUBSUB, "<options node='N' jid='reader@b.example'/>"),
+    (RequestKind::Get, NS_PUBSUB, "<default node='N'/>"),
+    (RequestKind::Set, NS_PUBSUB, "<create node='N'/>"),
+    (RequestKind::Set, NS_PUBSUB, "<subscribe node='N' jid='reader@b.example'/>"),
+    (RequestKind::Set, NS_PUBSUB, "<unsubscribe node='N' jid='reader@b.example'/>"),
+    (RequestKind::Set, NS_PUBSUB, "<publish node='N'><item id='a'><x xmlns='urn:x'/></item></publish>"),
+    (RequestKind::Set, NS_PUBSUB, "<retract node='N'><item id='a'/></retract>"),
+    (RequestKind::Get, NS_OWNER, "<configure node='N'/>"),
+    (RequestKind::Set, NS_OWNER, "<configure node='N'><x xmlns='jabber:x:data' type='submit'/></configure>"),
+    (RequestKind::Get, NS_OWNER, "<subscriptions node='N'/>"),
+    (RequestKind::Get, NS_OWNER, "<affiliations node='N'/>"),
+    (
+        RequestKind::Set,
+        NS_OWNER,
+        "<affiliations node='N'><affiliation jid='reader@b.example' affiliation='owner'/></affiliations>",
+    ),
+    (RequestKind::Set, NS_OWNER, "<purge node='N'/>"),
+    (RequestKind::Set, NS_OWNER, "<delete node='N'/>"),
+    (RequestKind::Get, "http://jabber.org/protocol/disco#info", ""),
+    (RequestKind::Get, "http://jabber.org/protocol/disco#items", ""),
+    (RequestKind::Set, "urn:xmpp:mam:2", ""),
+];
+
+/// Security row A11: neither the answer nor what the store is asked for it tells a hidden node from none.
+#[tokio::test]
+async fn a_hidden_node_costs_what_an_absent_one_costs() {
+    let stage = Stage::new();
+    let models = ["open", "whitelist", "authorize", "presence", "roster"];
+    for model in models {
+        for number in 0..OF_STRANGERS.len() {
+            let field = |name: &str, value: &str| format!("<field var='{name}'><value>{value}</value></field>");
+            let fields = field("tidings#hidden", "1") + &field("pubsub#access_model", model);
+            let form = form_of("submit", "http://jabber.org/protocol/pubsub#node_config", &fields);
+            let words = format!("<create node='{model}-{number}'/><configure>{form}</configure>");
+            stage.set(OWNER, &words).await.unwrap();
+        }
+    }
+    let admins = engine::Options { who_creates: WhoCreates::Admins, ..engine::Options::default() };
+    let stage = Stage::over(stage.store.clone(), admins, Options::default());
+    stage.get(READER, "<items node='first'/>").await.unwrap_err();
+    for (number, (kind, ns, words)) in OF_STRANGERS.iter().enumerate() {
+        for again in [false, true] {
+            let asked = async |node: &str| {
+                let node = format!("{node}-{number}");
+                let element = match *ns {
+                    NS_PUBSUB | NS_OWNER => within(ns, &words.replace("'N'", &format!("'{node}'"))),
+                    _ => format!("<query xmlns='{ns}' node='{node}'/>"),
+                };
+                stage.store.take_asked();
+                let (outcome, _) = stage.send(READER, *kind, &element).await;
+                let asked = stage.store.take_asked();
+                let kinds: Vec<String> =
+                    asked.facts.iter().map(|ask| format!("{ask:?}").split('(').next().unwrap().to_owned()).collect();
+                (format!("{outcome:?}").replace(&node, "N"), asked.operations, kinds)
+            };
+            let absent = asked("absent").await;
+            for model in models {
+                assert_eq!(asked(model).await, absent, "{words} {ns}, {model}, again {again}");
+            }
+        }
+    }
 }
