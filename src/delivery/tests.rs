@@ -10,8 +10,8 @@ use super::*;
 use crate::engine::{self, Answer, Answered, Wrong};
 use crate::jid::{FullJid, Jid};
 use crate::pubsub::{
-    Affiliation, Caller, EventKind, ItemId, Media, NewItem, NodeId, Payload, Precondition, RawField, Reply, Request,
-    Role, Show, SubscriptionPolicy, Verb,
+    Affiliation, Caller, EventKind, ItemId, Media, NewItem, NodeId, Payload, Precondition, Public, RawField, Reply,
+    Request, Role, Show, SubscriptionPolicy, Verb,
 };
 use crate::store::memory::MemoryStore;
 use crate::time::{Clock, Timestamp};
@@ -72,7 +72,7 @@ impl Stage {
     pub async fn subscribe_with(&self, jid: Jid, options: &[(&str, &str)]) {
         let who = jid.bare().local().unwrap().to_owned();
         let options = Some(options.iter().map(|(name, value)| raw(name, &[value])).collect());
-        self.ask(&who, Verb::Subscribe { node: node(), jid, options }).await.unwrap();
+        self.ask(&who, Verb::Subscribe { node: node(), jid, options, public: Public::AsItIs }).await.unwrap();
     }
 
     pub async fn set_options(&self, jid: Jid, options: Vec<RawField>) {
@@ -321,7 +321,7 @@ async fn a_digest_comes_before_the_lease_ends() {
 async fn a_session_is_shown_events_in_the_presence_that_its_subscriber_names() {
     let stage = Stage::new().await;
     let values = vec![raw("show-values", &["chat", "online"])];
-    let verb = Verb::Subscribe { node: node(), jid: bare("bob").into(), options: Some(values) };
+    let verb = Verb::Subscribe { node: node(), jid: bare("bob").into(), options: Some(values), public: Public::AsItIs };
     stage.ask("bob", verb).await.unwrap();
     let mut feed = stage.online(full("bob"), Show::Chat);
     stage.publish("a").await;
@@ -408,7 +408,8 @@ async fn last_items_are_read_at_once_however_many_contacts_there_are() {
             ask(account, account, Verb::Create { node: Some(name.clone()), config }).await;
             let items = vec![new_item("current")];
             ask(account, account, Verb::Publish { node: name.clone(), items, options: None, create: false }).await;
-            let subscribe = Verb::Subscribe { node: name.clone(), jid: me.clone().into(), options: None };
+            let subscribe =
+                Verb::Subscribe { node: name.clone(), jid: me.clone().into(), options: None, public: Public::AsItIs };
             ask(&me, account, subscribe).await;
         }
     }

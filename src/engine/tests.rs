@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Answer, Answered, Committed, Engine, Options, Sink, Tail, Wrong};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Caller, Edge, ItemId, Media, NewItem, NodeId, Page, Payload, Precondition, RawField, Reply, Request, Role,
+    Caller, Edge, ItemId, Media, NewItem, NodeId, Page, Payload, Precondition, Public, RawField, Reply, Request, Role,
     Selection, Seq, SubscriptionState, Verb, View,
 };
 use crate::store::memory::MemoryStore;
@@ -195,7 +195,7 @@ async fn no_request_reads_who_is_subscribed() {
     let caller = Jid::parse("root@localhost").unwrap();
     let verbs = [
         Verb::Publish { node: node(), items: vec![item("2")], options: None, create: false },
-        Verb::Subscribe { node: node(), jid: caller.clone(), options: None },
+        Verb::Subscribe { node: node(), jid: caller.clone(), options: None, public: Public::AsItIs },
         Verb::Unsubscribe { node: node(), jid: caller.clone(), subid: None },
         Verb::Retract {
             node: node(),

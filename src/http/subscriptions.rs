@@ -23,7 +23,7 @@ use crate::http::problem::{Problem, escape_pointer};
 use crate::http::query::Query;
 use crate::http::routes::{Call, Scope, json, no_content};
 use crate::jid::Jid;
-use crate::pubsub::{NodeId, RawField, Refusal, Reply, SubId, Subscription, SubscriptionState, Verb};
+use crate::pubsub::{NodeId, Public, RawField, Refusal, Reply, SubId, Subscription, SubscriptionState, Verb};
 use crate::store::List;
 
 /// Everyone's to an owner, to others their own.
@@ -79,7 +79,7 @@ pub(super) async fn put(call: &Call, node: NodeId, jid: Jid, body: Body) -> Resu
         Err(problem) if problem.kind == NOT_SUBSCRIBED => {}
         Err(problem) => return Err(problem),
     }
-    let verb = Verb::Subscribe { node: node.clone(), jid: jid.clone(), options: Some(options) };
+    let verb = Verb::Subscribe { node: node.clone(), jid: jid.clone(), options: Some(options), public: Public::AsItIs };
     let answered = call.ask(verb).await?;
     let Answer::Reply(Reply::Subscribed { subscription, send_last }) = &answered.answer else {
         return Err(something_else());

@@ -1,15 +1,16 @@
-//! What the service reads and writes itself: attachments and their sums (XEP-0470).
+//! What the service reads and writes itself: attachments and their sums (XEP-0470), public subscribers (XEP-0465).
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::read::from_element;
+use crate::jid::BareJid;
 use crate::pubsub::{Attached, Payload, REACTION_BYTES_MAX, Tally, Words};
 use crate::xml::{Element, Limits, parse_document};
 
 /// The words of this program.
-pub const WORDS: Words = Words { attached, tally, summary };
+pub const WORDS: Words = Words { attached, tally, summary, subscriber };
 
 fn attached(payload: &Payload) -> Option<Attached> {
     let root = root(payload, "attachments", NS_ATTACHMENTS)?;
@@ -45,6 +46,11 @@ fn summary(tally: &Tally) -> Payload {
     from_element(&summary).expect("a summary has a namespace")
 }
 
+fn subscriber(jid: &BareJid) -> Payload {
+    let subscriber = Element::new("subscriber", NS_PUBLIC).with_attr("jid", jid.as_str());
+    from_element(&subscriber).expect("a subscriber has a namespace")
+}
+
 fn root(payload: &Payload, name: &str, ns: &str) -> Option<Element> {
     if &*payload.namespace != ns {
         return None;
@@ -70,6 +76,7 @@ fn count(element: &Element) -> u64 {
 }
 
 const NS_ATTACHMENTS: &str = "urn:xmpp:pubsub-attachments:1";
+const NS_PUBLIC: &str = "urn:xmpp:pps:0";
 const NS_SUMMARY: &str = "urn:xmpp:pubsub-attachments:summary:1";
 
 #[cfg(test)]

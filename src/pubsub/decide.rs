@@ -101,7 +101,7 @@ fn of_verb(request: &Request, node: &Node) -> Needs {
 pub fn decide(request: Request, facts: &Facts, given: &mut Given<'_>) -> Result<Decision, Refusal> {
     let Request { caller, service, verb } = request;
     if let Some(kept) = &facts.kept {
-        kept::check(kept, &verb, facts)?;
+        kept::check(kept, &caller, &verb, facts)?;
     }
     if !facts.are_known(&caller) {
         // Whoever may not know of a node cannot have it either.
@@ -141,9 +141,9 @@ fn by_verb(
         Verb::Retract { items, notify, precondition, .. } => {
             retract::retract(caller, &items, notify, precondition, facts, given)
         }
-        Verb::Subscribe { jid, options, .. } => {
+        Verb::Subscribe { jid, options, public, .. } => {
             let wanted = options.unwrap_or_default();
-            subscribe::subscribe(caller, jid, &wanted, facts, given)
+            subscribe::subscribe(caller, jid, &wanted, public, facts, given)
         }
         Verb::Unsubscribe { jid, subid, .. } => subscribe::unsubscribe(caller, &jid, subid.as_ref(), facts, given),
         Verb::Options { jid, subid, .. } => subscribe::options(caller, &jid, subid.as_ref(), facts),

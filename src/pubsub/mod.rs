@@ -65,18 +65,18 @@ pub use field::FieldKind;
 pub use graph::{ABOVE_MAX, Graph, Held, Related, named};
 pub use item::{ItemFact, ItemId, Media, Payload, Seq};
 pub use kept::{
-    About, Attached, Beside, Kept, Question, REACTION_BYTES_MAX, REACTIONS_MAX, Tally, Target, Told, Words, governed,
-    questions, root,
+    About, Attached, Beside, Kept, Question, REACTION_BYTES_MAX, REACTIONS_MAX, SUBSCRIBERS, Tally, Target, Told,
+    Words, governed, questions, root,
 };
 pub use node::{Node, NodeAddress, NodeId, NodeKey};
 pub use notice::{Notice, notices};
 pub use options::{
-    Depth, Expire, Kinds, OPTIONS, OptionField, Show, ShowValues, SubscriptionOptions, SubscriptionPolicy,
+    Depth, Expire, Kinds, OPTIONS, OptionField, PUBLIC, Show, ShowValues, SubscriptionOptions, SubscriptionPolicy,
 };
 pub use refusal::{Refusal, Unchanged};
 pub use request::{
-    Caller, Change, Decision, Edge, NewItem, Order, Page, Payloads, Precondition, Published, Read, Reply, Request,
-    Role, Selection, Share, Under, Verb, View,
+    Caller, Change, Decision, Edge, NewItem, Order, Page, Payloads, Precondition, Public, Published, Read, Reply,
+    Request, Role, Selection, Share, Under, Verb, View,
 };
 pub use rights::may_create;
 pub use subscribe::{sends_last, sends_last_at_presence};

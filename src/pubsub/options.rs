@@ -26,6 +26,8 @@ pub struct SubscriptionOptions {
     /// What of a collection is told (XEP-0248 §6.1). Of a leaf node, items and what becomes of it.
     pub kinds: Kinds,
     pub depth: Depth,
+    /// Whether everybody may know of the subscription (XEP-0465). No form asks for it.
+    pub public: bool,
 }
 
 /// XEP-0248 §6.1.
@@ -115,6 +117,9 @@ impl SubscriptionOptions {
         for field in OPTIONS.iter().filter(|field| field.values(self) != field.values(&standard)) {
             let _ = writeln!(text, "{}={}", field.name, field.values(self).join(","));
         }
+        if self.public {
+            let _ = writeln!(text, "{PUBLIC}");
+        }
         text
     }
 
@@ -126,6 +131,10 @@ impl SubscriptionOptions {
         }
         let mut options = SubscriptionOptions::default();
         for line in text.lines() {
+            if line == PUBLIC {
+                options.public = true;
+                continue;
+            }
             let (name, values) = line.split_once('=').unwrap_or((line, ""));
             let values = values.split(',').filter(|value| !value.is_empty()).map(str::to_owned).collect();
             options.set(&RawField { name: name.to_owned(), values })?;
@@ -172,6 +181,7 @@ impl Default for SubscriptionOptions {
             show_values: ShowValues::ALL,
             kinds: Kinds::Items,
             depth: Depth::To(1),
+            public: false,
         }
     }
 }
@@ -272,6 +282,9 @@ impl ShowValues {
         1 << show as u8
     }
 }
+
+/// How the text of options says that everybody may know of the subscription.
+pub const PUBLIC: &str = "public=1";
 
 /// Every option, in the order of forms.
 pub const OPTIONS: &[OptionField] = &[

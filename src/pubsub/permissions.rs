@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::world::{World, bare, item, jid, new_item, node_id, raw, request, stand, stand_beside};
 use crate::pubsub::{
-    Affiliation, Contact, Decision, Edge, NodeId, NodeState, Page, Precondition, Refusal, Reply, Request, Role,
+    Affiliation, Contact, Decision, Edge, NodeId, NodeState, Page, Precondition, Public, Refusal, Reply, Request, Role,
     Selection, SubId, SubscriptionState, Verb, View, WhoCreates,
 };
 
@@ -160,7 +160,7 @@ fn asked_verb(verb: &str, kind: &str, caller: &str, id: &str) -> Verb {
         "nodes" => Verb::Nodes { page },
         "publish" => Verb::Publish { node, items: vec![new_item(Some(id))], options: None, create: false },
         "retract" => Verb::Retract { node, items: vec![item(id)], notify: None, precondition: Precondition::None },
-        "subscribe" => Verb::Subscribe { node, jid: jid(caller), options: None },
+        "subscribe" => Verb::Subscribe { node, jid: jid(caller), options: None, public: Public::AsItIs },
         "unsubscribe" => Verb::Unsubscribe { node, jid: jid(caller), subid: None },
         "options" => Verb::Options { node, jid: jid(caller), subid: None },
         "set-options" => Verb::SetOptions { node, jid: jid(caller), subid: None, options: vec![raw("deliver", "0")] },

@@ -65,7 +65,7 @@ pub enum Verb {
     /// XEP-0060 §7.2. `notify` overrides `pubsub#notify_retract` when it is present.
     Retract { node: NodeId, items: Vec<ItemId>, notify: Option<bool>, precondition: Precondition },
     /// XEP-0060 §6.1, and with options §6.3.7.
-    Subscribe { node: NodeId, jid: Jid, options: Option<Vec<RawField>> },
+    Subscribe { node: NodeId, jid: Jid, options: Option<Vec<RawField>>, public: Public },
     /// XEP-0060 §6.2.
     Unsubscribe { node: NodeId, jid: Jid, subid: Option<SubId> },
     /// XEP-0060 §6.3.2: the options of a subscription of this JID.
@@ -139,6 +139,16 @@ impl Verb {
             | Verb::Watch { node } => Some(node),
         }
     }
+}
+
+/// Whether everybody may know of a subscription (XEP-0465 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Public {
+    /// The door has no word for it: as it was, and at first not.
+    #[default]
+    AsItIs,
+    Yes,
+    No,
 }
 
 /// An item to be published.

@@ -6,8 +6,8 @@ use crate::jid::Jid;
 use crate::pubsub::audience::why_unreadable;
 use crate::pubsub::draft::Draft;
 use crate::pubsub::{
-    Caller, Decision, Depth, Expire, Facts, Given, Kinds, NodeConfig, RawField, Reader, Refusal, Reply, Role, SendLast,
-    SubId, Subscription, SubscriptionOptions, SubscriptionState, rights,
+    Caller, Decision, Depth, Expire, Facts, Given, Kinds, NodeConfig, Public, RawField, Reader, Refusal, Reply, Role,
+    SendLast, SubId, Subscription, SubscriptionOptions, SubscriptionState, rights,
 };
 
 /// One JID has one subscription to a node, which a second request finds as it is, but for the options
@@ -16,6 +16,7 @@ pub(super) fn subscribe(
     caller: &Caller,
     jid: Jid,
     wanted: &[RawField],
+    public: Public,
     facts: &Facts,
     given: &mut Given<'_>,
 ) -> Result<Decision, Refusal> {
@@ -29,19 +30,24 @@ pub(super) fn subscribe(
     let send_last = state == SubscriptionState::Subscribed && sends_last(&node.config);
     let policy = &facts.policy.subscriptions;
     let of_jid = || entity.subscriptions.iter().filter(|subscription| subscription.jid == jid);
-    // XEP-0060 §6.1.3.7.
-    if state == SubscriptionState::Pending && of_jid().any(|standing| standing.state == SubscriptionState::Pending) {
+    let waits = |standing: &&Subscription| standing.state == SubscriptionState::Pending;
+    // Nobody else makes a subscription public.
+    let public = if jid.bare() == caller.jid.bare() { public } else { Public::AsItIs };
+    // XEP-0060 §6.1.3.7; but whether it is to be public is heard at once.
+    let again = |standing: &Subscription| shown(standing.clone(), public) == *standing;
+    if state == SubscriptionState::Pending && of_jid().filter(waits).any(again) {
         return Err(Refusal::SubscriptionPending);
     }
-    let waits = |standing: &&Subscription| standing.state == SubscriptionState::Pending;
     if let Some(standing) = of_jid().find(waits).or(of_jid().next().filter(|_| !policy.multi_subscribe)) {
-        let subscription = changed(standing, wanted, &node.config, facts, given)?;
+        let subscription = shown(changed(standing, wanted, &node.config, facts, given)?, public);
         // What waited may come in by now without anybody's approval.
-        let subscription = if waits(&&subscription) { approved(&subscription) } else { subscription };
+        let comes_in = waits(&&subscription) && state == SubscriptionState::Subscribed;
+        let subscription = if comes_in { approved(&subscription) } else { subscription };
         let mut draft = Draft::over(node, given.now);
         if subscription != *standing {
             draft.set_subscription(Some(standing), subscription.clone());
         }
+        take_back(&mut draft, public, entity.subscriptions.iter().filter(|other| *other != standing));
         return Ok(draft.done(Reply::Subscribed { subscription, send_last }));
     }
     // XEP-0060 §6.1.3.10.
@@ -54,8 +60,10 @@ pub(super) fn subscribe(
     let options = standard(&node.config).with(wanted, policy, given.now)?;
     let options = fitting(&node.config, options, wanted)?;
     let subscription = Subscription { options: options.into(), ..begin(jid, state, &node.config, given) };
+    let subscription = shown(subscription, public);
     let mut draft = Draft::over(node, given.now);
     draft.set_subscription(None, subscription.clone());
+    take_back(&mut draft, public, entity.subscriptions.iter());
     Ok(draft.done(Reply::Subscribed { subscription, send_last }))
 }
 
@@ -161,6 +169,28 @@ fn changed(
     let options = fitting(config, options, wanted)?;
     let options = if options == *standing.options { standing.options.clone() } else { options.into() };
     Ok(Subscription { options, ..standing.clone() })
+}
+
+/// XEP-0465 §4.3: whoever subscribes again without making it public takes that back.
+fn shown(mut subscription: Subscription, public: Public) -> Subscription {
+    let public = match public {
+        Public::AsItIs => return subscription,
+        Public::Yes => true,
+        Public::No => false,
+    };
+    if subscription.options.public != public {
+        Arc::make_mut(&mut subscription.options).public = public;
+    }
+    subscription
+}
+
+/// Public is an entity: whoever takes it back for one of his subscriptions to a node takes it back for all of them.
+fn take_back<'a>(draft: &mut Draft, public: Public, others: impl Iterator<Item = &'a Subscription>) {
+    if public == Public::No {
+        for other in others.filter(|other| other.options.public) {
+            draft.set_subscription(Some(other), shown(other.clone(), public));
+        }
+    }
 }
 
 /// A new subscription; the service names it (XEP-0060 §6.1.6).

@@ -423,6 +423,7 @@ pub(super) const WORDS: Words = Words {
         }
         tally
     },
+    subscriber: |jid| Payload { xml: jid.as_str().as_bytes().into(), ..payload(0, "subscriber") },
     summary: |tally| {
         let reactions = tally.reactions.iter().map(|(reaction, count)| (*count, &**reaction));
         let counted = std::iter::once((tally.noticed, "noticed")).chain(reactions);

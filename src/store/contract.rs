@@ -128,7 +128,8 @@ macro_rules! every_promise {
                 messages_wait_in_order_and_are_bounded
                 the_last_departure_is_kept_of_accounts
                 removing_an_account_takes_its_roster
-                who_has_the_name_of_a_removed_account_next_inherits_nothing;
+                who_has_the_name_of_a_removed_account_next_inherits_nothing
+                who_is_removed_is_told_by_no_node;
         });
     };
 }

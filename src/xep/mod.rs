@@ -25,6 +25,7 @@ mod order;
 mod personal;
 mod ping;
 mod private;
+mod public;
 pub mod pubsub;
 mod reference;
 mod register;
@@ -365,6 +366,7 @@ pub const EXTENSIONS: &[Extension] = &[
     archive::PREFERENCES,
     archive::OF_NODES,
     filter::EXTENSION,
+    public::EXTENSION,
     attachments::EXTENSION,
 ];
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use super::world::{World, bare, item, jid, new_item, node_id, payload, raw, request, stand};
 use crate::pubsub::{
     Affiliation, Change, Contact, Decision, Edge, Event, EventKind, Glob, ItemId, NewItem, NodeId, NodeKey, NodeState,
-    Page, Precondition, RawField, Read, Refusal, Reply, Request, Role, Selection, Seq, SubId, Subscription,
+    Page, Precondition, Public, RawField, Read, Refusal, Reply, Request, Role, Selection, Seq, SubId, Subscription,
     SubscriptionOptions, SubscriptionState, Template, Tombstone, Under, Verb, View, WhoCreates,
 };
 use crate::time::Timestamp;
@@ -163,7 +163,12 @@ fn asked_verb(verb: &str, words: &[&str]) -> Verb {
         },
         "subscribe" => {
             let options: Vec<RawField> = words[1..].iter().filter_map(|word| field_with_colons(word)).collect();
-            Verb::Subscribe { node, jid: jid(words[0]), options: (!options.is_empty()).then_some(options) }
+            Verb::Subscribe {
+                node,
+                jid: jid(words[0]),
+                options: (!options.is_empty()).then_some(options),
+                public: Public::AsItIs,
+            }
         }
         "unsubscribe" => {
             let subid = words.get(1).map(|subid| SubId(Arc::from(*subid)));

@@ -7,7 +7,7 @@
 
 use super::name::{attachments, summary};
 use super::tally::{REACTIONS_MAX, TALLY_REACTIONS_MAX};
-use super::{About, Attached, Question, Tally, Target, begin, may_purge, vanish};
+use super::{About, Attached, Question, Tally, Target, begin, may_purge, put, vanish};
 use crate::pubsub::draft::Draft;
 use crate::pubsub::publish::{self, Publication};
 use crate::pubsub::{
@@ -191,19 +191,6 @@ fn counted(before: &Tally, decision: &Decision, node: &Node, facts: &Facts, word
         }
     }
     tally
-}
-
-/// Publishes in the name of the service.
-fn put(draft: &mut Draft, item: &ItemId, payload: Payload, standing: Option<&ItemFact>, given: &Given<'_>) {
-    let publisher = draft.node.address.service.clone();
-    let replaces = standing.map(|standing| standing.seq);
-    let seq = draft.log(EventKind::Published {
-        item: Some(item.clone()),
-        publisher: publisher.clone(),
-        payload: Some(payload),
-        replaces,
-    });
-    draft.put_item(ItemFact { id: item.clone(), seq, publisher, published: given.now }, replaces);
 }
 
 /// Lets go, with items or with their node, what is attached to them.

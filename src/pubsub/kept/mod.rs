@@ -1,4 +1,5 @@
-//! Nodes that the service itself keeps of others: the attachments to an item and their sums (XEP-0470).
+//! Nodes that the service itself keeps of others: the attachments to an item and their sums (XEP-0470), and who is
+//! publicly subscribed (XEP-0465).
 //!
 //! Such a node is known by its name, which says what it is kept of, its target. It has no owners and no rights of its
 //! own: who may read it, publish to it and purge it is whoever may do that to the target, by the target's
@@ -9,6 +10,7 @@
 
 mod attachments;
 mod name;
+mod subscribers;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -25,7 +27,7 @@ use crate::pubsub::{
 };
 
 pub(super) use self::attachments::attach;
-pub use self::name::{Kept, root};
+pub use self::name::{Kept, SUBSCRIBERS, root};
 pub use self::tally::{Attached, REACTION_BYTES_MAX, REACTIONS_MAX, Tally, Words};
 
 /// What a kept node is kept of, and what the caller is to that.
@@ -95,6 +97,12 @@ impl Beside {
         }
     }
 
+    /// Whether somebody made a node of this name before the service kept any.
+    fn is_anothers(&self, node: &NodeId) -> bool {
+        let told = self.told(node, About::Node);
+        matches!(told, Some(Told::Node(state)) if state.present().is_some_and(|node| node.owners > 0))
+    }
+
     fn item(&self, node: &NodeId, item: &ItemId) -> Option<&ItemFact> {
         match self.told(node, About::Item(item.clone()))? {
             Told::Item(fact) => fact.as_ref(),
@@ -122,8 +130,12 @@ impl Beside {
 pub fn questions(request: &Request, facts: &Facts) -> Vec<Question> {
     match &facts.kept {
         Some(Kept::Attachments { target, item }) => attachments::questions(&request.verb, target, item, facts),
-        Some(Kept::Summary { .. } | Kept::Astray) => Vec::new(),
-        None => attachments::questions_of_target(&request.verb, facts),
+        Some(Kept::Summary { .. } | Kept::Subscribers { .. } | Kept::Astray) => Vec::new(),
+        None => {
+            let mut questions = attachments::questions_of_target(&request.verb, facts);
+            questions.extend(subscribers::questions(&request.verb, facts));
+            questions
+        }
     }
 }
 
@@ -144,7 +156,10 @@ fn config_of(own: &NodeConfig, target: &NodeConfig) -> NodeConfig {
 }
 
 /// Whether what is asked of a kept node may be asked at all, whoever asks.
-pub(super) fn check(kept: &Kept, verb: &Verb, facts: &Facts) -> Result<(), Refusal> {
+pub(super) fn check(kept: &Kept, caller: &Caller, verb: &Verb, facts: &Facts) -> Result<(), Refusal> {
+    if let Kept::Subscribers { .. } = kept {
+        return subscribers::check(caller, verb, facts);
+    }
     // XEP-0470 §4.4.
     if matches!(verb, Verb::Create { .. }) {
         return Err(Refusal::KeptByService);
@@ -182,7 +197,10 @@ pub(super) fn keep(mut decision: Decision, facts: &Facts, given: &Given<'_>) -> 
             attachments::sum_up(&mut decision, target, item, of, facts, given)?;
         }
         (Some(_), _) => {}
-        (None, _) => attachments::forsake(&mut decision, facts, given),
+        (None, _) => {
+            attachments::forsake(&mut decision, facts, given);
+            subscribers::follow(&mut decision, facts, given);
+        }
     }
     Ok(decision)
 }
@@ -199,6 +217,19 @@ fn begin(key: NodeKey, name: NodeId, target: &Node, facts: &Facts, given: &Given
     let address = NodeAddress { service: target.address.service.clone(), node: name };
     let config = Arc::new(config_of(&own, &target.config));
     Draft::create(Node::begin(key, address, config, target.creator.clone(), 0, given.now), given.now)
+}
+
+/// Publishes in the name of the service.
+fn put(draft: &mut Draft, item: &ItemId, payload: Payload, standing: Option<&ItemFact>, given: &Given<'_>) {
+    let publisher = draft.node.address.service.clone();
+    let replaces = standing.map(|standing| standing.seq);
+    let seq = draft.log(EventKind::Published {
+        item: Some(item.clone()),
+        publisher: publisher.clone(),
+        payload: Some(payload),
+        replaces,
+    });
+    draft.put_item(ItemFact { id: item.clone(), seq, publisher, published: given.now }, replaces);
 }
 
 /// A kept node goes.

@@ -12,6 +12,8 @@ pub enum Kept {
     Attachments { target: NodeId, item: ItemId },
     /// The sums of what is attached to each item of a node (XEP-0470 §4.6).
     Summary { target: NodeId },
+    /// Who is publicly subscribed to a node (XEP-0465 §4.4).
+    Subscribers { target: NodeId },
     /// A name of these kinds behind which nothing can stand: there is one spelling for each item, and only those of
     /// this service.
     Astray,
@@ -22,6 +24,9 @@ impl Kept {
     pub fn of(service: &BareJid, node: &NodeId) -> Option<Self> {
         if let Some(target) = node.as_str().strip_prefix(SUMMARY) {
             return Some(ordinary(service, target).map_or(Kept::Astray, |target| Kept::Summary { target }));
+        }
+        if let Some(target) = node.as_str().strip_prefix(SUBSCRIBERS) {
+            return Some(ordinary(service, target).map_or(Kept::Astray, |target| Kept::Subscribers { target }));
         }
         let uri = node.as_str().strip_prefix(ATTACHMENTS)?;
         let of_item = || {
@@ -35,7 +40,7 @@ impl Kept {
 
     pub fn target(&self) -> Option<&NodeId> {
         match self {
-            Kept::Attachments { target, .. } | Kept::Summary { target } => Some(target),
+            Kept::Attachments { target, .. } | Kept::Summary { target } | Kept::Subscribers { target } => Some(target),
             Kept::Astray => None,
         }
     }
@@ -63,6 +68,10 @@ pub(super) fn attachments(service: &BareJid, target: &NodeId, item: &ItemId) -> 
 
 pub(super) fn summary(target: &NodeId) -> Option<NodeId> {
     NodeId::parse(&format!("{SUMMARY}{target}"))
+}
+
+pub(super) fn subscribers(target: &NodeId) -> Option<NodeId> {
+    NodeId::parse(&format!("{SUBSCRIBERS}{target}"))
 }
 
 /// What is kept has nothing kept of it.
@@ -100,6 +109,9 @@ fn decoded(text: &str) -> Option<String> {
 const ATTACHMENTS: &str = "urn:xmpp:pubsub-attachments:1/";
 const SUMMARY: &str = "urn:xmpp:pubsub-attachments:summary:1/";
 
+/// What stands before the name of a node in that of its public subscribers.
+pub const SUBSCRIBERS: &str = "urn:xmpp:pps:subscribers:0/";
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -119,6 +131,9 @@ mod tests {
         let example = "urn:xmpp:pubsub-attachments:1/xmpp:juliet@capulet.lit?;node=urn%3Axmpp%3Amicroblog%3A0;item=balcony-restoration-afd1";
         assert_eq!(kept("juliet@capulet.lit", example), of_item("urn:xmpp:microblog:0", "balcony-restoration-afd1"));
         assert_eq!(kept("romeo@capulet.lit", example), Some(Kept::Astray), "of another service");
+        let subscribers = "urn:xmpp:pps:subscribers:0/urn:xmpp:microblog:0";
+        let target = NodeId::parse("urn:xmpp:microblog:0").unwrap();
+        assert_eq!(kept("romeo@montague.lit", subscribers), Some(Kept::Subscribers { target }));
         let summary = "urn:xmpp:pubsub-attachments:summary:1/urn:xmpp:microblog:0";
         let target = NodeId::parse("urn:xmpp:microblog:0").unwrap();
         assert_eq!(kept("juliet@capulet.lit", summary), Some(Kept::Summary { target }));
@@ -159,7 +174,9 @@ mod tests {
                 prop_assert_eq!(&root(&address).node, &target);
                 prop_assert_eq!(Kept::of(&service, &name), Some(Kept::Attachments { target: target.clone(), item }));
                 let summary = summary(&target).unwrap();
-                prop_assert_eq!(Kept::of(&service, &summary), Some(Kept::Summary { target }));
+                prop_assert_eq!(Kept::of(&service, &summary), Some(Kept::Summary { target: target.clone() }));
+                let subscribers = subscribers(&target).unwrap();
+                prop_assert_eq!(Kept::of(&service, &subscribers), Some(Kept::Subscribers { target }));
             }
         }
     }

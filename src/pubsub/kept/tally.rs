@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::jid::BareJid;
 use crate::pubsub::Payload;
 
 /// What one entity has attached, as far as it is summed up.
@@ -28,6 +29,8 @@ pub struct Words {
     pub attached: fn(&Payload) -> Option<Attached>,
     pub tally: fn(&Payload) -> Tally,
     pub summary: fn(&Tally) -> Payload,
+    /// One who is publicly subscribed (XEP-0465).
+    pub subscriber: fn(&BareJid) -> Payload,
 }
 
 impl Tally {

@@ -2,19 +2,20 @@
 //! gathered as the engine does, and with every step it is checked that what is kept tells the truth.
 
 mod properties;
+mod public;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::name::{attachments, summary};
+use super::name::{attachments, subscribers, summary};
 use super::{About, Kept, Question, Tally, Target, Told, governed, questions};
 use crate::jid::BareJid;
 use crate::pubsub::golden::render;
 use crate::pubsub::world::{WORDS, World, bare, item, jid, raw, request};
 use crate::pubsub::{
     Affiliation, Change, Decision, Edge, Event, EventKind, Facts, Given, ItemFact, ItemId, NewItem, Node, NodeId,
-    NodeKey, NodeState, Page, Payload, Precondition, RawField, Refusal, Request, Role, Selection, Seq, ServicePolicy,
-    Subscription, SubscriptionState, Verb, View, decide, needs,
+    NodeKey, NodeState, Page, Payload, Precondition, Public, RawField, Refusal, Request, Role, Selection, Seq,
+    ServicePolicy, SubId, Subscription, SubscriptionState, Verb, View, decide, needs,
 };
 use crate::time::Timestamp;
 
@@ -138,7 +139,7 @@ impl Town {
     }
 
     fn facts(&self, request: &Request) -> Facts {
-        let name = node_of(&request.verb).clone();
+        let name = request.verb.node().expect("a node is asked").clone();
         let state = self.state(&name);
         let kept =
             Kept::of(&self.policy.service, &name).filter(|_| state.present().is_none_or(|node| node.owners == 0));
@@ -163,6 +164,13 @@ impl Town {
             contacts_of: vec![Vec::new(); wanted.affiliations.len()],
             subscribers: wanted.subscribers.iter().map(|jid| own.subscriptions_of(jid)).collect(),
             items: wanted.items.iter().map(|id| own.item(id).map(|(fact, _)| fact.clone())).collect(),
+            waiting: own
+                .subscriptions
+                .iter()
+                .filter(|of| of.state == SubscriptionState::Pending)
+                .take(wanted.waiting)
+                .cloned()
+                .collect(),
             oldest: own.facts().into_iter().take(usize::try_from(wanted.oldest).unwrap()).collect(),
             target: target.map(|target| Target {
                 node: target.node.clone().unwrap(),
@@ -198,6 +206,10 @@ impl Town {
 
     /// What is kept tells the truth, and nothing is kept of what is not there.
     fn check(&self) {
+        for (name, place) in &self.places {
+            let public = place.subscriptions.iter().any(|of| of.counts() && of.options.public);
+            assert!(!public || self.place(&subscribers(name).unwrap()).is_some(), "who is public is told");
+        }
         let mut summed: BTreeMap<NodeId, BTreeSet<ItemId>> = BTreeMap::new();
         for (name, place) in &self.places {
             let Some(node) = &place.node else { continue };
@@ -227,30 +239,15 @@ impl Town {
                         assert!(self.place(&attached).is_some(), "a sum of what is not there: {id}");
                     }
                 }
+                Kept::Subscribers { .. } => {
+                    let public = target.subscriptions.iter().filter(|of| of.counts() && of.options.public);
+                    let public: BTreeSet<String> = public.map(|of| of.jid.bare().to_string()).collect();
+                    let told: BTreeSet<String> = place.facts().iter().map(|fact| fact.id.to_string()).collect();
+                    assert_eq!((told.is_empty(), &told), (false, &public), "who is public, and he alone");
+                }
                 Kept::Astray => panic!("{name} is there"),
             }
         }
-    }
-}
-
-fn node_of(verb: &Verb) -> &NodeId {
-    match verb {
-        Verb::Create { node: Some(node), .. }
-        | Verb::Configure { node, .. }
-        | Verb::Configuration { node }
-        | Verb::Delete { node, .. }
-        | Verb::Purge { node }
-        | Verb::Publish { node, .. }
-        | Verb::Retract { node, .. }
-        | Verb::Subscribe { node, .. }
-        | Verb::Items { node, .. }
-        | Verb::Watch { node }
-        | Verb::Expire { node }
-        | Verb::Metadata { node }
-        | Verb::SetSubscriptions { node, .. }
-        | Verb::Approve { node, .. }
-        | Verb::SetAffiliations { node, .. } => node,
-        other => panic!("not asked here: {other:?}"),
     }
 }
 
@@ -260,6 +257,7 @@ fn named(word: &str) -> NodeId {
     match word.split_once(':') {
         Some(("att", id)) => attachments(&service, &n, &item(id)).unwrap(),
         None if word == "sum" => summary(&n).unwrap(),
+        None if word == "pub" => subscribers(&n).unwrap(),
         _ => NodeId::parse(word).unwrap(),
     }
 }
@@ -309,7 +307,17 @@ fn asked(line: &str) -> Request {
         "watch" => Verb::Watch { node },
         "items" => Verb::Items { node, selection: Selection::All, page, view: View::default() },
         "metadata" => Verb::Metadata { node },
-        "subscribe" => Verb::Subscribe { node, jid: jid(caller), options: None },
+        "subscribe" => {
+            let public = if words.contains(&"public") { Public::Yes } else { Public::No };
+            Verb::Subscribe {
+                node,
+                jid: jid(words.get(3).filter(|word| **word != "public").unwrap_or(&caller)),
+                options: None,
+                public,
+            }
+        }
+        "unsubscribe" => Verb::Unsubscribe { node, jid: jid(words.get(3).unwrap_or(&caller)), subid: None },
+        "lapse" => Verb::Lapse { node, jid: jid(words[3]), subid: SubId(words[4].into()) },
         "approve" => Verb::Approve { node, jid: jid(words[3]), subid: None, allow: true },
         "set" => {
             let change = |(who, what): (&str, &str)| (bare(who), Affiliation::parse(what).unwrap());
@@ -333,6 +341,7 @@ fn shown(outcome: &Result<Decision, Refusal>) -> String {
         let of = match Kept::of(&share.node.address.service, &share.node.address.node).unwrap() {
             Kept::Attachments { item, .. } => format!("att:{item}"),
             Kept::Summary { .. } => "sum".to_owned(),
+            Kept::Subscribers { .. } => "pub".to_owned(),
             Kept::Astray => "astray".to_owned(),
         };
         let what = Decision {

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use crate::jid::Jid;
 use crate::pubsub::world::{bare, item, jid, payload, raw, request};
 use crate::pubsub::{
-    Affiliation, Edge, ItemId, NewItem, NodeId, NodeKey, Order, Page, Payloads, Precondition, RawField, Request, Role,
-    Selection, Seq, SubId, SubscriptionState, Under, Verb, View,
+    Affiliation, Edge, ItemId, NewItem, NodeId, NodeKey, Order, Page, Payloads, Precondition, Public, RawField,
+    Request, Role, Selection, Seq, SubId, SubscriptionState, Under, Verb, View,
 };
 
 /// Boxed, as their parts are: what proptest would make of them is larger than a stack.
@@ -89,7 +89,7 @@ fn relations() -> BoxedStrategy<Verb> {
     let named = || option::weighted(0.2, subids());
     prop_oneof![
         4 => (nodes(), jids(), option::weighted(0.5, vec(options(), 1..3)))
-            .prop_map(|(node, jid, options)| Verb::Subscribe { node, jid, options }),
+            .prop_map(|(node, jid, options)| Verb::Subscribe { node, jid, options, public: Public::AsItIs }),
         1 => (nodes(), jids(), named(), vec(options(), 1..3))
             .prop_map(|(node, jid, subid, options)| Verb::SetOptions { node, jid, subid, options }),
         1 => (nodes(), jids(), subids()).prop_map(|(node, jid, subid)| Verb::Lapse { node, jid, subid }),
@@ -125,7 +125,7 @@ fn readings() -> BoxedStrategy<Verb> {
         }),
         1 => nodes().prop_map(|node| Verb::Watch { node }),
         1 => nodes().prop_map(|node| Verb::DefaultOptions { node: Some(node) }),
-        1 => (nodes(), jids()).prop_map(|(node, jid)| Verb::Subscribe { node, jid, options: None }),
+        1 => (nodes(), jids()).prop_map(|(node, jid)| Verb::Subscribe { node, jid, options: None, public: Public::AsItIs }),
     ]
     .boxed()
 }

@@ -6,8 +6,8 @@ use super::{Place, World, bare};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
     AccessModel, Affiliation, Change, Decision, Event, EventKind, Expire, Field, Glob, ItemFact, ItemId, ItemReply,
-    Node, NodeFull, NodeId, NodeKey, NodeState, Refusal, Reply, Request, Role, Seq, Subscription, SubscriptionState,
-    Verb, doubts, named, rights,
+    Node, NodeFull, NodeId, NodeKey, NodeState, Public, Refusal, Reply, Request, Role, Seq, Subscription,
+    SubscriptionOptions, SubscriptionState, Verb, doubts, named, rights,
 };
 
 /// Who is looked at after each step, and what he is to the service.
@@ -318,6 +318,9 @@ fn check_relations(place: &Place, world: &World, request: &Request, decision: &D
             }
             (Change::SetSubscription { subscription }, verb) => {
                 let asked = match verb {
+                    Verb::Subscribe { jid, public: Public::No, .. } if *jid != subscription.jid => {
+                        jid.bare() == subscription.jid.bare() && takes_back(place, subscription)
+                    }
                     Verb::Subscribe { jid, .. } | Verb::Unsubscribe { jid, .. } | Verb::SetOptions { jid, .. } => {
                         *jid == subscription.jid
                     }
@@ -353,6 +356,14 @@ fn check_relations(place: &Place, world: &World, request: &Request, decision: &D
             _ => {}
         }
     }
+}
+
+/// Whether a subscription is as before, but public no more (XEP-0465 §4.3).
+fn takes_back(place: &Place, after: &Subscription) -> bool {
+    place.subscriptions.iter().any(|before| {
+        let options = SubscriptionOptions { public: false, ..(*before.options).clone() };
+        before.options.public && Subscription { options: options.into(), ..before.clone() } == *after
+    })
 }
 
 /// Nobody lets himself in where an owner wants to be asked.

@@ -7,8 +7,8 @@ use super::hand::{Hand, jid};
 use crate::im::{Departure, Links, Roster, RosterChange, RosterItem, RosterPlace, StoredStanza};
 use crate::jid::{BareJid, Jid};
 use crate::pubsub::{
-    Affiliation, Change, Contact, Edge, Node, NodeConfig, NodeState, Page, SubId, Subscription, SubscriptionOptions,
-    SubscriptionState,
+    Affiliation, Change, Contact, Edge, Event, EventKind, Node, NodeConfig, NodeState, Page, Selection, Seq, SubId,
+    Subscription, SubscriptionOptions, SubscriptionState,
 };
 use crate::store::{Ask, Filing, Found, Store, Waiting};
 use crate::time::Timestamp;
@@ -233,6 +233,34 @@ pub async fn who_has_the_name_of_a_removed_account_next_inherits_nothing(store: 
     assert_eq!(counted, [(1, 0, after(&alone)), (1, 0, after(&shared)), (1, 1, after(&other))]);
     let roster = store.roster(bob).await.unwrap();
     assert_eq!((roster.items[0].links, roster.version), (Links::default(), 2));
+}
+
+/// Whose account is removed is publicly subscribed no more (XEP-0465).
+pub async fn who_is_removed_is_told_by_no_node(store: Arc<dyn Store>) {
+    let alice = jid("alice@localhost");
+    let mut public = Hand::new(&*store, "pubsub.localhost", "public").await;
+    let options = Arc::new(SubscriptionOptions { public: true, ..SubscriptionOptions::default() });
+    let (to, state) = (Jid::from(alice.clone()), SubscriptionState::Subscribed);
+    let subscription = Subscription { jid: to, subid: SubId("public".into()), state, options };
+    public.change(Change::SetSubscription { subscription });
+    public.node.subscribers = 1;
+    public.commit(&*store).await;
+    let mut all = Hand::new(&*store, "pubsub.localhost", "urn:xmpp:pps:subscribers:0/public").await;
+    all.node.owners = 0;
+    all.publish("alice@localhost", "<subscriber/>");
+    all.publish("bob@localhost", "<subscriber/>");
+    all.commit(&*store).await;
+
+    store.remove_account(alice).await.unwrap();
+    let page = Page { max: 9, edge: Edge::First };
+    let left = store.read_items(all.node.key, Selection::All, page).await.unwrap();
+    let left: Vec<&str> = left.entries.iter().map(|item| item.fact.id.as_str()).collect();
+    assert_eq!(left, ["bob@localhost"], "who is publicly subscribed is told by the node for it");
+    let NodeState::Present(node) = all.found(&*store).await else { panic!("the node is there") };
+    assert_eq!((node.items, node.last_seq, node.version), (1, Seq(2), all.node.version + 1));
+    let log = store.read_log(all.node.key, Seq(0), 9, 9999).await.unwrap().unwrap();
+    let bears = |event: &Event| matches!(&event.kind, EventKind::Published { payload: Some(_), .. });
+    assert_eq!(log.events.iter().map(bears).collect::<Vec<_>>(), [false, true]);
 }
 
 /// Where at most three may wait.

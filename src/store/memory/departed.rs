@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Kept, State};
 use crate::im::Departure;
 use crate::jid::BareJid;
-use crate::pubsub::{Affiliation, Node, NodeConfig};
+use crate::pubsub::{Affiliation, ItemId, Node, NodeAddress, NodeConfig, NodeId, SUBSCRIBERS};
 use crate::store::Failure;
 
 impl State {
@@ -13,11 +13,30 @@ impl State {
         self.nodes.retain(|_, kept| kept.node.address.service != *jid);
         self.keys.retain(|address, _| address.service != *jid);
         self.tombstones.retain(|address, _| address.service != *jid);
+        self.forget_public(jid);
         self.nodes.values_mut().for_each(|kept| kept.forget_account(jid));
     }
 }
 
 impl State {
+    /// Takes it from among the public subscribers of nodes.
+    fn forget_public(&mut self, jid: &BareJid) {
+        let public = |kept: &&Kept| kept.subscriptions.values().any(|of| of.jid.bare() == jid && of.options.public);
+        let of = |kept: &Kept| {
+            let address = &kept.node.address;
+            let node = NodeId::parse(&format!("{SUBSCRIBERS}{}", address.node))?;
+            Some(NodeAddress { service: address.service.clone(), node })
+        };
+        let names: Vec<NodeAddress> = self.nodes.values().filter(public).filter_map(of).collect();
+        let keys: Vec<_> = names.iter().filter_map(|name| self.keys.get(name).copied()).collect();
+        for key in keys {
+            let kept = self.nodes.get_mut(&key).filter(|kept| kept.node.owners == 0);
+            if let (Some(kept), Some(id)) = (kept, ItemId::parse(jid.as_str())) {
+                kept.drop_untold(&id);
+            }
+        }
+    }
+
     /// When an account was available last, if there is such an account.
     pub(super) fn note_departure(&mut self, owner: BareJid, departure: Departure) -> Result<(), Failure> {
         if self.accounts.has(&owner) {

@@ -121,6 +121,20 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// Takes an item away without an event.
+    pub(super) fn drop_untold(&mut self, id: &ItemId) {
+        let Some(seq) = self.items.remove(id) else { return };
+        self.created.remove(id);
+        if let Some(event) = self.log.get_mut(&seq) {
+            erase(event);
+        }
+        self.trim();
+        let node = Node { items: self.node.items - 1, version: self.node.version + 1, ..(*self.node).clone() };
+        self.node = Arc::new(node);
+    }
+}
+
 fn erase(event: &mut Event) {
     if let EventKind::Published { payload, .. } = &mut event.kind {
         *payload = None;

@@ -4,6 +4,7 @@
 use rusqlite::{Connection, params};
 
 use crate::jid::BareJid;
+use crate::pubsub::{PUBLIC, SUBSCRIBERS};
 use crate::store::sqlite::commit;
 use crate::store::sqlite::read::collect;
 use crate::store::sqlite::trouble::Trouble;
@@ -15,6 +16,7 @@ pub(super) fn forget(db: &Connection, jid: &BareJid) -> Result<(), Trouble> {
     for key in own {
         commit::erase(db, key)?;
     }
+    forget_public(db, jid)?;
     for sql in [
         "DELETE FROM services WHERE service = ?1",
         "DELETE FROM tombstones WHERE service = ?1",
@@ -43,6 +45,30 @@ pub(super) fn forget(db: &Connection, jid: &BareJid) -> Result<(), Trouble> {
         "UPDATE contacts SET links = 0, request = NULL WHERE contact = ?1",
     ] {
         db.prepare_cached(sql)?.execute([jid])?;
+    }
+    Ok(())
+}
+
+/// Takes it from among the public subscribers of nodes (XEP-0465), where its subscriptions say that it is. No event
+/// tells of it: the position of a log is the turns' to move, and there is nobody any more of whom to tell.
+fn forget_public(db: &Connection, jid: &str) -> Result<(), Trouble> {
+    let places: Vec<(i64, i64)> = collect(
+        db,
+        "SELECT DISTINCT p.key, i.seq FROM subscriptions s JOIN nodes n ON n.key = s.node \
+         JOIN nodes p ON p.service = n.service AND p.node = ?2 || n.node AND p.owners = 0 \
+         JOIN items i ON i.node = p.key AND i.item_id = ?1 WHERE s.bare = ?1 AND instr(s.options, ?3) > 0",
+        params![jid, SUBSCRIBERS, PUBLIC],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    for (node, seq) in places {
+        for sql in [
+            "DELETE FROM items WHERE node = ?1 AND seq = ?2",
+            "DELETE FROM log WHERE node = ?1 AND seq = ?2 AND seq < (SELECT floor_seq FROM nodes WHERE key = ?1)",
+            "UPDATE log SET payload = NULL, media = NULL, namespace = NULL WHERE node = ?1 AND seq = ?2",
+            "UPDATE nodes SET items = items - 1, version = version + 1 WHERE key = ?1 AND ?2 = ?2",
+        ] {
+            db.prepare_cached(sql)?.execute([node, seq])?;
+        }
     }
     Ok(())
 }

@@ -348,7 +348,7 @@ mod tests {
         let node = NodeId::parse("n").unwrap();
         let gone = Refusal::NodeGone { redirect: Some(Arc::from("xmpp:p.example?;node=m")) };
         let jid = BareJid::parse("a@b").unwrap().into();
-        let subscribe = Verb::Subscribe { node: node.clone(), jid, options: None };
+        let subscribe = Verb::Subscribe { node: node.clone(), jid, options: None, public: crate::pubsub::Public::No };
         let uri = Condition::Gone(Some("xmpp:p.example?;node=m".to_owned()));
         assert_eq!(Context::of(&subscribe).refused(&gone).error.condition, uri);
         let purge = Verb::Purge { node };

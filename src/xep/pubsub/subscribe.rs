@@ -2,7 +2,8 @@
 
 use crate::delivery::Due;
 use crate::engine::Answer;
-use crate::pubsub::{NodeId, Reply, Subscription, Verb};
+use crate::pubsub::{NodeId, Public, Reply, Subscription, Verb};
+use crate::xep::public::NS_PUBLIC;
 use crate::xep::pubsub::{NS_PUBSUB, Words, options};
 use crate::xep::{Ask, Body, Work};
 use crate::xml::Element;
@@ -12,7 +13,8 @@ pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
     let (node, jid) = (words.node()?, words.jid()?);
     let options = options::of_guest(words.asked, options::beside_subscribe(words)?);
     let configured = words.companion.is_some();
-    let request = words.asked.request(Verb::Subscribe { node: node.clone(), jid, options });
+    let verb = Verb::Subscribe { node: node.clone(), jid, options, public: public(words) };
+    let request = words.asked.request(verb);
     let caller = request.caller.clone();
     let say = Box::new(move |answered: crate::engine::Answered| {
         let Answer::Reply(Reply::Subscribed { subscription, send_last }) = answered.answer else { return None };
@@ -25,6 +27,11 @@ pub(super) fn subscribe(words: &Words<'_>) -> Result<Work, StanzaError> {
         Some((body, due.map(|at| Box::new(Due { node: at.node, subscription, at: at.seq }))))
     });
     Ok(Work::Ask(Box::new(Ask { request, say, instead: None })))
+}
+
+/// XEP-0465 §4.1, §4.3.
+fn public(words: &Words<'_>) -> Public {
+    if words.verb.child("public", NS_PUBLIC).is_some() { Public::Yes } else { Public::No }
 }
 
 pub(super) fn unsubscribe(words: &Words<'_>) -> Result<Work, StanzaError> {

@@ -71,6 +71,9 @@ fn lines() -> impl Strategy<Value = String> {
         2 => (who(), id()).prop_map(|(who, id)| format!("{who} retract n {id}")),
         2 => (who(), kept(), verb).prop_map(|(who, node, verb)| format!("{who} {verb} {node}")),
         2 => field.prop_map(|field| format!("hamlet configure n {field}")),
+        3 => (who(), any::<bool>()).prop_map(|(who, public)| format!("{who} subscribe n{}", if public { " public" } else { "" })),
+        1 => (who(), who()).prop_map(|(who, whom)| format!("{who} unsubscribe n {whom}")),
+        1 => who().prop_map(|who| format!("hamlet approve n {who}")),
         1 => change.prop_map(|change| format!("hamlet set n {change}")),
     ]
 }

@@ -155,7 +155,8 @@ fn a_retraction_that_breaks_a_rule_is_refused() {
 #[test]
 fn subscribe_becomes_a_request() {
     for jid in ["a@b.example", "a@b.example/home"] {
-        let verb = Verb::Subscribe { node: node("n"), jid: jid_of(jid), options: None };
+        let verb =
+            Verb::Subscribe { node: node("n"), jid: jid_of(jid), options: None, public: crate::pubsub::Public::No };
         assert_verb(set(&format!("<subscribe node='n' jid='{jid}'/>")), &verb);
     }
     assert_error(set("<subscribe node='n'/>"), "bad-request", "modify", "jid-required");
@@ -169,7 +170,12 @@ fn options_become_requests() {
     let subscribe = "<subscribe node='n' jid='a@b.example'/>";
     let form = form_of("submit", NS_SUBSCRIBE_OPTIONS, "<field var='pubsub#digest'><value>1</value></field>");
     let options = vec![field("pubsub#digest", &["1"])];
-    let verb = Verb::Subscribe { node: node.clone(), jid: jid.clone(), options: Some(options.clone()) };
+    let verb = Verb::Subscribe {
+        node: node.clone(),
+        jid: jid.clone(),
+        options: Some(options.clone()),
+        public: crate::pubsub::Public::No,
+    };
     assert_verb(set(&format!("{subscribe}<options>{form}</options>")), &verb);
     for words in [
         format!("<options/>{subscribe}"),
