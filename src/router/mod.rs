@@ -17,7 +17,7 @@ use crate::jid::{BareJid, FullJid, Jid};
 use crate::messaging::{Follows, Messaging, Sending, Told, presence_error, subscription_word, wire_bytes};
 use crate::pubsub::{Caller, Role, Show};
 use crate::xep::pubsub::notify;
-use crate::xep::{Xep, changes_account, since};
+use crate::xep::{Xep, archive, changes_account, since};
 use crate::xml::Element;
 use crate::xmpp::{
     Condition, ErrorType, Iq, IqKind, Malformed, Message, MessageType, Presence as PresenceStanza, PresenceType,
@@ -92,7 +92,8 @@ impl Router {
 
     /// Begins a session with what was asked for when it was bound (XEP-0386 §3.2): what is among
     /// [`BIND_FEATURES`]. The rest is passed over. `client` names an installation, whose other sessions end.
-    pub async fn begin_with(&self, session: &FullJid, client: Option<&str>, features: &[Element]) {
+    /// Answers what the session is told beside its address.
+    pub async fn begin_with(&self, session: &FullJid, client: Option<&str>, features: &[Element]) -> Vec<Element> {
         if let Some(client) = client {
             self.messaging.supersede(session, client);
         }
@@ -100,6 +101,7 @@ impl Router {
         if features.iter().any(|feature| feature.is("enable", NS_CARBONS)) {
             self.messaging.set_carbons(session, true);
         }
+        archive::at_binding(&self.messaging, session.bare()).await.into_iter().collect()
     }
 
     /// Takes a stanza from a session. Its `from` has been set to the session's address.

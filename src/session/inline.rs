@@ -65,8 +65,7 @@ impl Negotiation {
         };
         let jid = self.take(full)?;
         self.inactive = bind.inactive && self.shared.options.stream.client_state;
-        self.shared.router.begin_with(&jid, client.map(|_| &*name), &bind.features).await;
-        let mut elements = Vec::new();
+        let mut elements = self.shared.router.begin_with(&jid, client.map(|_| &*name), &bind.features).await;
         if let Some(Enable { resume, max }) = bind.enable {
             let managed = enable_sm(&self.shared, account, resume, max);
             elements.push(managed.enabled());

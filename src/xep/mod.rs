@@ -8,7 +8,7 @@
 //!
 //! Not here: the rules (`pubsub`), who is told (`delivery`), stanzas for other people (`router`).
 
-mod archive;
+pub mod archive;
 mod attachments;
 mod blocking;
 mod caps;

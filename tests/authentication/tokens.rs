@@ -324,3 +324,33 @@ async fn rosters_are_versioned_whichever_way_one_binds() {
     assert!(client.features.child("ver", "urn:xmpp:features:rosterver").is_some(), "{}", client.features);
     assert!(client.features.child("sub", "urn:xmpp:features:pre-approval").is_some(), "{}", client.features);
 }
+
+/// XEP-0386 §3.2: what the archive holds is told with the resource, so that a client need not ask for what it has.
+#[tokio::test]
+async fn the_ends_of_the_archive_come_with_the_resource() {
+    let house = House::open(&[]).await;
+    let archive = |success: &Element| {
+        let bound = success.child("bound", BIND2).unwrap_or_else(|| panic!("{success}"));
+        bound.child("metadata", "urn:xmpp:mam:2").unwrap_or_else(|| panic!("{success}")).clone()
+    };
+    let (mut client, success) = log_in(&house, BIND).await;
+    assert_eq!(archive(&success).children().count(), 0, "nothing was said yet: {success}");
+    for id in ["first", "last"] {
+        let message = format!("<message to='bob@localhost' type='chat' id='{id}'><body>{id}</body></message>");
+        client.send(&message).await.unwrap();
+    }
+    let end = |told: &Element, name: &str| {
+        told.child(name, "urn:xmpp:mam:2").and_then(|end| end.attr("id")).map(str::to_owned)
+    };
+    // Both are kept some moment after they were sent.
+    let asked = loop {
+        client.send("<iq type='get' id='m'><metadata xmlns='urn:xmpp:mam:2'/></iq>").await.unwrap();
+        let answer = client.next().await.unwrap();
+        let asked = answer.child("metadata", "urn:xmpp:mam:2").unwrap_or_else(|| panic!("{answer}")).clone();
+        if end(&asked, "start") != end(&asked, "end") {
+            break asked;
+        }
+    };
+    let (_, success) = log_in(&house, BIND).await;
+    assert_eq!(archive(&success), asked);
+}

@@ -5,8 +5,8 @@ mod node;
 mod preferences;
 mod words;
 
-use crate::jid::{FullJid, Jid};
-use crate::messaging::{ArchiveWish, WishPlace};
+use crate::jid::{BareJid, FullJid, Jid};
+use crate::messaging::{ArchiveWish, Messaging, WishPlace};
 use crate::time::Timestamp;
 use crate::xep::{Asked, Body, Claim, Entity, Extension, Feature, RequestKind, Work, pubsub};
 use crate::xml::Element;
@@ -106,6 +106,20 @@ fn metadata(asked: &Asked<'_>) -> Result<Work, StanzaError> {
         let ends = ends.map_err(|failure| pubsub::errors::failed(&failure))?;
         Ok(Body::Element(metadata_element(ends)))
     })))
+}
+
+/// What a session is told of its account's archive when it is bound (XEP-0386 §3.2); nothing where there is none.
+pub async fn at_binding(messaging: &Messaging, account: &BareJid) -> Option<Element> {
+    if !messaging.archives() {
+        return None;
+    }
+    match messaging.archive_ends(account).await {
+        Ok(ends) => Some(metadata_element(ends)),
+        Err(failure) => {
+            tracing::warn!(%failure, %account, "what an archive holds cannot be told; the client asks if it wants to know");
+            None
+        }
+    }
 }
 
 /// The id of a message, and when it came.
