@@ -63,6 +63,7 @@ fn play(way: Way) -> Result<(), Failed> {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .to_vec(),
         file: "[[component]]\ndomain = 'bot.example'\nsecret = 'a-secret-of-bot-s'\n".to_owned(),
+        connections: false,
         accounts: ["alice", "bob"].map(|name| (name.to_owned(), false)).to_vec(),
         steps: vec![],
     };

@@ -6,6 +6,8 @@ pub struct Script {
     /// The file of settings.
     pub file: String,
     pub accounts: Vec<(String, bool)>,
+    /// What happens where a connection ends: over requests there is none.
+    pub connections: bool,
     pub steps: Vec<Step>,
 }
 
@@ -40,7 +42,8 @@ pub enum Kind {
 }
 
 pub fn parse(text: &str) -> Result<Script, String> {
-    let mut script = Script { settings: Vec::new(), file: String::new(), accounts: Vec::new(), steps: Vec::new() };
+    let (settings, accounts, steps) = (Vec::new(), Vec::new(), Vec::new());
+    let mut script = Script { settings, file: String::new(), accounts, connections: false, steps };
     let mut lines = text.lines().enumerate().peekable();
     while let Some((number, line)) = lines.next() {
         if line.trim().is_empty() || line.starts_with('#') {
@@ -63,6 +66,7 @@ pub fn parse(text: &str) -> Result<Script, String> {
                 let (key, value) = rest.first().and_then(|pair| pair.split_once('=')).ok_or("set key=value")?;
                 script.settings.push((key.to_owned(), value.to_owned()));
             }
+            ["over", "connections"] => script.connections = true,
             ["file"] => script.file = block.join("\n"),
             ["user", name] => script.accounts.push(((*name).to_owned(), false)),
             ["admin", name] => script.accounts.push(((*name).to_owned(), true)),

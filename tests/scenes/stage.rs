@@ -61,6 +61,7 @@ pub async fn perform(
     act: impl AsyncFnOnce(&mut Stage<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let over = if script.connections && over == Over::Bosh { Over::StartTls } else { over };
     let mut stage = Stage {
         script,
         dir: dir.path(),

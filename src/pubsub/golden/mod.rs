@@ -186,11 +186,6 @@ fn asked_verb(verb: &str, words: &[&str]) -> Verb {
         "affiliations" => Verb::Affiliations { node: here, page },
         "node-subscriptions" => Verb::NodeSubscriptions { node, page },
         "node-affiliations" => Verb::NodeAffiliations { node, page },
-        "set-subscriptions" => Verb::SetSubscriptions { node, changes: words.iter().map(|word| wish(word)).collect() },
-        "approve" | "deny" => {
-            let (jid, subid) = (jid(words[0]), words.get(1).map(|subid| SubId(Arc::from(*subid))));
-            Verb::Approve { node, jid, subid, allow: verb == "approve" }
-        }
         "pending" => Verb::Pending { node: here },
         "expire" => Verb::Expire { node },
         "set-affiliations" => {
@@ -206,6 +201,11 @@ fn asked_verb(verb: &str, words: &[&str]) -> Verb {
 
 fn asked_of_subscription(verb: &str, node: NodeId, words: &[&str]) -> Verb {
     match verb {
+        "set-subscriptions" => Verb::SetSubscriptions { node, changes: words.iter().map(|word| wish(word)).collect() },
+        "approve" | "deny" => {
+            let (jid, subid) = (jid(words[0]), words.get(1).map(|subid| SubId(Arc::from(*subid))));
+            Verb::Approve { node, jid, subid, allow: verb == "approve" }
+        }
         "options" => {
             let (jid, subid) = subscription_named(words[0]);
             Verb::Options { node, jid, subid }
