@@ -115,7 +115,8 @@ impl Router {
         if self.is_local(&to) || !self.links.reaches(from.domain(), &to) {
             return Err(element);
         }
-        if let Ok(Stanza::Presence(presence)) = Stanza::parse(element.clone())
+        if element.name() == "presence"
+            && let Ok(Stanza::Presence(presence)) = Stanza::parse(element.clone())
             && let Some(word) = subscription_word(presence.kind)
         {
             // RFC 6121 §3: the account's own side of it stands in its roster.
